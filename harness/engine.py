@@ -1,0 +1,263 @@
+"""One study from spec to end state: storage, Ray, Tuner, interruption, clean-up."""
+
+import importlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.ledger import Ledger, TrialRecord
+from harness.spec import SpecError, StudySpec
+from harness.storage import Storage, absolute_paths
+from trainables.config import TrialConfig
+
+if TYPE_CHECKING:
+    from harness.search import StudyBridge
+
+TRAINABLES = {
+    "adaptation": "trainables.adaptation_trainable:AdaptationTrainable",
+    "pose_vae": "trainables.pose_vae_trainable:PoseVAETrainable",
+}
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
+would be reserved for nothing."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """How a study ended.
+
+    Attributes:
+        study_name: Name in the storage.
+        goal: ``maximize`` or ``minimize``.
+        state: ``complete`` or ``stopped``.
+        was_interrupted: Whether a person or a signal stopped it.
+        wall_s: Seconds from start to end.
+        trials: Every trial in a terminal state.
+    """
+
+    study_name: str
+    goal: str
+    state: str
+    was_interrupted: bool
+    wall_s: float
+    trials: list[TrialRecord]
+
+
+class Interruption:
+    """Tells Tune to stop: after SIGINT or SIGTERM, or when the hours are used up."""
+
+    def __init__(self, hours: float | None) -> None:
+        self.signal: int | None = None
+        self._hours = hours or 0.0
+        self._deadline = None if hours is None else time.monotonic() + hours * 3600
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to stop now."""
+        return self.reason is not None
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop now, None to go on."""
+        if self.signal is not None:
+            return f"interrupted by {signal.Signals(self.signal).name}"
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return f"budget.hours {self._hours:g} used up"
+        return None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch the first signal; the second one ends the process as usual."""
+        previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def catch(number: int, _frame: object) -> None:
+            self.signal = number
+            for caught, handler in previous.items():
+                signal.signal(caught, handler)
+
+        for caught in previous:
+            signal.signal(caught, catch)
+        try:
+            yield
+        finally:
+            for caught, handler in previous.items():
+                signal.signal(caught, handler)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a study needs beside its spec.
+
+    Attributes:
+        storage: Where to keep it.
+        study_name: From :meth:`Storage.reserve`.
+        ledger: Receives every event; its subscribers see the study.
+        trainable: Ray Tune class to run instead of the spec's; for tests and benchmarks.
+        read_test: Whether trials may read the target test split; only ``confirm`` says so.
+        say: Shows a line to the person at the terminal.
+    """
+
+    storage: Storage
+    study_name: str
+    ledger: Ledger
+    trainable: type | None = None
+    read_test: bool = False
+    say: Callable[[str], None] = lambda text: None
+
+
+def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
+    """Run a study to its end and leave nothing running.
+
+    Raises:
+        KeyboardInterrupt: On a second interruption; the trials have been ended even so.
+    """
+    started = time.monotonic()
+    stop = Interruption(spec.budget.hours)
+    has_ended = False
+    with stop.listening():
+        # Ray and Optuna are imported here, late: by now the person has seen a first line.
+        from harness.search import StudyBridge, create_study, num_trials
+
+        launch.ledger.append("study", **_description(spec, launch))
+        study = create_study(spec, launch.study_name, launch.storage.optuna_url, seed=0)
+        bridge = StudyBridge(
+            study, spec.space(), spec.objective.name, num_trials(spec), launch.ledger
+        )
+        try:
+            if not stop.is_due:
+                _fit(spec, launch, bridge, stop)
+            has_ended = True
+        finally:
+            bridge.stop_all(stop.reason or "the study broke off")
+            was_interrupted = stop.signal is not None
+            state = "complete" if has_ended and not was_interrupted else "stopped"
+            wall_s = time.monotonic() - started
+            launch.ledger.append("end", state=state, wall_s=wall_s)
+            _shut_down_ray()
+    trials = list(launch.ledger.trials.values())
+    return StudyResult(
+        launch.study_name, spec.objective.goal, state, was_interrupted, wall_s, trials)
+
+
+def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
+    varied = set(spec.parameters).union(*spec.baselines.values())
+    return {
+        "study": launch.study_name,
+        "yaml": spec.model_dump_json(indent=1, exclude_defaults=True),
+        "objective": spec.objective.name,
+        "goal": spec.objective.goal,
+        "trainable": spec.trainable,
+        "varied": sorted(varied),
+        "fixed": {
+            name: value
+            for name, value in absolute_paths(
+                TrialConfig.from_flat({**TrialConfig().to_flat(), **spec.fixed}).to_flat()
+            ).items()
+            if name not in varied
+        },
+    }
+
+
+def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interruption") -> None:
+    _start_ray()
+    from ray import tune
+
+    from harness.search import BridgeScheduler, BridgeSearcher, num_trials
+    from harness.stages import StageCache
+
+    parallel = _parallel(spec)
+    launch.say(f"{num_trials(spec)} trials, {parallel} at a time")
+    shared_config = {
+        "cache": StageCache(launch.storage.stages),
+        "num_threads": spec.resources.cpus,
+        "read_test": launch.read_test,
+    }
+    resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
+    trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
+
+    class Stop(tune.Stopper):  # type: ignore[misc]
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return stop.is_due
+
+    tune.Tuner(
+        tune.with_resources(trainable, resources),
+        tune_config=tune.TuneConfig(
+            search_alg=BridgeSearcher(bridge, shared_config),
+            scheduler=BridgeScheduler(bridge),
+            num_samples=num_trials(spec),
+            max_concurrent_trials=parallel,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(launch.storage.study(launch.study_name)),
+            failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+            stop=Stop(),
+            verbose=0,
+        ),
+    ).fit()
+
+
+def _load(place: str) -> type:
+    module, name = place.split(":")
+    loaded: type = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+def _start_ray() -> None:
+    """Start Ray on this machine, quiet and bound to it, unless it is already running."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The harness keeps its own records and catches signals itself.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        return
+    ray.init(
+        num_cpus=os.cpu_count(),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=OBJECT_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+def _shut_down_ray() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _parallel(spec: StudySpec) -> int:
+    """Trials at once: what the file says, or as many as the machine holds.
+
+    Raises:
+        SpecError: If not even one trial fits.
+    """
+    import ray
+
+    available = ray.cluster_resources()
+    fits = int(available.get("CPU", 0) // spec.resources.cpus)
+    if spec.resources.gpus:
+        fits = min(fits, int(available.get("GPU", 0) / spec.resources.gpus))
+    if fits == 0:
+        raise SpecError(
+            f"resources: a trial needs {spec.resources.cpus} CPUs and {spec.resources.gpus:g} "
+            f"GPUs, the machine has {available.get('CPU', 0):g} and {available.get('GPU', 0):g}"
+        )
+    return min(fits, spec.resources.parallel or fits)

@@ -1,0 +1,215 @@
+"""What the person at the terminal sees while a study runs.
+
+On a terminal: a live table of the last trials with the best so far, a bar and the time left.
+Elsewhere: one plain line per event. Both are ledger subscribers.
+"""
+
+import time
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.ledger import Event, TrialRecord, apply_event
+
+SHOWN_TRIALS = 12
+
+
+class Progress(Protocol):
+    """A view of a study."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show a line of text."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+class StudyView:
+    """State behind both views.
+
+    Args:
+        objective: Name of the optimised metric.
+        goal: ``maximize`` or ``minimize``.
+        num_trials: Trials the study will run.
+    """
+
+    def __init__(self, objective: str, goal: str, num_trials: int) -> None:
+        self.objective = objective
+        self.num_trials = num_trials
+        self.trials: dict[int, TrialRecord] = {}
+        self._goal = goal
+        self._started = time.monotonic()
+        self._first_report: float | None = None
+
+    def apply(self, event: Event) -> None:
+        """Take an event."""
+        apply_event(self.trials, event)
+        if event["event"] == "epoch" and self._first_report is None:
+            self._first_report = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def num_finished(self) -> int:
+        """Trials that have ended, however."""
+        return sum(record.state != "running" for record in self.trials.values())
+
+    def best(self) -> TrialRecord | None:
+        """The best complete trial."""
+        complete = [record for record in self.trials.values() if record.value is not None]
+        sign = -1 if self._goal == "maximize" else 1
+        return min(complete, key=lambda record: sign * (record.value or 0), default=None)
+
+    def fraction_done(self) -> float:
+        """Share of the study's epochs that have run or will not run any more, in [0, 1]."""
+        done = sum(
+            1.0 if record.state != "running" else record.step / max(record.num_steps, 1)
+            for record in self.trials.values()
+        )
+        return min(1.0, done / self.num_trials)
+
+    def eta_s(self) -> float | None:
+        """Seconds left at the pace so far; None before the first report."""
+        done = self.fraction_done()
+        if self._first_report is None or done <= 0:
+            return None
+        return self.elapsed_s * (1 - done) / done
+
+
+class PlainProgress:
+    """One line per event, for pipes and log files.
+
+    Args:
+        view: State to keep.
+        stream: Where to write.
+    """
+
+    def __init__(self, view: StudyView, stream: TextIO) -> None:
+        self._view = view
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        """Write an event as a line."""
+        self._view.apply(event)
+        if event["event"] not in ("trial", "epoch", "finished"):
+            return
+        record = self._view.trials[event["number"]]
+        match event["event"]:
+            case "trial":
+                text = f"starts: {describe_params(record)}"
+            case "epoch":
+                value = event["metrics"].get(self._view.objective)
+                text = f"epoch {record.step}/{record.num_steps}"
+                text += f"  {self._view.objective} {_number(value)}{self._left()}"
+            case _:
+                text = record.state + (f": {record.reason}" if record.reason else "")
+        self.say(f"[{_clock(self._view.elapsed_s)}] trial {record.number} {record.name} {text}")
+
+    def _left(self) -> str:
+        eta = self._view.eta_s()
+        return "" if eta is None else f"  about {_clock(eta)} left"
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        print(text, file=self._stream, flush=True)  # noqa: T201 - this is the terminal
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+class LiveProgress:
+    """A table that is redrawn in place, for terminals.
+
+    Args:
+        view: State to keep.
+        stream: The terminal.
+    """
+
+    def __init__(self, view: StudyView, stream: TextIO) -> None:
+        self._view = view
+        self._console = Console(file=stream)
+        self._live = Live(
+            get_renderable=self._render, console=self._console, refresh_per_second=4
+        )
+        self._live.start()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event; the next redraw shows it."""
+        self._view.apply(event)
+
+    def say(self, text: str) -> None:
+        """Write a line above the table."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Draw a last time and leave the table on the screen."""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        view = self._view
+        table = Table(box=None, pad_edge=False)
+        for heading in ("trial", "name", "state", "epoch", view.objective, "settings"):
+            justify = "left" if heading in ("name", "state", "settings") else "right"
+            table.add_column(heading, justify=justify, no_wrap=heading != "settings")
+        # Running trials first, then the most recent ones.
+        recent = sorted(view.trials.values(), key=lambda r: (r.state != "running", -r.number))
+        for record in sorted(recent[:SHOWN_TRIALS], key=lambda r: r.number):
+            table.add_row(
+                str(record.number),
+                record.name,
+                record.state if record.step or record.state != "running" else "preparing",
+                f"{record.step}/{record.num_steps}" if record.num_steps else "",
+                _number(record.metrics.get(view.objective)),
+                describe_params(record),
+            )
+        best, eta = view.best(), view.eta_s()
+        status = f" {view.num_finished}/{view.num_trials} trials  {_clock(view.elapsed_s)}"
+        status += f"  about {_clock(eta)} left" if eta is not None else "  starting"
+        if best is not None:
+            status += f"  best {_number(best.value)} ({best.name})"
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=1.0, completed=view.fraction_done(), width=30), Text(status))
+        return Group(table, bar)
+
+
+def describe_params(record: TrialRecord) -> str:
+    """Searched parameters in a few words; subset members as one list."""
+    fields = {
+        name: record.fields[name]
+        for name in record.fields
+        if name in record.params or any(p.startswith(name + "/") for p in record.params)
+    }
+    if not fields:
+        return "as given by its baseline" if record.is_baseline else "defaults"
+    return "  ".join(f"{name}={_setting(value)}" for name, value in fields.items())
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return str(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,71 @@
+"""Where the values of searched parameters come from: an Optuna trial, or a random generator.
+
+An Optuna ``Trial`` is a :class:`Suggester` as it is, so nothing here imports Optuna.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+Choice = None | bool | int | float | str
+"""What Optuna can store as a category."""
+
+
+class Suggester(Protocol):
+    """The part of an Optuna trial that a space needs."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """One of the choices."""
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """A whole number from low to high, both included."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from low to high, both included."""
+
+
+class RandomSuggester:
+    """Suggests from a random generator, uniformly or log-uniformly.
+
+    Args:
+        rng: Random generator.
+        pinned: Answers given instead of drawn ones, by name.
+    """
+
+    def __init__(self, rng: random.Random, pinned: Mapping[str, Any] | None = None) -> None:
+        self._rng = rng
+        self._pinned = pinned or {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """One of the choices."""
+        drawn = self._rng.choice(choices)
+        answer: Choice = self._pinned.get(name, drawn)
+        return answer
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """A whole number from low to high, both included."""
+        if log:
+            drawn = math.exp(self._rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
+            number = min(max(round(drawn), low), high)
+        else:
+            number = self._rng.randrange(low, high + 1, step)
+        return int(self._pinned.get(name, number))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from low to high, both included."""
+        if step is not None:
+            number = low + step * self._rng.randint(0, round((high - low) / step))
+        elif log:
+            number = math.exp(self._rng.uniform(math.log(low), math.log(high)))
+        else:
+            number = self._rng.uniform(low, high)
+        return float(self._pinned.get(name, min(max(number, low), high)))

@@ -1,0 +1,261 @@
+from pathlib import Path
+
+import pytest
+
+from harness.spec import SpecError, StudySpec, load_study
+
+HEAD = """\
+name: test
+trainable: adaptation
+metrics: [{name: target_val/pck_05, goal: maximize}]
+budget: {run_cap: 10}
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def load_text(text: str, overrides: list[str] | None = None) -> StudySpec:
+        Path("s.yaml").write_text(text)
+        return load_study("s.yaml", overrides or [])
+
+    return load_text
+
+
+def message_of(load, text: str, overrides: list[str] | None = None) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(text, overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
+    (
+        "vae.klweight: {value: 1}",
+        "6:3: parameters.vae.klweight is not a field of a trial (did you",
+    ),
+    ("vae.epochs: 3", "6:15: parameters.vae.epochs must be a mapping, got 3"),
+    ("vae.epochs: {}", "6:3: parameters.vae.epochs needs one of value, values, min with max, and"),
+    (
+        "vae.epochs: {value: 1, min: 2}",
+        "6:3: parameters.vae.epochs needs one of value, values, mi",
+    ),
+    ("vae.epochs: {min: 2}", "6:3: parameters.vae.epochs needs a max for its range"),
+    ("vae.epochs: {max: 2}", "6:3: parameters.vae.epochs needs a min for its range"),
+    (
+        "vae.epochs: {mim: 2}",
+        "6:16: parameters.vae.epochs.mim is not a known key (did you mean mi",
+    ),
+    ("vae.epochs: {min: a, max: 2}", "6:21: parameters.vae.epochs.min must be a number, got 'a'"),
+    (
+        "vae.epochs: {min: 5, max: 5}",
+        "6:21: parameters.vae.epochs.min must be below max, got min 5 and max 5; write",
+    ),
+    (
+        "vae.epochs: {min: 5, max: 4}",
+        "6:21: parameters.vae.epochs.min must be below max, got min 5 and max 4",
+    ),
+    (
+        "vae.epochs: {min: 1.5, max: 4}",
+        "6:21: parameters.vae.epochs.min must be written as a whole number for whole n",
+    ),
+    (
+        "vae.epochs: {min: 2, max: 4, distribution: uniform}",
+        "6:46: parameters.vae.epochs.distribution is for real numbers, vae.epochs is w",
+    ),
+    (
+        "vae.epochs: {min: 2, max: 4, distribution: normal}",
+        "6:46: parameters.vae.epochs.distribution must be one of constant, categorical",
+    ),
+    (
+        "vae.epochs: {min: 2, max: 4, distribution: log_uniform}",
+        "6:46: parameters.vae.epochs.distribution must be one of constant, categorical",
+    ),
+    (
+        "vae.epochs: {value: 2, distribution: categorical}",
+        "6:40: parameters.vae.epochs.distribution categorical needs values",
+    ),
+    (
+        "vae.epochs: {values: [2], distribution: uniform}",
+        "6:43: parameters.vae.epochs.distribution uniform needs min and max",
+    ),
+    (
+        "vae.kl_weight: {min: 0, max: 1, distribution: log_uniform_values}",
+        "6:24: parameters.vae.kl_weight.min must be > 0 for log_uniform_values, got 0",
+    ),
+    ("vae.kl_weight: {min: 0.1, max: 1, q: 0}", "6:40: parameters.vae.kl_weight.q must be > 0"),
+    (
+        "vae.kl_weight: {min: 0.1, max: 1, q: 0.7}",
+        "6:40: parameters.vae.kl_weight.q leaves fewer than two multiples of 0.7 from",
+    ),
+    (
+        "vae.kl_weight: {min: 0.1, max: 1, q: 1e-9}",
+        "6:40: parameters.vae.kl_weight.q leaves 900000000 steps from 0.1 to 1; at mos",
+    ),
+    (
+        "vae.kl_weight: {min: 0.1, max: 1.0, distribution: q_uniform}",
+        "6:53: parameters.vae.kl_weight.distribution leaves fewer than two multiples o",
+    ),
+    (
+        "vae.kl_weight: {min: 0.1, max: 1, q: 0.1, distribution: uniform}",
+        "6:40: parameters.vae.kl_weight.q goes only with q_uniform and q_log_uniform_v",
+    ),
+    (
+        "adapt.regda.margin: {min: -1e308, max: 1e308}",
+        "6:42: parameters.adapt.regda.margin.max is too far from min",
+    ),
+    (
+        "vae.epochs: {min: 2, max: 9, q: 0.5}",
+        "6:35: parameters.vae.epochs.q must be written as a whole number",
+    ),
+    (
+        "vae.norm: {min: 1, max: 2}",
+        "6:13: parameters.vae.norm cannot be a range, because vae.norm",
+    ),
+    (
+        "net.depth: {min: 10, max: 18}",
+        "6:14: parameters.net.depth cannot be a range, because net.",
+    ),
+    ("vae.norm: {values: []}", "6:22: parameters.vae.norm.values must not be empty"),
+    ("vae.norm: {values: raw}", "6:22: parameters.vae.norm.values must be a list, got 'raw'"),
+    ("vae.norm: {values: [raw, boxx]}", "6:28: parameters.vae.norm.values.1 must be one of bbox,"),
+    (
+        "vae.kl_weight: {values: [1, 1.0]}",
+        "6:31: parameters.vae.kl_weight.values.1 repeats the val",
+    ),
+    ("vae.epochs: {value: true}", "6:23: parameters.vae.epochs.value must be a whole number, got"),
+    (
+        "evaluation.bin_count: {values: [4, 6]}",
+        "6:3: parameters.evaluation.bin_count cannot be se",
+    ),
+    (
+        "vae.epochs: {min: 1, max: 20000}",
+        "6:15: parameters.vae.epochs can make a trial that is not valid: vae.epochs mu"
+        "to 10000, got 20000",
+    ),
+    (
+        "sampling.strategy: {values: [all, bins]}",
+        "5:1: parameters can make a trial that is not valid: bins.subset must list the bins",
+    ),
+    # choose
+    (
+        "vae.norm: {choose: {from: [1], max: 1}}",
+        "6:22: parameters.vae.norm.choose needs a field th",
+    ),
+    ("bins.subset: {choose: {max: 3}}", "6:25: parameters.bins.subset.choose.from is required"),
+    (
+        "bins.subset: {choose: {from: bins.counts}}",
+        "6:32: parameters.bins.subset.choose.from must be a list of items or a whole-n"
+        "such as bins.count, got 'bins.counts' (did you mean bins.count?)",
+    ),
+    (
+        "bins.subset: {choose: {from: []}}",
+        "6:32: parameters.bins.subset.choose.from must be a list",
+    ),
+    (
+        "bins.subset: {choose: {from: [1, b]}}",
+        "6:36: parameters.bins.subset.choose.from.1 must be",
+    ),
+    (
+        "bins.subset: {choose: {from: [1, 1]}}",
+        "6:36: parameters.bins.subset.choose.from.1 repeats",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count, min: 0}}",
+        "6:49: parameters.bins.subset.choose.min must be >= 1, got 0",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count, min: 3, max: 2}}",
+        "6:57: parameters.bins.subset.choose.max must be >= min, got min 3 and max 2",
+    ),
+    (
+        "bins.subset: {choose: {from: [0, 1, 2], max: 4}}",
+        "6:48: parameters.bins.subset.choose.max must be at most the 3 items of from,",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count, max: 7}}",
+        "6:49: parameters.bins.subset.choose.max must be at most 6, the smallest possi",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count, max: 5}}\n  bins.count: {values: [8, 4]}",
+        "6:49: parameters.bins.subset.choose.max must be at most 4, the smallest possi",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count, min: 5}}\n  bins.count: {min: 3, max: 9}",
+        "6:49: parameters.bins.subset.choose.min must be at most 3, the smallest possi",
+    ),
+    (
+        "bins.count: {values: [8, 9], when: {sampling.strategy: bins}}\n"
+        "  sampling.strategy: {values: [bins, all]}\n"
+        "  bins.subset: {choose: {from: bins.count, max: 8}}",
+        "8:49: parameters.bins.subset.choose.max must be at most 6, the smallest possi",
+    ),
+    (
+        "bins.subset: {choose: {from: bins.count}}\n  bins.count: {min: 3, max: 101}",
+        "6:32: parameters.bins.subset.choose.from counts up to 101 items of bins.count",
+    ),
+    # when
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.norms: raw}}\n  vae.norm: {values: [raw, bbox]}",
+        "6:39: parameters.vae.epochs.when.vae.norms is not one of the parameters of th",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.norm: root}}\n  vae.norm: {values: [raw, bbox]}",
+        "6:49: parameters.vae.epochs.when.vae.norm is never 'root', it is one of raw,",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.norm: []}}\n  vae.norm: {values: [raw, bbox]}",
+        "6:49: parameters.vae.epochs.when.vae.norm must not be empty",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.kl_weight: 1}}\n  vae.kl_weight: {min: 1, max: 1.5}",
+        "6:39: parameters.vae.epochs.when.vae.kl_weight cannot be a condition, because",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: [a]}",
+        "6:38: parameters.vae.epochs.when must be a mapping, got ['a']",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.epochs: 1}}",
+        "6:3: parameters.vae.epochs depends on itself: vae.epochs -> vae.epochs",
+    ),
+    (
+        "vae.epochs: {values: [1, 2], when: {vae.norm: raw}}\n"
+        "  vae.norm: {values: [raw, bbox], when: {vae.epochs: 2}}",
+        "6:3: parameters.vae.epochs depends on itself: vae.epochs -> vae.norm -> vae.e",
+    ),
+    (
+        "vae.norm: {values: [raw, bbox]}\n"
+        "  vae.epochs: {values: [1, 2], when: {vae.norm: raw}}\n"
+        "  vae.latent_dim: {values: [4, 8], when: {vae.epochs: 2, vae.norm: bbox}}",
+        "8:42: parameters.vae.latent_dim.when can never hold, because vae.norm would n",
+    ),
+    (
+        "bins.count: {values: [4, 8], when: {vae.norm: raw}}\n"
+        "  bins.subset: {choose: {from: bins.count, max: 2}}\n"
+        "  vae.norm: {values: [raw, bbox], when: {bins.subset: [1]}}",
+        "8:42: parameters.vae.norm.when.bins.subset cannot be a condition",
+    ),
+]
+
+
+@pytest.mark.parametrize(("parameters", "message"), PARAMETERS)
+def test_bad_parameter_is_one_sentence_with_its_place(load, parameters, message):
+    text = f"{HEAD}parameters:\n  {parameters}\n"
+    assert message_of(load, text).startswith(f"s.yaml:{message}")
+
+
+def test_a_count_that_conditions_keep_large_allows_larger_subsets(load):
+    load(
+        HEAD + "parameters:\n"
+        "  sampling.strategy: {values: [bins, all]}\n"
+        "  bins.count: {values: [4, 8, 9], when: {sampling.strategy: bins}}\n"
+        "  bins.subset: {choose: {from: bins.count, max: 8},\n"
+        "    when: {sampling.strategy: bins, bins.count: [8, 9]}}\n"
+        "fixed: {sampling.keep: 0.5}\nbaselines: {a: {sampling.strategy: all}}\n",
+        [
+            "parameters.sampling.strategy.values=[all, hardest, bins]",
+            "parameters.bins.count.values=[8, 9]",
+        ],
+    )

@@ -1,0 +1,89 @@
+"""Predictions of a network on one split, and what the metrics say of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.adapt.pose_net import PoseNet
+from trainables.data.augment import normalise
+from trainables.data.heatmaps import decode_keypoints
+from trainables.data.image_store import ImageStore
+from trainables.metrics.evalpose import evalpose
+from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
+
+BATCH_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one split.
+
+    Attributes:
+        pck: PCK@0.05.
+        evalpose: EvalPose as printed in the paper, percent.
+        evalpose_unit_signed: The variant that tells left from right, percent.
+        pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; None without bins.
+    """
+
+    pck: PckResult
+    evalpose: float
+    evalpose_unit_signed: float
+    pck_bins: list[float] | None
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """Flat metrics ``<split>/<metric>``; what could not be measured is left out."""
+        named = {
+            "pck_05": self.pck.all,
+            "evalpose": self.evalpose,
+            "evalpose_unit_signed": self.evalpose_unit_signed,
+            **{f"pck_05_{group}": value for group, value in self.pck.groups.items()},
+        }
+        return {f"{split}/{name}": v for name, v in named.items() if not np.isnan(v)}
+
+
+@torch.no_grad()
+def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.Tensor:
+    """Keypoints (N, K, 2) in pixels that the main head sees in un-augmented images."""
+    net.eval()
+    device = next(net.parameters()).device
+    predicted = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        images = torch.from_numpy(store.images[rows[start : start + BATCH_SIZE]]).to(device)
+        inputs = normalise(images).contiguous(memory_format=torch.channels_last)
+        predicted.append(decode_keypoints(net(inputs), store.image_size))
+    return torch.cat(predicted)
+
+
+def evaluate(
+    net: PoseNet,
+    store: ImageStore,
+    rows: NDArray[np.int64],
+    heatmap_size: int,
+    bin_index: NDArray[np.int64] | None = None,
+    num_bins: int = 0,
+) -> Evaluation:
+    """PCK and EvalPose on samples of a store.
+
+    Args:
+        net: Network; its main head is read, in evaluation mode.
+        store: Images with labels.
+        rows: (N,) samples.
+        heatmap_size: Side of the maps; a ground-truth limb shorter than a cell has no angle.
+        bin_index: (N,) evaluation bin of each sample, -1 for none.
+        num_bins: Number of evaluation bins.
+    """
+    predicted = predict(net, store, rows).cpu()
+    keypoints = torch.from_numpy(store.keypoints_px[rows])
+    visible = torch.from_numpy(store.visible[rows])
+    cell = store.image_size / heatmap_size
+    pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
+    printed, signed = (
+        evalpose(predicted, keypoints, visible, store.skeleton, variant, min_limb_px=cell).mean
+        for variant in ("printed", "unit_signed")
+    )
+    bins = None
+    if bin_index is not None:
+        bins = per_bin_mean(pck.per_pose, torch.from_numpy(bin_index), num_bins).tolist()
+    return Evaluation(pck, printed, signed, bins)

@@ -1,0 +1,177 @@
+"""ResNet pose network: backbone, three deconvolutions, heatmap head.
+
+The backbone's parameter names are torchvision's (``conv1``, ``layer1.0.conv1``, ...), so a
+file of ImageNet weights fits; torchvision itself is not needed. Two sizes of stem: with
+heatmaps a quarter of the image the stem is torchvision's; with heatmaps half the image, for
+small images, the max-pool is left out.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+_BLOCKS = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+}
+NUM_DECONVOLUTIONS = 3
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a residual (He et al. 2016, Fig. 5 left)."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = _shortcut(inputs, planes, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, planes, H / stride, W / stride)."""
+        identity = x if self.downsample is None else self.downsample(x)
+        out = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(out)) + identity)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions with a residual; the stride is on the 3x3 (v1.5)."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, planes * 4, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(planes * 4)
+        self.downsample = _shortcut(inputs, planes * 4, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, 4 planes, H / stride, W / stride)."""
+        identity = x if self.downsample is None else self.downsample(x)
+        out = torch.relu(self.bn1(self.conv1(x)))
+        out = torch.relu(self.bn2(self.conv2(out)))
+        return torch.relu(self.bn3(self.conv3(out)) + identity)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class ResNet(nn.Module):
+    """Image to features at 1/32 of its side (1/16 without the max-pool)."""
+
+    def __init__(self, depth: int, width: int, use_max_pool: bool) -> None:
+        super().__init__()
+        block: type[BasicBlock] | type[Bottleneck] = Bottleneck if depth >= 50 else BasicBlock
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if use_max_pool else nn.Identity()
+        channels = width
+        for stage, num_blocks in enumerate(_BLOCKS[depth]):
+            planes = width * 2**stage
+            blocks: list[nn.Module] = []
+            for i in range(num_blocks):
+                blocks.append(block(channels, planes, 2 if stage > 0 and i == 0 else 1))
+                channels = planes * block.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.out_channels = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, out_channels, H / 32, W / 32) features."""
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
+        for stage in range(4):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        return cast(Tensor, x)
+
+    def load_imagenet(self, path: Path) -> None:
+        """Load weights with torchvision's names; the classifier ``fc.*`` is ignored.
+
+        Raises:
+            ValueError: If the file lacks a parameter or has one of another shape.
+        """
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+            raise ValueError(f"{path} does not hold weights of this ResNet: {first}") from error
+
+
+class Upsampling(nn.Sequential):
+    """Three 4x4 deconvolutions of stride 2, each doubling the resolution (Xiao et al. 2018)."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        layers: list[nn.Module] = []
+        for i in range(NUM_DECONVOLUTIONS):
+            layers += [
+                nn.ConvTranspose2d(inputs if i == 0 else channels, channels, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, std=(2 / (4 * module.in_channels)) ** 0.5)
+
+
+class HeatmapHead(nn.Sequential):
+    """Conv3x3, BN, ReLU, Conv1x1 to one logit map per joint (RegDA's head, two layers)."""
+
+    def __init__(self, channels: int, num_joints: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, channels, 3, 1, 1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, num_joints, 1),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(cast(Tensor, module.bias))
+
+
+class PoseNet(nn.Module):
+    """Images to logit heatmaps.
+
+    Attributes:
+        backbone: ResNet.
+        upsampling: Deconvolutions.
+        head: Main heatmap head; the only one evaluation reads.
+    """
+
+    def __init__(
+        self, num_joints: int, depth: int, width: int, image_size: int, heatmap_size: int
+    ) -> None:
+        super().__init__()
+        self.backbone = ResNet(depth, width, use_max_pool=heatmap_size * 4 == image_size)
+        self.channels = 2 * width
+        self.upsampling = Upsampling(self.backbone.out_channels, self.channels)
+        self.head = HeatmapHead(self.channels, num_joints)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 2 width, heatmap_size, heatmap_size)."""
+        return cast(Tensor, self.upsampling(self.backbone(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, K, heatmap_size, heatmap_size) logits."""
+        return cast(Tensor, self.head(self.features(images)))

@@ -1,0 +1,359 @@
+"""The configuration of one trial, and the names its fields have in a study's YAML.
+
+A field's dotted path, such as ``vae.kl_weight``, is its name in ``parameters``, ``fixed`` and
+``baselines`` of a study, in Optuna and in MLflow. Defaults live here and nowhere else. This
+module imports neither torch nor numpy, so that a study file can be checked at once.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+DomainName = Literal["people_clean", "people_wild", "people_wild_hard", "lsp", "lspet"]
+PoseNorm = Literal["bbox", "raw", "root"]
+Strategy = Literal["all", "hardest", "easiest", "random", "bins", "curriculum"]
+Phase = Literal["pretrain", "adapt", "both"]
+Pacing = Literal["linear", "root", "step", "fixed_exponential"]
+Method = Literal["source_only", "regda"]
+Depth = Literal[10, 18, 34, 50, 101]
+
+FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
+"""Domains read from a folder on disk; the others are rendered."""
+
+
+def _require(condition: bool, name: str, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which two domains, how many images of each, at what size."""
+
+    source: DomainName = "people_clean"
+    """Labelled source domain."""
+    target: DomainName = "people_wild"
+    """Target domain; its labels train nothing."""
+    source_root: str | None = None
+    """Folder of the source data set; None for rendered domains."""
+    target_root: str | None = None
+    """Folder of the target data set; None for rendered domains."""
+    image_size: int = 64
+    """Side of the square network input in pixels."""
+    heatmap_size: int = 32
+    """Side of the square heatmaps in cells: image_size / 2 or image_size / 4."""
+    num_source: int = 4000
+    """Source images over all source splits; a folder's data set is cut to this many."""
+    num_target: int = 3000
+    """Target images over all target splits; a folder's data set is cut to this many."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.image_size % 32 == 0 and 32 <= self.image_size <= 512,
+            "data.image_size", "a multiple of 32 from 32 to 512", self.image_size,
+        )  # fmt: skip
+        _require(
+            self.heatmap_size * 2 == self.image_size or self.heatmap_size * 4 == self.image_size,
+            "data.heatmap_size", f"a half or a quarter of data.image_size ({self.image_size})",
+            self.heatmap_size,
+        )  # fmt: skip
+        for name in ("num_source", "num_target"):
+            value = getattr(self, name)
+            _require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
+        for domain, root in (("source", self.source_root), ("target", self.target_root)):
+            if getattr(self, domain) in FOLDER_DOMAINS and root is None:
+                raise ValueError(
+                    f"data.{domain}_root must name the folder of the {getattr(self, domain)} "
+                    f"data set, got None"
+                )
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Pose VAE of equation (1) of the paper."""
+
+    kl_weight: float = 1e-3
+    """Lambda of equation (1), in squared normalised units; 2 sigma^2 of the Gaussian ELBO."""
+    latent_dim: int = 8
+    """Size of the latent code z."""
+    hidden_dim: int = 256
+    """Width of the two hidden layers of encoder and decoder."""
+    epochs: int = 100
+    """Passes over the source poses."""
+    norm: PoseNorm = "bbox"
+    """Pose normalisation: tight box, crop pixels / image size, or hip and torso."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.kl_weight <= 1e3, "vae.kl_weight", "in (0, 1000]", self.kl_weight)
+        _require(1 <= self.latent_dim <= 256, "vae.latent_dim", "from 1 to 256", self.latent_dim)
+        _require(8 <= self.hidden_dim <= 4096, "vae.hidden_dim", "from 8 to 4096", self.hidden_dim)
+        _require(1 <= self.epochs <= 10_000, "vae.epochs", "from 1 to 10000", self.epochs)
+
+
+@dataclass(frozen=True)
+class BinsConfig:
+    """Equal-size bins of the source poses, easiest = 0."""
+
+    count: int = 6
+    """Number of bins."""
+    subset: tuple[int, ...] | None = None
+    """Bins that ``sampling.strategy: bins`` trains on; None for the other strategies."""
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.count <= 100, "bins.count", "from 2 to 100", self.count)
+        if self.subset is not None:
+            _require(len(self.subset) >= 1, "bins.subset", "at least one bin", self.subset)
+            _require(
+                len(set(self.subset)) == len(self.subset) <= self.count
+                and all(0 <= b < self.count for b in self.subset),
+                "bins.subset", f"different bins from 0 to {self.count - 1}", list(self.subset),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which source samples a phase of training draws."""
+
+    strategy: Strategy = "all"
+    """all; hardest (VAE-HM); easiest, random (controls); bins; curriculum (VAE-CL)."""
+    keep: float = 1 / 3
+    """Fraction kept by hardest, easiest and random."""
+    phase: Phase = "both"
+    """Phases the strategy applies to; the other phase draws from all samples."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Growth of the active set, easy to hard and cumulative (VAE-CL)."""
+
+    pacing: Pacing = "step"
+    """Shape of the growth from start_fraction to 1."""
+    start_fraction: float = 1 / 3
+    """Fraction of the samples active at the start (b of the pacing formulas)."""
+    full_at: float = 2 / 3
+    """Fraction of the training after which all samples are active (a of the formulas)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.start_fraction <= 1, "curriculum.start_fraction", "in (0, 1]",
+            self.start_fraction,
+        )  # fmt: skip
+        _require(0 < self.full_at <= 1, "curriculum.full_at", "in (0, 1]", self.full_at)
+
+
+@dataclass(frozen=True)
+class RegDAConfig:
+    """Fields only RegDA reads."""
+
+    margin: float = 4.0
+    """Weight of the source disparity term of step A."""
+    tradeoff: float = 1.0
+    """Weight of every disparity term."""
+    gradient_scale: float = 1.0
+    """Final factor of the gradient from the adversarial head to the features (h of RegDA)."""
+
+    def __post_init__(self) -> None:
+        _require(self.margin >= 0, "adapt.regda.margin", ">= 0", self.margin)
+        _require(
+            self.gradient_scale >= 0, "adapt.regda.gradient_scale", ">= 0", self.gradient_scale
+        )
+        _require(self.tradeoff >= 0, "adapt.regda.tradeoff", ">= 0", self.tradeoff)
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Two phases of training: source pre-training, then adaptation. Equal for every arm."""
+
+    method: Method = "regda"
+    """Adaptation method of the second phase."""
+    pretrain_epochs: int = 4
+    """Epochs of supervised source training."""
+    epochs: int = 4
+    """Epochs of the method."""
+    steps_per_epoch: int = 75
+    """Optimiser steps of an epoch, whatever the sampling."""
+    batch_size: int = 32
+    """Source images (and as many target images) of a step."""
+    lr: float = 0.1
+    """Learning rate of the freshly initialised layers; the backbone has a tenth of it."""
+    regda: RegDAConfig = field(default_factory=RegDAConfig)
+    """Fields of RegDA."""
+
+    def __post_init__(self) -> None:
+        _require(self.pretrain_epochs >= 0, "adapt.pretrain_epochs", ">= 0", self.pretrain_epochs)
+        _require(self.epochs >= 0, "adapt.epochs", ">= 0", self.epochs)
+        _require(
+            self.pretrain_epochs + self.epochs >= 1, "adapt.pretrain_epochs + adapt.epochs",
+            ">= 1", self.pretrain_epochs + self.epochs,
+        )  # fmt: skip
+        _require(self.steps_per_epoch >= 1, "adapt.steps_per_epoch", ">= 1", self.steps_per_epoch)
+        _require(2 <= self.batch_size <= 4096, "adapt.batch_size", "2 to 4096", self.batch_size)
+        _require(0 < self.lr <= 10, "adapt.lr", "in (0, 10]", self.lr)
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Pose network: a ResNet, three deconvolutions, a heatmap head."""
+
+    depth: Depth = 10
+    """ResNet depth; 10 has one basic block per stage."""
+    width: int = 16
+    """Channels of the first stage; 64 is torchvision's ResNet."""
+    weights: str | None = None
+    """File of ImageNet weights with torchvision's parameter names; None trains from scratch."""
+
+    def __post_init__(self) -> None:
+        _require(4 <= self.width <= 256, "net.width", "from 4 to 256", self.width)
+        if self.weights is not None and self.width != 64:
+            raise ValueError(
+                f"net.width must be 64 to load net.weights ({self.weights}), got {self.width}"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How predictions are judged; never searched, so that trials stay comparable."""
+
+    bin_count: int = 6
+    """Equal-size bins of the target poses behind ``pck_bin/*``; scored by one Pose VAE with
+    default settings, the same for every trial of a study whatever its ``vae.*``."""
+
+    def __post_init__(self) -> None:
+        _require(2 <= self.bin_count <= 100, "evaluation.bin_count", "2 to 100", self.bin_count)
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything that decides a trial's numbers.
+
+    Example:
+        >>> TrialConfig.from_flat({"vae.kl_weight": 0.01}).vae.kl_weight
+        0.01
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """Domains."""
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    """Pose VAE."""
+    bins: BinsConfig = field(default_factory=BinsConfig)
+    """Bins."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Sampling."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Curriculum."""
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    """Training."""
+    net: NetConfig = field(default_factory=NetConfig)
+    """Pose network."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """Evaluation."""
+    seed: int = 0
+    """Root of the seed tree of everything random in the trial."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        if self.sampling.strategy == "bins" and self.bins.subset is None:
+            raise ValueError(
+                "bins.subset must list the bins to train on when sampling.strategy is 'bins', "
+                "got None"
+            )
+
+    @classmethod
+    def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """Build a config from dotted field paths.
+
+        Args:
+            values: Field path to value; fields left out keep their default. A list is taken
+                where a field is a tuple, a whole float where it is an int.
+
+        Raises:
+            ValueError: On an unknown path, a wrong type or a value out of range; the message
+                names the path, the rule and the value.
+        """
+        for path in values:
+            if path not in FIELD_TYPES:
+                raise ValueError(f"{path} is not a field of a trial")
+        checked = {path: coerce(path, value) for path, value in values.items()}
+        return typing.cast(TrialConfig, _build(cls, "", checked))
+
+    def to_flat(self) -> dict[str, Any]:
+        """Every field path with its value; tuples become lists (JSON and YAML have no tuple)."""
+        return {path: _plain(_get(self, path)) for path in FIELD_TYPES}
+
+
+def coerce(path: str, value: object) -> Any:
+    """Check a value against the type of a field and return it as that type.
+
+    Raises:
+        ValueError: If the value does not fit; the message names what the field takes.
+    """
+    hint = FIELD_TYPES[path]
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(arg for arg in get_args(hint) if arg is not types.NoneType)
+    if get_origin(hint) is Literal:
+        options = get_args(hint)
+        if value not in options or isinstance(value, bool):
+            allowed = ", ".join(str(option) for option in options)
+            raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
+            raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
+        return tuple(sorted(int(v) for v in value))
+    if hint is int and _is_int(value):
+        return int(typing.cast(float, value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    kind = {int: "a whole number", float: "a number", str: "a text"}[hint]
+    raise ValueError(f"{path} must be {kind}, got {value!r}")
+
+
+def _is_int(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _get(config: object, path: str) -> Any:
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _build(cls: type[Any], prefix: str, values: Mapping[str, Any]) -> object:
+    kwargs = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        path = prefix + name
+        if dataclasses.is_dataclass(hint):
+            kwargs[name] = _build(typing.cast(type[Any], hint), path + ".", values)
+        elif path in values:
+            kwargs[name] = values[path]
+    return cls(**kwargs)
+
+
+def _field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            found |= _field_types(typing.cast(type[Any], hint), f"{prefix}{name}.")
+        else:
+            found[prefix + name] = hint
+    return found
+
+
+FIELD_TYPES: dict[str, Any] = _field_types(TrialConfig)
+"""Dotted path of every field of :class:`TrialConfig` to its type."""

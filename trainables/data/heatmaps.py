@@ -1,0 +1,90 @@
+"""Keypoints to heatmaps and back.
+
+Pixels and cells are indexed by their centres: image coordinate x lies at heatmap coordinate
+``(x + 0.5) / stride - 0.5``. The references use ``x / stride`` and rotate about another
+point, which biases every warped map (measured there: up to one cell).
+"""
+
+import torch
+from torch import Tensor
+
+
+def to_cells(keypoints_px: Tensor, stride: float) -> Tensor:
+    """Image coordinates in pixels to heatmap coordinates in cells, same shape."""
+    return (keypoints_px + 0.5) / stride - 0.5
+
+
+def to_pixels(cells: Tensor, stride: float) -> Tensor:
+    """Heatmap coordinates in cells to image coordinates in pixels, same shape."""
+    return (cells + 0.5) * stride - 0.5
+
+
+def default_sigma(heatmap_size: int) -> float:
+    """Standard deviation of the target Gaussian in cells: 2 on the references' 64 x 64 maps."""
+    return heatmap_size / 32
+
+
+def gaussian_heatmaps(cells: Tensor, heatmap_size: int, sigma: float) -> Tensor:
+    """Unnormalised Gaussians with peak 1, zero beyond three sigma on either axis.
+
+    The window is separable, so a map is the outer product of two one-dimensional Gaussians;
+    with whole cells and sigma 2 it equals the references' 13 x 13 look-up table.
+
+    Args:
+        cells: (..., 2) centres in cells; points outside give the part of the Gaussian that
+            reaches in, or an empty map.
+        heatmap_size: Side H of the maps.
+        sigma: Standard deviation in cells.
+
+    Returns:
+        (..., H, H) maps, rows are y.
+    """
+    grid = torch.arange(heatmap_size, device=cells.device, dtype=torch.float32)
+    offset = grid - cells.unsqueeze(-1)  # (..., 2, H)
+    line = torch.exp(offset.square() * (-0.5 / sigma**2))
+    line = line * (offset.abs() <= 3 * sigma)
+    return line[..., 1, :, None] * line[..., 0, None, :]
+
+
+def heatmap_targets(
+    keypoints_px: Tensor, visible: Tensor, image_size: int, heatmap_size: int
+) -> tuple[Tensor, Tensor]:
+    """Heatmap labels of a batch.
+
+    Args:
+        keypoints_px: (B, K, 2) pixel coordinates.
+        visible: (B, K) bool.
+        image_size: Side of the image in pixels.
+        heatmap_size: Side H of the maps in cells.
+
+    Returns:
+        (B, K, H, H) maps and (B, K) float weights: 0 for joints that are invisible or whose
+        nearest cell lies outside the map, whose maps are then meaningless, else 1.
+    """
+    cells = to_cells(keypoints_px, image_size / heatmap_size)
+    inside = ((cells >= -0.5) & (cells < heatmap_size - 0.5)).all(-1)
+    maps = gaussian_heatmaps(cells, heatmap_size, default_sigma(heatmap_size))
+    return maps, (visible & inside).float()
+
+
+def peak_cells(heatmaps: Tensor) -> Tensor:
+    """Cell of the highest value of each map, ties to the first in row order.
+
+    Args:
+        heatmaps: (B, K, H, W).
+
+    Returns:
+        (B, K, 2) whole numbers as floats, x before y.
+    """
+    width = heatmaps.shape[-1]
+    index = heatmaps.flatten(2).argmax(-1)  # (B, K)
+    return torch.stack([index % width, index // width], dim=-1).float()
+
+
+def decode_keypoints(heatmaps: Tensor, image_size: int) -> Tensor:
+    """Predicted keypoints of (B, K, H, H) maps: (B, K, 2) pixels at the highest cell's centre.
+
+    Differs from the reference: a map whose highest value is not positive is decoded like any
+    other; the references return (0, 0), which logits have no reason to mean.
+    """
+    return to_pixels(peak_cells(heatmaps), image_size / heatmaps.shape[-1])

@@ -1,0 +1,164 @@
+"""Images of one domain, decoded or rendered once, shared by every trial through the disk.
+
+A store is a folder of plain arrays:
+
+    images.npy        (N, H, W, 3) uint8, opened as a memory map
+    keypoints_px.npy  (N, K, 2) float32, integers are pixel centres
+    visible.npy       (N, K) bool
+    store.json        ids, splits, skeleton, digest
+
+so that the pages of a node's page cache are shared by its trials, and nothing is unpickled.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.leeds import load_padded, read_leeds
+from trainables.data.people import CHUNK, LOOKS, render_people
+from trainables.data.skeleton import BODY16, HAND21, Skeleton
+
+SPLITS: dict[str, dict[str, float]] = {
+    "source": {"train": 0.9, "val": 0.1},
+    "target": {"train": 0.6, "val": 0.2, "test": 0.2},
+}
+"""Share of each split; a sample's split follows from its id alone."""
+
+_SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """An opened store; see the module for the arrays.
+
+    Attributes:
+        images: Memory map.
+        keypoints_px: (N, K, 2).
+        visible: (N, K).
+        ids: N sample ids.
+        splits: Split name to indices.
+        skeleton: Joint order.
+        digest: 16 hex digits over all arrays and ids.
+    """
+
+    images: NDArray[np.uint8]
+    keypoints_px: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    ids: tuple[str, ...]
+    splits: Mapping[str, NDArray[np.int64]]
+    skeleton: Skeleton
+    digest: str
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.images.shape[1])
+
+
+def build_image_store(
+    folder: Path,
+    role: str,
+    domain: str,
+    root: Path | None,
+    num: int,
+    image_size: int,
+    seed: int,
+    num_threads: int,
+) -> None:
+    """Render or decode a domain into ``folder``.
+
+    Args:
+        folder: Existing empty folder.
+        role: ``source`` or ``target``: which splits to make.
+        domain: A rendered domain, ``lsp`` or ``lspet``.
+        root: Folder of the data set for domains on disk.
+        num: Number of images; a data set with fewer gives what it has.
+        image_size: Side in pixels.
+        seed: Seed of a rendered domain.
+        num_threads: Decoding threads.
+
+    Raises:
+        FileNotFoundError, ValueError: If the data set is missing or damaged.
+    """
+    if domain in LOOKS:
+        shape = (num, image_size, image_size, 3)
+        images = np.lib.format.open_memmap(
+            folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape
+        )
+        keypoints, visible = [], []
+        for i, chunk in enumerate(render_people(domain, num, image_size, seed)):
+            images[i * CHUNK : i * CHUNK + len(chunk.images)] = chunk.images
+            keypoints.append(chunk.keypoints_px)
+            visible.append(chunk.visible)
+        images.flush()
+        all_keypoints, all_visible = np.concatenate(keypoints), np.concatenate(visible)
+        ids = tuple(f"{domain}/{seed}/{i:06d}" for i in range(num))
+    else:
+        if root is None:
+            raise ValueError(f"domain {domain} needs the folder of its data set, got None")
+        labels = read_leeds(domain, root, limit=num)
+        pixels, all_keypoints = load_padded(
+            labels.image_paths, labels.keypoints_px, image_size, num_threads
+        )
+        np.save(folder / "images.npy", pixels)
+        all_visible = labels.visible
+        ids = tuple(f"{domain}/{path.stem}" for path in labels.image_paths)
+    np.save(folder / "keypoints_px.npy", all_keypoints)
+    np.save(folder / "visible.npy", all_visible)
+    description = {
+        "domain": domain,
+        "skeleton": BODY16.name,
+        "digest": _digest(folder, ids),
+        "splits": {name: [ids[i] for i in rows] for name, rows in split(ids, role).items()},
+        "ids": ids,
+    }
+    (folder / "store.json").write_text(json.dumps(description))
+
+
+def open_image_store(folder: Path) -> ImageStore:
+    """Open a store without reading its images."""
+    description = json.loads((folder / "store.json").read_text())
+    ids = tuple(description["ids"])
+    position = {sample: i for i, sample in enumerate(ids)}
+    return ImageStore(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        keypoints_px=np.load(folder / "keypoints_px.npy"),
+        visible=np.load(folder / "visible.npy"),
+        ids=ids,
+        splits={
+            name: np.array([position[sample] for sample in members], dtype=np.int64)
+            for name, members in description["splits"].items()
+        },
+        skeleton=_SKELETONS[description["skeleton"]],
+        digest=description["digest"],
+    )
+
+
+def split(ids: Sequence[str], role: str) -> dict[str, NDArray[np.int64]]:
+    """Indices of each split of a ``source`` or ``target`` domain.
+
+    Samples are ordered by the SHA-256 of their id and cut at the cumulative shares of
+    :data:`SPLITS`, so neither file order nor a seed decides, and splits never overlap.
+
+    Returns:
+        Split name to sorted indices.
+    """
+    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
+    shares = SPLITS[role]
+    edges = np.round(np.cumsum(list(shares.values())) * len(ids)).astype(int)
+    parts = np.split(np.array(order, dtype=np.int64), edges[:-1])
+    return {name: np.sort(part) for name, part in zip(shares, parts, strict=True)}
+
+
+def _digest(folder: Path, ids: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(ids).encode())
+    for name in ("images.npy", "keypoints_px.npy", "visible.npy"):
+        with (folder / name).open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,219 @@
+r"""EvalPose, the similarity of two poses by the angles between their limbs.
+
+Unlike PCK it needs no threshold and ignores where a pose is, how large and how it is turned: it
+compares the angles of a fixed set of keypoint triplets (paper, section 2.4 and Fig. 3c).
+
+Notation:
+    ===========  =====================================================================
+    N, K, T      poses, joints, triplets of the skeleton
+    (a, b, c)    a triplet of joints with the vertex b
+    v1, v2       limbs a - b and c - b
+    theta        signed interior angle from v1 to v2, atan2(v1 x v2, v1 . v2), in
+                 [-pi, pi]; its magnitude is the angle of the paper
+    Theta        the angles of one pose over its valid triplets
+    ===========  =====================================================================
+
+Variants, all means over images x 100:
+    ``printed``: equation (3) as printed, the cosine of the vectors of unsigned angles. Because
+    the angles are never negative it cannot come near 0, and it is blind to mirroring.
+
+    ``unit_signed``: equation (3) of signed angles embedded as (cos, sin), which is
+    mean_j cos(theta_j - theta'_j). From -100 to 100; a mirrored pose loses.
+
+    ``unit_unsigned``: the same with unsigned angles; blind to mirroring.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from trainables.data.skeleton import Skeleton, Triplet
+from trainables.metrics.pck import check_poses, count_unusable
+
+EvalPoseVariant = Literal["printed", "unit_signed", "unit_unsigned"]
+
+MIN_TRIPLETS = 3
+"""Valid triplets an image needs to be scored; a cosine of one or two angles says too little."""
+
+
+@dataclass(frozen=True, eq=False)
+class TripletAngles:
+    """Angles and limb lengths of the triplets of a batch of poses.
+
+    Attributes:
+        signed_rad: ``(N, T)`` signed interior angles in radians, in [-pi, pi], positive from x
+            towards y; 0 if a limb has length zero.
+        shorter_limb: ``(N, T)`` length of the shorter limb of each triplet, in the unit of the
+            poses.
+    """
+
+    signed_rad: Tensor
+    shorter_limb: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EvalPoseResult:
+    """EvalPose in percent, and how much of the input it rests on.
+
+    Attributes:
+        mean: Mean over the scored images.
+        per_pose: ``(N,)`` score of each image; NaN for a skipped image.
+        num_scored: Images with at least :data:`MIN_TRIPLETS` valid triplets.
+        num_skipped: The other images.
+        coverage: Share of all N * T triplets that entered a score, from 0 to 1.
+        num_degenerate: Scored triplets with a predicted limb of length zero.
+    """
+
+    mean: float
+    per_pose: Tensor
+    num_scored: int
+    num_skipped: int
+    coverage: float
+    num_degenerate: int
+
+
+def triplet_angles(poses: Tensor, triplets: tuple[Triplet, ...]) -> TripletAngles:
+    """Measure the signed interior angle of every triplet, in radians.
+
+    ``atan2`` instead of the paper's arccos: it needs no division by lengths that may be zero,
+    keeps its precision near 0 and pi, and gives the sign.
+
+    Args:
+        poses: ``(N, K, 2)`` floating point, in any unit.
+        triplets: T joint index triplets ``(a, b, c)`` with the vertex b.
+
+    Returns:
+        Angles and limb lengths ``(N, T)``, NaN where a joint is NaN.
+    """
+    # Stacked views: an index tensor would have to be copied to the device first.
+    a, b, c = (
+        torch.stack([poses[:, triplet[i]] for triplet in triplets], dim=1) for i in range(3)
+    )
+    v1, v2 = a - b, c - b  # (N, T, 2)
+    dot = (v1 * v2).sum(dim=-1)
+    cross = v1[..., 0] * v2[..., 1] - v1[..., 1] * v2[..., 0]
+    return TripletAngles(
+        signed_rad=torch.atan2(cross, dot),
+        shorter_limb=torch.minimum(
+            torch.linalg.vector_norm(v1, dim=-1), torch.linalg.vector_norm(v2, dim=-1)
+        ),
+    )
+
+
+def evalpose(
+    predicted_px: Tensor,
+    keypoints_px: Tensor,
+    visible: Tensor,
+    skeleton: Skeleton,
+    variant: EvalPoseVariant = "printed",
+    *,
+    min_limb_px: float,
+) -> EvalPoseResult:
+    """Compute EvalPose between predicted and true poses, in percent.
+
+    Equation (3): ``EvalPose = Theta_1 . Theta_2 / (|Theta_1| |Theta_2|)`` for each image over
+    its valid triplets. A triplet is valid if its three true joints are visible and both true
+    limbs are at least ``min_limb_px`` long; the prediction never removes one. Images with fewer
+    than three valid triplets are skipped and counted.
+
+    A predicted limb of length zero has no angle. ``printed`` takes pi / 2, the angle of a dot
+    product of zero; the unit variants let the triplet contribute 0 to the mean over its image's
+    valid triplets. A vector of angles that are all zero has no direction and scores 0.
+
+    Args:
+        predicted_px: ``(N, K, 2)`` predicted keypoints in pixels, finite.
+        keypoints_px: ``(N, K, 2)`` true keypoints in pixels, not rounded to heatmap cells; NaN is
+            allowed where not visible.
+        visible: ``(N, K)`` bool.
+        skeleton: Joint order and triplets.
+        variant: Which similarity; see the module.
+        min_limb_px: Shortest true limb with a meaningful angle, > 0: one heatmap cell in image
+            pixels, that is image size / heatmap size.
+
+    Returns:
+        Scores and counts; ``printed`` and its images are in [0, 100].
+
+    Raises:
+        ValueError: If no image can be scored, a coordinate is not finite, a shape is wrong, the
+            variant is unknown or ``min_limb_px`` is not positive.
+    """
+    check_poses(predicted_px, keypoints_px, visible, skeleton)
+    if variant not in get_args(EvalPoseVariant):
+        allowed = ", ".join(get_args(EvalPoseVariant))
+        raise ValueError(f"variant must be one of {allowed}, got {variant!r}")
+    if not min_limb_px > 0:
+        raise ValueError(f"min_limb_px must be > 0, got {min_limb_px}")
+    true = triplet_angles(_as_float(keypoints_px), skeleton.triplets)
+    predicted = triplet_angles(_as_float(predicted_px), skeleton.triplets)
+
+    seen = torch.stack(
+        [visible[:, a] & visible[:, b] & visible[:, c] for a, b, c in skeleton.triplets], dim=1
+    )
+    valid = seen & (true.shorter_limb >= min_limb_px)  # (N, T)
+    scored = valid.sum(dim=1) >= MIN_TRIPLETS
+    degenerate = predicted.shorter_limb == 0
+    similarity = _SIMILARITY[variant](true.signed_rad, predicted.signed_rad, valid, degenerate)
+    per_pose = torch.where(scored, 100.0 * similarity, torch.nan)
+
+    entered = valid & scored.unsqueeze(-1)
+    counts = [
+        scored.sum(),
+        entered.sum(),
+        (entered & degenerate).sum(),
+        count_unusable(predicted_px, keypoints_px, visible),
+    ]
+    num_scored, num_entered, num_degenerate, num_unusable = torch.stack(counts).tolist()
+    if num_unusable:
+        raise ValueError(f"coordinates must be finite, got {num_unusable} that are not")
+    if not num_scored:
+        raise ValueError(
+            f"EvalPose needs an image with {MIN_TRIPLETS} valid triplets, "
+            f"got none in {len(visible)} images"
+        )
+    return EvalPoseResult(
+        mean=float(per_pose.nanmean()),
+        per_pose=per_pose,
+        num_scored=num_scored,
+        num_skipped=len(visible) - num_scored,
+        coverage=num_entered / valid.numel(),
+        num_degenerate=num_degenerate,
+    )
+
+
+def _as_float(poses: Tensor) -> Tensor:
+    # Decoded cells may be integers, and half precision cannot hold a product of two limbs.
+    return poses.to(torch.promote_types(poses.dtype, torch.float32))
+
+
+def _printed(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    """Cosine ``(N,)`` of the vectors of unsigned angles, equation (3)."""
+    theta_1 = torch.where(valid, true.abs(), 0.0)
+    theta_2 = torch.where(valid, predicted.abs().masked_fill(degenerate, math.pi / 2), 0.0)
+    norms = torch.linalg.vector_norm(theta_1, dim=1) * torch.linalg.vector_norm(theta_2, dim=1)
+    cosine: Tensor = (theta_1 * theta_2).sum(dim=1) / norms.clamp_min(
+        torch.finfo(norms.dtype).tiny
+    )
+    return cosine.clamp_max(1.0)  # rounding must not report more than 100 %
+
+
+def _unit_signed(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    """Mean cosine ``(N,)`` of the differences of the angles over the valid triplets."""
+    cosines = torch.where(valid & ~degenerate, torch.cos(true - predicted), 0.0)
+    return cosines.sum(dim=1) / valid.sum(dim=1).clamp_min(1)
+
+
+def _unit_unsigned(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    """The same ``(N,)`` for unsigned angles."""
+    return _unit_signed(true.abs(), predicted.abs(), valid, degenerate)
+
+
+_Similarity = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+_SIMILARITY: dict[EvalPoseVariant, _Similarity] = {
+    "printed": _printed,
+    "unit_signed": _unit_signed,
+    "unit_unsigned": _unit_unsigned,
+}

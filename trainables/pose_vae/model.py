@@ -1,0 +1,63 @@
+"""The Pose VAE: a small fully connected autoencoder of normalised 2D poses."""
+
+import torch
+from torch import Tensor, nn
+
+LOGVAR_RANGE = (-12.0, 8.0)
+"""Bounds of the predicted log variance, so that neither loss nor sampling overflows."""
+
+
+class PoseVAE(nn.Module):
+    """Encoder and decoder with two hidden layers each.
+
+    No batch norm: poses of a batch must not see each other, and many models can then be
+    trained as one by ``torch.func.vmap``.
+
+    Args:
+        num_joints: K.
+        latent_dim: Z.
+        hidden_dim: Width of the hidden layers.
+    """
+
+    def __init__(self, num_joints: int, latent_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.num_joints = num_joints
+        self.encoder = nn.Sequential(
+            nn.Linear(3 * num_joints, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, 2 * latent_dim),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, 2 * num_joints),
+        )
+
+    def encode(self, poses: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior of each pose.
+
+        Args:
+            poses: (N, K, 2) normalised coordinates.
+            mask: (N, K) 1 for visible joints; the coordinates of the others are not read.
+
+        Returns:
+            mu and logvar, each (N, Z).
+        """
+        inputs = torch.cat([(poses * mask.unsqueeze(-1)).flatten(1), mask], dim=-1)  # (N, 3K)
+        mu, logvar = self.encoder(inputs).chunk(2, dim=-1)
+        return mu, logvar.clamp(*LOGVAR_RANGE)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(N, Z) codes to (N, K, 2) normalised poses."""
+        poses: Tensor = self.decoder(latent)
+        return poses.unflatten(-1, (self.num_joints, 2))
+
+    def forward(self, poses: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct through z = mu + exp(logvar / 2) * noise; returns (poses, mu, logvar)."""
+        mu, logvar = self.encode(poses, mask)
+        return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
+

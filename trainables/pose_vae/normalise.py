@@ -1,0 +1,52 @@
+"""Poses to the coordinates the Pose VAE sees.
+
+The score of equation (2) is a squared length. Without a common scale it would rank people by
+their size in the image first, so the default divides by the tight box of the pose.
+"""
+
+import torch
+from torch import Tensor
+
+_MIN_SIDE_PX = 1.0
+"""Poses smaller than a pixel have no shape; they are divided by this instead of by nothing."""
+
+
+def normalise_poses(
+    keypoints_px: Tensor, visible: Tensor, norm: str, image_size: int, torso: tuple[int, ...]
+) -> Tensor:
+    """Bring poses to a common place and scale.
+
+    Args:
+        keypoints_px: (N, K, 2) pixels.
+        visible: (N, K) bool.
+        norm: ``bbox`` centres the box of the visible joints and divides by its longer side;
+            ``raw`` divides by the image side (the paper's literal reading); ``root`` centres
+            the mid hip and divides by the torso length.
+        image_size: Side of the image in pixels, for ``raw``.
+        torso: Joint indices (hip, hip, shoulder, shoulder), for ``root``.
+
+    Returns:
+        (N, K, 2); invisible joints are 0.
+
+    Raises:
+        ValueError: If ``norm`` is unknown.
+    """
+    mask = visible.unsqueeze(-1)
+    if norm == "raw":
+        return (keypoints_px / image_size) * mask
+    if norm == "bbox":
+        infinity = torch.inf
+        low = torch.where(mask, keypoints_px, infinity).amin(1)
+        high = torch.where(mask, keypoints_px, -infinity).amax(1)
+        any_visible = visible.any(1, keepdim=True)
+        low, high = torch.where(any_visible, low, 0.0), torch.where(any_visible, high, 0.0)
+        centre = (low + high) / 2
+        side = (high - low).amax(1)
+    elif norm == "root":
+        hip = keypoints_px[:, torso[:2]].mean(1)
+        centre = hip
+        side = (keypoints_px[:, torso[2:]].mean(1) - hip).norm(dim=-1)
+    else:
+        raise ValueError(f"vae.norm must be bbox, raw or root, got {norm!r}")
+    scaled = (keypoints_px - centre.unsqueeze(1)) / side.clamp_min(_MIN_SIDE_PX).view(-1, 1, 1)
+    return scaled * mask

@@ -1,0 +1,86 @@
+"""Ray shell of a Pose VAE trial: how well do scores rank poses, without target labels?"""
+
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.config import TrialConfig
+from trainables.pose_vae.fit import active_units, fit_pose_vae
+from trainables.pose_vae.score import corruption_auc, rank_stability, score_poses
+from trainables.seeding import derive_seed, torch_generator
+from trainables.stages import image_stage, new_pose_vae, shared_joints, vae_inputs
+
+REPORTS = 5
+"""Reports of a trial, evenly spread over its epochs."""
+
+
+class PoseVAETrainable(tune.Trainable):
+    """A fifth of the epochs per step, for two VAEs that differ in their seed alone.
+
+    Metrics, all on source validation poses: ``vae/corruption_auc`` (do scores tell poses from
+    poses with one joint exchanged), ``vae/rank_stability`` (Spearman correlation between the
+    two VAEs' scores), ``vae/active_units``, ``vae/reconstruction``, ``vae/kl``.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Read the poses and start both VAEs."""
+        torch.set_num_threads(config["num_threads"])
+        trial = TrialConfig.from_flat(config["fields"])
+        source, source_stage = image_stage(config["cache"], trial.data, "source", 1)
+        target, target_stage = image_stage(config["cache"], trial.data, "target", 1)
+        joints = shared_joints(source, target)
+        poses, mask = vae_inputs(source, source.splits["train"], joints, trial.vae.norm)
+        self._held_out = vae_inputs(source, source.splits["val"], joints, trial.vae.norm)
+        self._trial = trial
+        seeds = (trial.seed, derive_seed(trial.seed, "second_vae") % 2**31)
+        self._models = [new_pose_vae(int(joints.sum()), trial.vae, seed) for seed in seeds]
+        self._fits = [
+            fit_pose_vae(
+                model,
+                poses,
+                mask,
+                trial.vae.kl_weight,
+                trial.vae.epochs,
+                torch_generator(seed, "pose_vae", "fit"),
+            )
+            for model, seed in zip(self._models, seeds, strict=True)
+        ]
+        self._num_steps = min(REPORTS, trial.vae.epochs)
+        self._reports = 0
+        self._stages = {"images/source": source_stage.hit, "images/target": target_stage.hit}
+        self._digests = {"source": source.digest, "target": target.digest}
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next report and judge the scores."""
+        self._reports += 1
+        until = self._trial.vae.epochs * self._reports // self._num_steps
+        for fit in self._fits:
+            for epoch in fit:
+                last = epoch
+                if epoch.epoch == until:
+                    break
+        first, second = (score_poses(model, *self._held_out) for model in self._models)
+        generator = torch_generator(self._trial.seed, "corruption")
+        with torch.no_grad():
+            mu, _ = self._models[0].encode(*self._held_out)
+        metrics = {
+            "vae/corruption_auc": corruption_auc(self._models[0], *self._held_out, generator),
+            "vae/rank_stability": rank_stability(first, second),
+            "vae/active_units": float(active_units(mu)),
+            "vae/reconstruction": last.reconstruction,
+            "vae/kl": last.kl,
+        }
+        return {
+            "metrics": metrics,
+            "step": self._reports,
+            "num_steps": self._num_steps,
+            "stages": self._stages,
+            "digests": self._digests,
+            "done": self._reports == self._num_steps,
+        }
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this process."""
+        self.setup(new_config)
+        return True

@@ -1,0 +1,193 @@
+"""What a trial asks of a stage cache, and the stages it asks for.
+
+A stage is a folder of arrays that depends on named inputs alone. Who keeps the folders, and
+where, is the harness's business (``harness/stages.py``); a trial only says what it needs and
+how to make it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.config import DataConfig, VAEConfig
+from trainables.data.image_store import ImageStore, build_image_store, open_image_store
+from trainables.pose_vae.fit import VAEEpoch, active_units, fit_pose_vae
+from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.normalise import normalise_poses
+from trainables.pose_vae.score import score_poses
+from trainables.seeding import derive_seed, torch_generator
+
+IMAGES_VERSION = 1
+POSE_VAE_VERSION = 1
+"""Part of the stage keys: raised when the code of a stage changes its results."""
+
+TORSO_JOINTS = (2, 3, 12, 13)
+
+
+class StageCache(Protocol):
+    """Folders of finished stages."""
+
+    def get(
+        self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
+    ) -> "StageEntry":
+        """The folder of a stage, computed by ``compute(folder)`` if nobody has done so.
+
+        Args:
+            stage: Name of the stage.
+            inputs: Everything its content depends on, JSON-serialisable.
+            compute: Fills an empty folder; may raise, then nothing is kept.
+        """
+        ...
+
+
+class StageEntry(Protocol):
+    """A finished stage."""
+
+    path: Path
+    """Folder with the stage's files; read only."""
+    key: str
+    """Hash of the stage's name and inputs."""
+    hit: bool
+    """Whether the folder was there already."""
+
+
+@dataclass(frozen=True)
+class ScoredPoses:
+    """Scores of one Pose VAE.
+
+    Attributes:
+        source_train: (N,) scores of the source training poses, NaN where unscored.
+        source_val: Scores of the source validation poses.
+        target_val: Scores of the target validation poses; for evaluation only.
+        target_test: Scores of the target test poses; for evaluation only.
+        active_units: Latent units in use.
+    """
+
+    source_train: NDArray[np.float64]
+    source_val: NDArray[np.float64]
+    target_val: NDArray[np.float64]
+    target_test: NDArray[np.float64]
+    active_units: int
+
+
+def image_stage(
+    cache: StageCache, data: DataConfig, role: str, num_threads: int
+) -> tuple[ImageStore, StageEntry]:
+    """Images of the ``source`` or ``target`` domain of a trial.
+
+    The domains are the same for every seed of a study: seeds vary training, not data.
+    """
+    domain, root, num = (
+        (data.source, data.source_root, data.num_source)
+        if role == "source"
+        else (data.target, data.target_root, data.num_target)
+    )
+    inputs = {
+        "version": IMAGES_VERSION,
+        "role": role,
+        "domain": domain,
+        "root": root,
+        "num": num,
+        "image_size": data.image_size,
+    }
+    entry = cache.get(
+        "images",
+        inputs,
+        lambda folder: build_image_store(
+            folder,
+            role,
+            domain,
+            Path(root) if root is not None else None,
+            num,
+            data.image_size,
+            seed=0,
+            num_threads=num_threads,
+        ),
+    )
+    return open_image_store(entry.path), entry
+
+
+def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
+    """(K,) joints that both domains ever label; a Pose VAE for both is trained on these."""
+    return np.asarray(source.visible.any(0) & target.visible.any(0))
+
+
+def vae_inputs(
+    store: ImageStore, rows: NDArray[np.int64], joints: NDArray[np.bool_], norm: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only."""
+    keypoints = torch.from_numpy(store.keypoints_px[rows])
+    visible = torch.from_numpy(store.visible[rows] & joints)
+    poses = normalise_poses(keypoints, visible, norm, store.image_size, TORSO_JOINTS)
+    kept = torch.from_numpy(joints)
+    return poses[:, kept], visible[:, kept].float()
+
+
+def pose_vae_stage(
+    cache: StageCache,
+    source: tuple[ImageStore, StageEntry],
+    target: tuple[ImageStore, StageEntry],
+    vae: VAEConfig,
+    seed: int,
+) -> tuple[ScoredPoses, StageEntry]:
+    """Fit the Pose VAE on the source poses and score the poses of both domains."""
+    inputs = {
+        "version": POSE_VAE_VERSION,
+        "source": source[1].key,
+        "target": target[1].key,
+        "seed": seed,
+        **{name: getattr(vae, name) for name in VAEConfig.__dataclass_fields__},
+    }
+    entry = cache.get(
+        "pose_vae", inputs, lambda folder: _fit_and_score(folder, source[0], target[0], vae, seed)
+    )
+    arrays = {path.stem: np.load(path) for path in entry.path.glob("*.npy")}
+    return ScoredPoses(
+        source_train=arrays["source_train"],
+        source_val=arrays["source_val"],
+        target_val=arrays["target_val"],
+        target_test=arrays["target_test"],
+        active_units=int(arrays["active_units"]),
+    ), entry
+
+
+def new_pose_vae(num_joints: int, vae: VAEConfig, seed: int) -> PoseVAE:
+    """A Pose VAE initialised from the trial's seed tree, whatever the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "pose_vae", "init"))
+        return PoseVAE(num_joints, vae.latent_dim, vae.hidden_dim)
+
+
+def train_pose_vae(
+    source: ImageStore, joints: NDArray[np.bool_], vae: VAEConfig, seed: int
+) -> tuple[PoseVAE, list[VAEEpoch]]:
+    """Fit a Pose VAE on the source training poses; returns it with its epochs."""
+    poses, mask = vae_inputs(source, source.splits["train"], joints, vae.norm)
+    model = new_pose_vae(int(joints.sum()), vae, seed)
+    generator = torch_generator(seed, "pose_vae", "fit")
+    return model, list(fit_pose_vae(model, poses, mask, vae.kl_weight, vae.epochs, generator))
+
+
+def _fit_and_score(
+    folder: Path, source: ImageStore, target: ImageStore, vae: VAEConfig, seed: int
+) -> None:
+    joints = shared_joints(source, target)
+    model, _ = train_pose_vae(source, joints, vae, seed)
+    for domain, store, names in (
+        ("source", source, ("train", "val")),
+        ("target", target, ("val", "test")),
+    ):
+        for name in names:
+            poses, mask = vae_inputs(store, store.splits[name], joints, vae.norm)
+            scores = score_poses(model, poses, mask).double().numpy()
+            np.save(folder / f"{domain}_{name}.npy", scores)
+            if (domain, name) == ("source", "train"):
+                with torch.no_grad():
+                    np.save(folder / "active_units.npy", active_units(model.encode(poses, mask)[0]))
+
+

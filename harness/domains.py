@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
 
+from harness.parameters import MAX_ITEMS
 from harness.suggester import Choice, Suggester
 
 
@@ -236,7 +237,8 @@ class CountedSubset:
     """Most items chosen; None for all."""
 
     def at(self, count: int) -> Subset:
-        """The subset for a known count."""
+        """The subset for a known count, of which at most :data:`MAX_ITEMS` are used."""
+        count = min(count, MAX_ITEMS)
         most = count if self.max is None else min(self.max, count)
         return Subset(tuple(range(count)), min(self.min, count), most)
 

@@ -4,10 +4,9 @@ import importlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.ledger import Ledger, TrialRecord
@@ -141,7 +140,8 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
             _shut_down_ray()
     trials = list(launch.ledger.trials.values())
     return StudyResult(
-        launch.study_name, spec.objective.goal, state, was_interrupted, wall_s, trials)
+        launch.study_name, spec.objective.goal, state, was_interrupted, wall_s, trials
+    )
 
 
 def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:

@@ -73,6 +73,22 @@ FieldValues = Annotated[dict[str, Any], BeforeValidator(_flattened)]
 """Dotted field names to values of the fields' types; written dotted or nested."""
 
 
+def _searchable(data: Any) -> Any:
+    for name in data if isinstance(data, dict) else ():
+        check_field(name, (name,))
+        if name.startswith("evaluation."):
+            raise problem(
+                (name,),
+                "cannot be searched, or trials would not be comparable; it goes in fixed",
+                at_key=True,
+            )
+    return data
+
+
+SearchedParameters = Annotated[dict[str, Parameter], BeforeValidator(_searchable)]
+"""Dotted field names to what a study searches."""
+
+
 def _leaves(data: Mapping[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
     found: list[tuple[tuple[str, ...], Any]] = []
     for key, value in data.items():

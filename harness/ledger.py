@@ -92,6 +92,12 @@ class Ledger:
         for subscriber in self._subscribers:
             subscriber(event)
 
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Force the file to disk and close it."""
         self._file.flush()
@@ -138,3 +144,21 @@ def read_events(path: Path) -> Iterator[Event]:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: damaged event: {error.msg}") from error
+
+
+def read_trials(path: Path) -> tuple[Event, dict[int, TrialRecord]]:
+    """The description of a study and its trials as the ledger leaves them.
+
+    Raises:
+        FileNotFoundError: If there is no ledger.
+        ValueError: If it is damaged or holds no study.
+    """
+    trials: dict[int, TrialRecord] = {}
+    description: Event | None = None
+    for event in read_events(path):
+        if event["event"] == "study":
+            description = event
+        apply_event(trials, event)
+    if description is None:
+        raise ValueError(f"{path} holds no study")
+    return description, trials

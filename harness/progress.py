@@ -49,13 +49,17 @@ class StudyView:
         self.trials: dict[int, TrialRecord] = {}
         self._goal = goal
         self._started = time.monotonic()
-        self._first_report: float | None = None
+        self._last_seen: dict[int, float] = {}
+        self._epoch_s: list[float] = []
 
     def apply(self, event: Event) -> None:
         """Take an event."""
         apply_event(self.trials, event)
-        if event["event"] == "epoch" and self._first_report is None:
-            self._first_report = time.monotonic()
+        if event["event"] == "epoch":
+            # A trial's first epoch includes its preparation and says little of the others.
+            if event["step"] > 1 and event["number"] in self._last_seen:
+                self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
+            self._last_seen[event["number"]] = event["time"]
 
     @property
     def elapsed_s(self) -> float:
@@ -82,11 +86,13 @@ class StudyView:
         return min(1.0, done / self.num_trials)
 
     def eta_s(self) -> float | None:
-        """Seconds left at the pace so far; None before the first report."""
-        done = self.fraction_done()
-        if self._first_report is None or done <= 0:
+        """Seconds left if epochs go on as they went; None before there are any to judge by."""
+        running = sum(record.state == "running" for record in self.trials.values())
+        length = max((record.num_steps for record in self.trials.values()), default=0)
+        if not self._epoch_s or not running:
             return None
-        return self.elapsed_s * (1 - done) / done
+        mean = sum(self._epoch_s) / len(self._epoch_s)
+        return (1 - self.fraction_done()) * self.num_trials * length * mean / running
 
 
 class PlainProgress:
@@ -141,9 +147,7 @@ class LiveProgress:
     def __init__(self, view: StudyView, stream: TextIO) -> None:
         self._view = view
         self._console = Console(file=stream)
-        self._live = Live(
-            get_renderable=self._render, console=self._console, refresh_per_second=4
-        )
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
         self._live.start()
 
     def __call__(self, event: Event) -> None:
@@ -162,8 +166,10 @@ class LiveProgress:
         view = self._view
         table = Table(box=None, pad_edge=False)
         for heading in ("trial", "name", "state", "epoch", view.objective, "settings"):
-            justify = "left" if heading in ("name", "state", "settings") else "right"
-            table.add_column(heading, justify=justify, no_wrap=heading != "settings")
+            is_text = heading in ("name", "state", "settings")
+            table.add_column(
+                heading, justify="left" if is_text else "right", no_wrap=heading != "settings"
+            )
         # Running trials first, then the most recent ones.
         recent = sorted(view.trials.values(), key=lambda r: (r.state != "running", -r.number))
         for record in sorted(recent[:SHOWN_TRIALS], key=lambda r: r.number):

@@ -35,9 +35,7 @@ def as_json(storage: Storage, result: StudyResult, tracker: MLflowTracker) -> di
                 "metrics": record.metrics,
                 "mlflow_run_id": tracker.run_ids.get(record.number),
                 "epochs_run": record.step,
-                "stages": {
-                    name: "hit" if hit else "miss" for name, hit in record.stages.items()
-                },
+                "stages": {name: "hit" if hit else "miss" for name, hit in record.stages.items()},
             }
             for record in result.trials
         ],
@@ -93,8 +91,7 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
         if reference is not None and record is not reference:
             gap = f"{(record.value or 0) - (reference.value or 0):+.2f}"
         yield (
-            f"  {record.number:>5}  {name:<{width}}  {cells}  {gap:>7}  "
-            f"{describe_params(record)}"
+            f"  {record.number:>5}  {name:<{width}}  {cells}  {gap:>7}  {describe_params(record)}"
         )
     if reference is not None:
         yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"

@@ -21,7 +21,8 @@ from ray.tune.search import Searcher
 
 from harness.ledger import Ledger, TrialRecord
 from harness.space import Space
-from harness.spec import EarlyTerminate, StudySpec
+from harness.sections import EarlyTerminate
+from harness.spec import StudySpec
 from harness.storage import absolute_paths
 from trainables.config import TrialConfig
 
@@ -177,7 +178,8 @@ class StudyBridge:
         open_trial.trial.report(value, step)
         if record.is_baseline or step >= record.num_steps:
             return False
-        open_trial.is_pruned = open_trial.trial.should_prune()
+        # Some pruners answer with a numpy bool.
+        open_trial.is_pruned = bool(open_trial.trial.should_prune())
         return open_trial.is_pruned
 
     def note_error(self, ray_trial_id: str, sentence: str) -> None:

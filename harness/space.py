@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.conditions import conditions_of, parents_first, requirements_of
-from harness.domains import CountedSubset, Domain
-from harness.fields import check_field, domain_of
+from harness.domains import Categorical, CountedSubset, Domain
+from harness.fields import domain_of
 from harness.parameters import MAX_ITEMS, Parameter
 from harness.schema import below, problem
 from harness.suggester import Choice, RandomSuggester, Suggester
@@ -60,13 +60,6 @@ class Space:
         self._baselines = baselines
         self._domains: dict[str, Domain | CountedSubset] = {}
         for name, parameter in parameters.items():
-            check_field(name, ("parameters", name))
-            if name.startswith("evaluation."):
-                raise problem(
-                    ("parameters", name),
-                    "cannot be searched, or trials would not be comparable; it goes in fixed",
-                    at_key=True,
-                )
             with below("parameters", name):
                 self._domains[name] = domain_of(name, parameter)
         with below("parameters"):
@@ -139,7 +132,7 @@ class Space:
         """The given configurations, split into what Optuna is told and what it is not.
 
         An active parameter that a baseline does not name gets its default of
-        :class:`TrialConfig`.
+        :class:`TrialConfig`, or its only value if it has but one.
         """
         return [self._baseline(name, values) for name, values in self._baselines.items()]
 
@@ -203,8 +196,9 @@ class Space:
         for field in self._order:
             if not self._is_active(field, config):
                 continue
-            value = config.setdefault(field, _DEFAULTS[field])
-            encoded = self._domain(field, config).encode(field, value)
+            domain = self._domain(field, config)
+            value = config.setdefault(field, _default(field, domain))
+            encoded = domain.encode(field, value)
             if encoded is None:
                 overrides[field] = value
             else:
@@ -241,6 +235,13 @@ class Space:
             for other, allowed in self._requirements[count_name].items()
         )
         return counts if is_surely_active else [*counts, default]
+
+
+def _default(name: str, domain: Domain) -> Any:
+    """Value of a field that a baseline does not name."""
+    if isinstance(domain, Categorical) and len(domain.values) == 1:
+        return domain.values[0]
+    return _DEFAULTS[name]
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from harness.fields import FieldValues
-from harness.parameters import Parameter
+from harness.fields import FieldValues, SearchedParameters
 from harness.schema import Strict, dotted, problem, problems
 from harness.sections import (
     BaselineName,
@@ -53,7 +52,7 @@ class StudySpec(Strict):
         BeforeValidator(lambda word: "tpe" if word == "bayes" else word),
     ] = "tpe"
     """How configurations are chosen; ``bayes`` is another word for tpe."""
-    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    parameters: SearchedParameters = Field(default_factory=dict)
     """Field of a trial to what it can be."""
     fixed: FieldValues = Field(default_factory=dict)
     """Field of a trial to its value in every trial."""

@@ -133,9 +133,7 @@ class _RunWriter:
             "git_commit": git_commit(),
         }
         if self._ids.parent_run_id is None:
-            run = self._client.create_run(
-                self._experiment_id, tags=tags, run_name=event["study"]
-            )
+            run = self._client.create_run(self._experiment_id, tags=tags, run_name=event["study"])
             self._ids.parent_run_id = run.info.run_id
         self._study = event
         self._log_params(self._ids.parent_run_id, event["fixed"])

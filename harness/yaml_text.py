@@ -18,8 +18,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 YAMLPath = tuple[str | int, ...]
 """Keys and list indices from the top of a file to a value."""
 
-MAX_CHARACTERS = 100_000
-MAX_BRACKETS = 5_000  # the parser's time grows with the square of open brackets
+MAX_CHARACTERS = 50_000
+MAX_OPEN_BRACKETS = 100  # the parser's time grows with the square of open brackets
 MAX_VALUES = 50_000  # aliases can multiply a short text without bound
 MAX_DEPTH = 20
 MAX_INT = 2**63 - 1
@@ -28,6 +28,7 @@ _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset(_TAG + kind for kind in ("str", "timestamp", "value"))
 _BASES = {"0x": 16, "0o": 8, "0b": 2}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BRACKET = re.compile(r"[\[\]{}]")
 _BAD_LINE_START = re.compile(r"^(?: *\t|%)", re.MULTILINE)
 
 
@@ -87,8 +88,12 @@ class YAMLText:
             raise self._error(
                 1, 1, f"the file has {len(text)} characters; at most {MAX_CHARACTERS} are read"
             )
-        if text.count("[") + text.count("{") > MAX_BRACKETS:
-            raise self._error(1, 1, f"the file opens more than {MAX_BRACKETS} brackets")
+        num_open = 0
+        for bracket in _BRACKET.finditer(text):
+            num_open = num_open + 1 if bracket.group() in "[{" else max(0, num_open - 1)
+            if num_open > MAX_OPEN_BRACKETS:
+                place = _line_column(text, bracket.start())
+                raise self._error(*place, f"more than {MAX_OPEN_BRACKETS} brackets are open")
         if bad := _UNPRINTABLE.search(text):
             code = f"U+{ord(bad.group()):04X}"
             raise self._error(*_line_column(text, bad.start()), f"character {code} is not allowed")
@@ -172,11 +177,8 @@ class YAMLText:
                 number = float(text.replace(".inf", "inf").replace(".nan", "nan"))
             else:
                 digits = text.lstrip("+-")
-                number = (
-                    int(digits.removeprefix(digits[:2]), _BASES[digits[:2]])
-                    if (digits[:2] in _BASES)
-                    else int(digits)
-                )
+                base = _BASES.get(digits[:2])
+                number = int(digits) if base is None else int(digits[2:], base)
                 number = -number if text.startswith("-") else number
         except ValueError:
             raise self._error_at(node, f"{shown(node.value)} is not a number") from None

@@ -18,7 +18,7 @@ REFERENCE_VAE = VAEConfig()
 the same poses whatever a trial's own ``vae.*``."""
 
 
-class AdaptationTrainable(tune.Trainable):
+class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
     """One epoch of pre-training or adaptation per step.
 
     Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a

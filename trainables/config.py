@@ -5,12 +5,12 @@ A field's dotted path, such as ``vae.kl_weight``, is its name in ``parameters``,
 module imports neither torch nor numpy, so that a study file can be checked at once.
 """
 
-import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
+
+from trainables.field_paths import as_type, build, field_types, read_path
 
 DomainName = Literal["people_clean", "people_wild", "people_wild_hard", "lsp", "lspet"]
 PoseNorm = Literal["bbox", "raw", "root"]
@@ -280,11 +280,15 @@ class TrialConfig:
             if path not in FIELD_TYPES:
                 raise ValueError(f"{path} is not a field of a trial")
         checked = {path: coerce(path, value) for path, value in values.items()}
-        return typing.cast(TrialConfig, _build(cls, "", checked))
+        return typing.cast(TrialConfig, build(cls, checked))
 
     def to_flat(self) -> dict[str, Any]:
         """Every field path with its value; tuples become lists (JSON and YAML have no tuple)."""
-        return {path: _plain(_get(self, path)) for path in FIELD_TYPES}
+        return {path: _plain(read_path(self, path)) for path in FIELD_TYPES}
+
+
+FIELD_TYPES: dict[str, Any] = field_types(TrialConfig)
+"""Dotted path of every field of :class:`TrialConfig` to its type."""
 
 
 def coerce(path: str, value: object) -> Any:
@@ -293,67 +297,8 @@ def coerce(path: str, value: object) -> Any:
     Raises:
         ValueError: If the value does not fit; the message names what the field takes.
     """
-    hint = FIELD_TYPES[path]
-    if get_origin(hint) in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        hint = next(arg for arg in get_args(hint) if arg is not types.NoneType)
-    if get_origin(hint) is Literal:
-        options = get_args(hint)
-        if value not in options or isinstance(value, bool):
-            allowed = ", ".join(str(option) for option in options)
-            raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
-        return value
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
-            raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
-        return tuple(sorted(int(v) for v in value))
-    if hint is int and _is_int(value):
-        return int(typing.cast(float, value))
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is str and isinstance(value, str):
-        return value
-    kind = {int: "a whole number", float: "a number", str: "a text"}[hint]
-    raise ValueError(f"{path} must be {kind}, got {value!r}")
-
-
-def _is_int(value: object) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return as_type(path, FIELD_TYPES[path], value)
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _get(config: object, path: str) -> Any:
-    for name in path.split("."):
-        config = getattr(config, name)
-    return config
-
-
-def _build(cls: type[Any], prefix: str, values: Mapping[str, Any]) -> object:
-    kwargs = {}
-    for name, hint in typing.get_type_hints(cls).items():
-        path = prefix + name
-        if dataclasses.is_dataclass(hint):
-            kwargs[name] = _build(typing.cast(type[Any], hint), path + ".", values)
-        elif path in values:
-            kwargs[name] = values[path]
-    return cls(**kwargs)
-
-
-def _field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
-            found |= _field_types(typing.cast(type[Any], hint), f"{prefix}{name}.")
-        else:
-            found[prefix + name] = hint
-    return found
-
-
-FIELD_TYPES: dict[str, Any] = _field_types(TrialConfig)
-"""Dotted path of every field of :class:`TrialConfig` to its type."""

@@ -188,6 +188,6 @@ def _fit_and_score(
             np.save(folder / f"{domain}_{name}.npy", scores)
             if (domain, name) == ("source", "train"):
                 with torch.no_grad():
-                    np.save(folder / "active_units.npy", active_units(model.encode(poses, mask)[0]))
-
-
+                    np.save(
+                        folder / "active_units.npy", active_units(model.encode(poses, mask)[0])
+                    )

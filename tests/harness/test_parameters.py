@@ -35,6 +35,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
         "vae.klweight: {value: 1}",
         "6:3: parameters.vae.klweight is not a field of a trial (did you",
     ),
+    ("vae: {epochs: {value: 1}}", "6:3: parameters.vae is not a field of a trial; fields of v"),
     ("vae.epochs: 3", "6:15: parameters.vae.epochs must be a mapping, got 3"),
     ("vae.epochs: {}", "6:3: parameters.vae.epochs needs one of value, values, min with max, and"),
     (
@@ -131,8 +132,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.epochs: {min: 1, max: 20000}",
-        "6:15: parameters.vae.epochs can make a trial that is not valid: vae.epochs mu"
-        "to 10000, got 20000",
+        "6:15: parameters.vae.epochs can make a trial that is not valid: vae.epochs mu",
     ),
     (
         "sampling.strategy: {values: [all, bins]}",
@@ -146,8 +146,8 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ("bins.subset: {choose: {max: 3}}", "6:25: parameters.bins.subset.choose.from is required"),
     (
         "bins.subset: {choose: {from: bins.counts}}",
-        "6:32: parameters.bins.subset.choose.from must be a list of items or a whole-n"
-        "such as bins.count, got 'bins.counts' (did you mean bins.count?)",
+        "6:32: parameters.bins.subset.choose.from must be a list of items or a whole-number "
+        "field such as bins.count, got 'bins.counts' (did you mean bins.count?)",
     ),
     (
         "bins.subset: {choose: {from: []}}",
@@ -209,7 +209,8 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
         "6:49: parameters.vae.epochs.when.vae.norm must not be empty",
     ),
     (
-        "vae.epochs: {values: [1, 2], when: {vae.kl_weight: 1}}\n  vae.kl_weight: {min: 1, max: 1.5}",
+        "vae.epochs: {values: [1, 2], when: {vae.kl_weight: 1}}\n"
+        "  vae.kl_weight: {min: 1, max: 1.5}",
         "6:39: parameters.vae.epochs.when.vae.kl_weight cannot be a condition, because",
     ),
     (

@@ -230,11 +230,11 @@ SECTIONS = [  # what follows HEAD, so line 5 is the first; line:column and messa
         "6:7: baselines.a.evaluation.bin_count cannot differ between trials",
     ),
     (
-        "baselines:\n  a: {vae.epochs: 0}\nmethod: grid",
+        "baselines:\n  a: {vae.epochs: 0}\nparameters: {seed: {values: [1, 2]}}",
         "6:19: baselines.a is not a valid trial: vae.epochs must be from 1 to 10000, got 0",
     ),
     (
-        "method: grid\nbaselines:\n  b: {sampling.strategy: bins}",
+        "parameters: {seed: {values: [1, 2]}}\nbaselines:\n  b: {sampling.strategy: bins}",
         "7:6: baselines.b is not a valid trial: bins.subset must list the bins to train on",
     ),
     ("baselines: {a: {}}", "4:19: budget.run_cap must be 1, the number of baselines, as there"),
@@ -287,6 +287,16 @@ def test_a_bad_fixed_value_is_blamed_on_fixed(load):
     )
 
 
+def test_a_huge_count_in_a_baseline_is_refused_at_once(load):
+    text = (
+        HEAD + "parameters: {bins.subset: {choose: {from: bins.count, max: 3}}}\n"
+        "baselines: {a: {bins.count: 1000000000000}}\n"
+    )
+    assert message_of(load, text).startswith(
+        "s.yaml:6:29: baselines.a is not a valid trial: bins.count must be from 2 to 100, got 1000"
+    )
+
+
 def test_grid_needs_no_run_cap_but_separate_values(load):
     head = HEAD.replace("budget: {run_cap: 10}", "method: grid")
     spec = load(head + "parameters: {vae.epochs: {min: 1, max: 4}}\n")
@@ -311,7 +321,7 @@ def test_grid_needs_no_run_cap_but_separate_values(load):
             "fixed.adapt.lrr=1",
             "fixed.adapt.lrr is not a field of a trial (did you mean adapt.lr?)",
         ),
-        ("fixed.adapt.method=udape", "fixed.adapt.method must be one of source_only, regda, got"),
+        ("fixed.adapt.method=mine", "fixed.adapt.method must be one of source_only, regda"),
         (
             "parameters.vae.kl_weight={min: 2, max: 1}",
             "parameters.vae.kl_weight.min must be below",

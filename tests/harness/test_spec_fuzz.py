@@ -77,7 +77,7 @@ FIELDS = st.sampled_from(["vae.kl_weight", "bins.count", "bins.subset", "samplin
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    """Load a text: it is a study, or one sentence says why not; and that within a second or two."""
+    """Load a text: it is a study, or one sentence says why not, and that soon."""
     monkeypatch.chdir(tmp_path)
 
     def loads_or_explains(text: str) -> None:

@@ -144,9 +144,9 @@ def test_place_of_a_dotted_name_is_found_where_the_file_nests_it(load):
         ("a: 1\nb: \x07\n", "2:4: character U+0007 is not allowed"),
         (b"a: 1\nb: caf\xe9\n", "2:7: the file is not UTF-8 text"),
         ("a: " + "[" * 21 + "]" * 21, "1:24: values are nested more than 20 levels deep"),
-        ("a: " + "[" * 4000, "1:1: the file is nested too deeply"),
-        ("a: " + "[" * 6000, "1:1: the file opens more than 5000 brackets"),
-        ("a: " + "x" * 100_000, "1:1: the file has 100003 characters; at most 100000 are read"),
+        ("- " * 4000, "1:1: the file is nested too deeply"),
+        ("a:\n  " + "[" * 6000, "2:103: more than 100 brackets are open"),
+        ("a: " + "x" * 50_000, "1:1: the file has 50003 characters; at most 50000 are read"),
     ],
 )
 def test_bad_text_is_one_sentence_with_its_place(load, text, message):

@@ -80,9 +80,7 @@ class AdaptationRun:
         self._learning_rate = LearningRate(adapt.lr, self.total_epochs * adapt.steps_per_epoch)
         self._adapter: Adapter = SourceOnly(self.net, self._learning_rate)
         self._is_adapting = False
-        self._source = SourceBatches(
-            domains.source, config.data.heatmap_size, device, config.seed
-        )
+        self._source = SourceBatches(domains.source, config.data.heatmap_size, device, config.seed)
         self._target = TargetBatches(
             domains.target.images, domains.target.splits["train"], device, config.seed
         )

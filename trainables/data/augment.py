@@ -72,7 +72,8 @@ def draw_augmentation(
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     linear = rotation * scale.view(-1, 1, 1)
     middle = torch.full((num, 2), centre)
-    # x_out = s (R (x - c) + c - corner) - 1/2
+    # A point is turned about the centre, then measured from the corner of the crop, in pixels
+    # of the output.
     rotated_middle = (rotation @ middle.unsqueeze(-1)).squeeze(-1)
     shift = (middle - rotated_middle - corner) * scale.unsqueeze(1) - 0.5
     factors = 1 + (2 * u[:, 4:] - 1) * ranges.colour

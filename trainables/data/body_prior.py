@@ -75,7 +75,7 @@ def sample_body_poses(
     pitch = rng.uniform(-1, 1, num) * (0.1 + 0.3 * c)
     roll = rng.normal(0, 1, num).clip(-2.5, 2.5) * (0.05 + 0.45 * c**2)
     rotation = _rotation(yaw, pitch, roll)  # (N, 3, 3)
-    return np.einsum("nij,nkj->nki", rotation, joints)
+    return np.asarray(joints @ rotation.transpose(0, 2, 1))
 
 
 def _spread(rng: np.random.Generator, half_range: Array) -> Array:

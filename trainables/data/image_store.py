@@ -60,7 +60,7 @@ class ImageStore:
         return int(self.images.shape[1])
 
 
-def build_image_store(
+def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
     folder: Path,
     role: str,
     domain: str,

@@ -143,7 +143,7 @@ def _render_chunk(look: Look, image_size: int, rng: np.random.Generator) -> Peop
     ambient = rng.uniform(*look.ambient, CHUNK)
     images = paint(background, capsules, _float(light), _float(ambient))
     images = _photograph(images, look, rng, generator)
-    inside = ((keypoints >= -0.5) & (keypoints <= image_size - 0.5)).all(-1)
+    inside = np.all((keypoints >= -0.5) & (keypoints <= image_size - 0.5), axis=-1)
     return PeopleChunk(
         images=(images * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy(),
         keypoints_px=keypoints.astype(np.float32),

@@ -85,27 +85,29 @@ def fit_pose_vae(
     Raises:
         FloatingPointError: If the loss stops being finite.
     """
-    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, foreach=True)
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
     num = len(poses)
     steps = -(-num // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
-    latent_dim = model.decoder[0].in_features
     for epoch in range(1, epochs + 1):
         order = torch.randperm(num, generator=generator).to(poses.device)
-        keep = (torch.rand((num, mask.shape[1]), generator=generator) >= JOINT_DROP).to(poses)
-        noise = torch.randn((num, latent_dim), generator=generator).to(poses)
+        # Shuffled once, so that a batch is a view.
+        shuffled, shuffled_mask = poses[order], mask[order]
+        keep = torch.rand((num, mask.shape[1]), generator=generator) >= JOINT_DROP
+        given = shuffled_mask * keep.to(poses)
+        noise = torch.randn((num, model.latent_dim), generator=generator).to(poses)
         totals = torch.zeros(2, device=poses.device)
         for start in range(0, num, BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
-            batch, seen = poses[rows], mask[rows]
-            decoded, mu, logvar = model(batch, seen * keep[rows], noise[rows])
+            rows = slice(start, start + BATCH_SIZE)
+            batch, seen = shuffled[rows], shuffled_mask[rows]
+            decoded, mu, logvar = model(batch, given[rows], noise[rows])
             reconstruction = reconstruction_error(batch, decoded, seen).mean()
             kl = kl_to_standard_normal(mu, logvar).mean()
             optimizer.zero_grad()
-            (reconstruction + kl_weight * kl).backward()
+            (reconstruction + kl_weight * kl).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            totals += torch.stack([reconstruction.detach(), kl.detach()]) * len(rows)
+            totals += torch.stack([reconstruction.detach(), kl.detach()]) * len(batch)
         mean_reconstruction, mean_kl = (totals / num).tolist()
         loss = mean_reconstruction + kl_weight * mean_kl
         if not torch.isfinite(torch.tensor(loss)):

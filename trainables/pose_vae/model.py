@@ -22,6 +22,7 @@ class PoseVAE(nn.Module):
     def __init__(self, num_joints: int, latent_dim: int, hidden_dim: int) -> None:
         super().__init__()
         self.num_joints = num_joints
+        self.latent_dim = latent_dim
         self.encoder = nn.Sequential(
             nn.Linear(3 * num_joints, hidden_dim),
             nn.SiLU(),
@@ -54,10 +55,9 @@ class PoseVAE(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """(N, Z) codes to (N, K, 2) normalised poses."""
         poses: Tensor = self.decoder(latent)
-        return poses.unflatten(-1, (self.num_joints, 2))
+        return poses.view(*latent.shape[:-1], self.num_joints, 2)
 
     def forward(self, poses: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruct through z = mu + exp(logvar / 2) * noise; returns (poses, mu, logvar)."""
         mu, logvar = self.encode(poses, mask)
         return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
-

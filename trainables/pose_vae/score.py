@@ -45,7 +45,9 @@ def rank_stability(first: Tensor, second: Tensor) -> float:
     return float(torch.corrcoef(ranks)[0, 1])
 
 
-def corruption_auc(model: PoseVAE, poses: Tensor, mask: Tensor, generator: torch.Generator) -> float:
+def corruption_auc(
+    model: PoseVAE, poses: Tensor, mask: Tensor, generator: torch.Generator
+) -> float:
     """How well scores tell poses from the same poses with one joint moved, in [0, 1].
 
     A joint of each pose is replaced by the same joint of another pose. The result is the area
@@ -77,7 +79,7 @@ def corruption_auc(model: PoseVAE, poses: Tensor, mask: Tensor, generator: torch
 
 def _ranks(values: Tensor) -> Tensor:
     """Average ranks from 0 of (N,) values, in double precision."""
-    unique, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    unique, inverse, counts = values.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
     last = counts.cumsum(0)
-    mean = (last - counts).double() + (counts.double() - 1) / 2
+    mean: Tensor = (last - counts).double() + (counts.double() - 1) / 2
     return mean[inverse]

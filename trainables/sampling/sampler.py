@@ -113,9 +113,7 @@ def epoch_weights(
     return weights
 
 
-def draw_indices(
-    weights: NDArray[np.float64], num: int, generator: torch.Generator
-) -> Tensor:
+def draw_indices(weights: NDArray[np.float64], num: int, generator: torch.Generator) -> Tensor:
     """Draw ``num`` sample indices with replacement, in proportion to the weights.
 
     The number of draws does not depend on how many samples are active, so every strategy

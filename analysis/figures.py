@@ -1,0 +1,78 @@
+"""Figures: data frame in, matplotlib figure out; nothing is read, saved or shown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+METHOD_COLOURS = {
+    "source_only": "#7f7f7f",
+    "all": "#1f77b4",
+    "vae_hm": "#d62728",
+    "vae_cl": "#2ca02c",
+    "random_third": "#ff7f0e",
+    "easy_third": "#9467bd",
+    "oracle": "#000000",
+}
+"""One colour per method in every figure; others take matplotlib's cycle."""
+MAX_LABEL = 46
+
+
+def per_bin_pck(
+    summary: pd.DataFrame, methods: Sequence[str] | None = None, title: str = ""
+) -> Figure:
+    """PCK@0.05 per bin of pose difficulty, methods side by side (paper, Fig. 4).
+
+    Bars start at 0. An interval is drawn where a method has several seeds; a bar without one
+    is a single run.
+
+    Args:
+        summary: From :func:`analysis.tables.bin_summary`.
+        methods: Settings to show, in order; None for all, best mean first.
+        title: Title of the axes.
+
+    Raises:
+        ValueError: If a method is not in the summary.
+    """
+    known = summary.groupby("config")["mean"].mean().sort_values(ascending=False)
+    shown = list(known.index) if methods is None else list(methods)
+    for method in shown:
+        if method not in known.index:
+            raise ValueError(f"no setting named {method!r}; known are {', '.join(known.index)}")
+    bins = np.sort(summary["bin"].unique())
+    figure = Figure(figsize=(max(7.0, 1.3 * len(bins)), 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.82 / len(shown)
+    for place, method in enumerate(shown):
+        rows = summary[summary["config"] == method].set_index("bin").reindex(bins)
+        centre = np.arange(len(bins)) + (place - (len(shown) - 1) / 2) * width
+        mean = rows["mean"].to_numpy()
+        axes.bar(
+            centre, mean, width * 0.94, label=_label(method, rows["num_seeds"]),
+            color=METHOD_COLOURS.get(method),
+        )  # fmt: skip
+        low, high = rows["low"].to_numpy(), rows["high"].to_numpy()
+        has_interval = ~np.isnan(low)
+        if has_interval.any():
+            error = np.stack([mean - low, high - mean])[:, has_interval]
+            axes.errorbar(
+                centre[has_interval], mean[has_interval], error.clip(0),
+                fmt="none", ecolor="black", elinewidth=1, capsize=2,
+            )  # fmt: skip
+    axes.set_xticks(np.arange(len(bins)), [str(b) for b in bins])
+    axes.set_xlabel("bin of target poses by Pose VAE score, 0 = easiest")
+    axes.set_ylabel("PCK@0.05, mean over poses (%)")
+    axes.set_ylim(0, 100)
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=min(3, len(shown)), frameon=False, fontsize=8)
+    return figure
+
+
+def _label(method: str, num_seeds: pd.Series) -> str:
+    seeds = int(num_seeds.max())
+    short = method if len(method) <= MAX_LABEL else method[: MAX_LABEL - 3] + "..."
+    return f"{short} ({seeds} seed{'s' if seeds > 1 else ''})"

@@ -1,0 +1,163 @@
+"""``python -m harness.confirm STUDY``: train finalists again and read the test split.
+
+The search chose its settings on ``target_val``, once each; a best value found that way is too
+good. Here the best settings and every baseline are trained with fresh seeds, and
+``target_test`` is read for the first time.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from harness.ledger import Event, TrialRecord, read_trials
+from harness.results import SEED_MARK, Study, load_study
+from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, open_storage
+from harness.spec import SpecError, StudySpec
+from trainables.config import TrialConfig
+from trainables.metrics.intervals import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_SEED = 1000
+"""Seeds of a confirmation start here; searches use small ones."""
+METRIC = "target_test/pck_05"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.confirm", description=__doc__)
+    parser.add_argument("study", help="name of a finished study in the storage")
+    parser.add_argument("--top", type=int, default=3, help="best settings to train again")
+    parser.add_argument("--seeds", type=int, default=5, help="fresh seeds of each setting")
+    parser.add_argument("--storage", type=Path, default=Path("runs"), metavar="DIR")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE",
+        help="change a field of all of them, e.g. adapt.epochs=6; may be repeated",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    try:
+        return _confirm(options)
+    except (SpecError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _confirm(options: argparse.Namespace) -> int:
+    if options.seeds < 1 or options.top < 0:
+        raise ValueError(
+            f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}"
+        )
+    storage = open_storage(options.storage)
+    description, trials = read_trials(storage.ledger(options.study))
+    settings = _settings(trials, options.top, description["goal"] == "maximize")
+    if not settings:
+        raise ValueError(f"study {options.study} has no complete trial to confirm")
+    if description["trainable"] != "adaptation":
+        raise ValueError("only adaptation studies have a test split to confirm on")
+    changes = dict(_assignment(text) for text in options.set)
+    runs = {
+        f"{record.name}{SEED_MARK}{FIRST_SEED + i}": TrialConfig.from_flat(
+            {**record.fields, **changes, "seed": FIRST_SEED + i}
+        ).to_flat()
+        for i in range(options.seeds)
+        for record in settings
+    }
+    spec = _spec(f"{options.study}-confirm", description, runs)
+    _say(f"{len(settings)} settings x {options.seeds} seeds; target_test is read at the end")
+    from harness.study import follow_study
+
+    result, _ = follow_study(spec, storage, sys.stdout, read_test=True)
+    confirmed = load_study(storage.ledger(result.study_name))
+    references = [record.name for record in settings if record.is_baseline]
+    for line in verdict(confirmed, references):
+        _say(line)
+    _say(f"The runs are in {storage.ledger(result.study_name)}")
+    if result.was_interrupted:
+        return INTERRUPTED
+    failed = any(record.state != "complete" for record in result.trials)
+    return TOO_MANY_FAILED if failed else DONE
+
+
+def _settings(trials: dict[int, TrialRecord], top: int, maximize: bool) -> list[TrialRecord]:
+    """The best searched trials, then all baselines; complete ones only."""
+    complete = [record for record in trials.values() if record.value is not None]
+    ranked = sorted(complete, key=lambda r: (-1 if maximize else 1) * (r.value or 0.0))
+    finalists = [record for record in ranked if not record.is_baseline][:top]
+    return finalists + [record for record in complete if record.is_baseline]
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set {text}: write FIELD=VALUE")
+    return name, YAML(typ="safe", pure=True).load(value)
+
+
+def _spec(name: str, searched: Event, runs: dict[str, dict[str, Any]]) -> StudySpec:
+    """A study whose trials are all given and none of which is pruned."""
+    content = {
+        "name": name[:64],
+        "trainable": searched["trainable"],
+        "metrics": [
+            {"name": searched["objective"], "goal": searched["goal"]},
+            {"name": METRIC, "goal": "maximize", "role": "report"},
+        ],
+        "method": "random",
+        "baselines": runs,
+        "budget": {"run_cap": len(runs)},
+    }
+    return StudySpec.model_validate(content)
+
+
+def verdict(confirmed: Study, references: Sequence[str]) -> list[str]:
+    """The test split in words: each setting's mean and interval, and its paired difference.
+
+    Args:
+        confirmed: The confirmation, read back.
+        references: Baselines among its settings; differences are to the best of them.
+
+    Returns:
+        Lines for the terminal.
+    """
+    values = confirmed.trials[["number", "config", "seed"]].assign(
+        pck=confirmed.trials["number"].map(confirmed.final(METRIC))
+    )
+    table = values.dropna().pivot(index="seed", columns="config", values="pck")
+    if table.empty:
+        return ["no run reported the test split"]
+    means = table.mean().sort_values(ascending=False)
+    known = [name for name in references if name in means]
+    reference = max(known, key=lambda name: means[name], default=None)
+    width = max(map(len, means.index))
+    lines = [f"{METRIC}, mean and 95 % interval over {len(table)} seeds:"]
+    for name, mean in means.items():
+        line = f"  {name:<{width}}  {mean:6.2f} {_interval(table[name])}"
+        if reference is not None and name != reference:
+            gaps = (table[name] - table[reference]).dropna()
+            low, high = mean_interval(gaps)
+            line += f"  {gaps.mean():+.2f} {_interval(gaps)} against {reference}"
+            if not (low > 0 or high < 0):
+                line += ": no difference shown"
+        lines.append(line)
+    return lines
+
+
+def _interval(values: "pd.Series[float]") -> str:
+    low, high = mean_interval(values)
+    return f"[{low:.2f}, {high:.2f}]" if not math.isnan(low) else "[one seed]"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - this is the terminal
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""A study as tidy data frames; the only reader the analysis uses.
+
+Everything comes from the study's ledger, so it works while MLflow is down or on another
+machine: one file, ``<storage>/studies/<study>/events.jsonl``.
+
+Metric keys, all of them numbers:
+
+================================  =========  ======  =====================================
+key                               range      better  meaning; labels it reads
+================================  =========  ======  =====================================
+``<split>/pck_05``                0..100     more    PCK@0.05, mean of the 12 limb joints
+``<split>/pck_05_<group>``        0..100     more    the same for shoulder, ..., ankle
+``<split>/evalpose``              0..100     more    EvalPose as printed, equation (3)
+``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
+``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
+``final/pck_bin/NN``              0..100     more    the same after the last epoch
+``train/<loss>``                  any        less    mean training loss of the epoch
+``sampling/active_fraction``      0..1       -       share of the source in use
+``vae/corruption_auc``            0..1       more    scores tell real from corrupted poses
+``vae/rank_stability``            -1..1      more    Spearman correlation of two seeds
+``vae/active_units``              0..Z       more    latent units in use
+``vae/reconstruction``            >= 0       less    first term of equation (1)
+``vae/kl``                        >= 0       -       KL divergence in nats
+================================  =========  ======  =====================================
+
+Bin 00 is the easiest. Splits: ``source_val`` reads source labels; ``target_val`` reads target
+validation labels, for the objective and for reports; ``target_test`` is read by
+``harness.confirm`` alone.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.ledger import TrialRecord, read_events, read_trials
+
+STUDY_VARIABLE = "POSEBINS_STUDY"
+SEED_MARK = "-seed"
+"""``harness.confirm`` names the runs of a setting ``<setting>-seed<n>``."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, read.
+
+    Attributes:
+        name: Name in its storage.
+        objective: Optimised metric.
+        goal: ``maximize`` or ``minimize``.
+        trials: One row per trial: ``number``, ``name``, ``is_baseline``, ``state``, ``reason``,
+            ``value``, ``epochs_run``, ``config`` (name of the setting, the same for all seeds of
+            it), and one column for each field of the trial's config.
+        epochs: One row per trial, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+    """
+
+    name: str
+    objective: str
+    goal: str
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+
+    def final(self, metric: str) -> pd.Series:
+        """Last reported value of a metric by trial number; trials without it are left out."""
+        rows = self.epochs[self.epochs["metric"] == metric].sort_values("step")
+        return rows.groupby("number")["value"].last()
+
+    def bins(self, prefix: str = "final/pck_bin") -> pd.DataFrame:
+        """Per-bin PCK of every complete trial.
+
+        Args:
+            prefix: ``final/pck_bin`` or ``target_test/pck_bin``.
+
+        Returns:
+            Columns ``number``, ``name``, ``config``, ``seed``, ``bin`` (int), ``pck``.
+        """
+        rows = self.epochs[self.epochs["metric"].str.startswith(prefix + "/")]
+        rows = rows.assign(bin=rows["metric"].str.rsplit("/", n=1).str[-1].astype(int))
+        known = self.trials.loc[
+            self.trials["state"] == "complete", ["number", "name", "config", "seed"]
+        ]
+        merged = rows.merge(known, on="number")
+        columns = ["number", "name", "config", "seed", "bin", "value"]
+        return merged[columns].rename(columns={"value": "pck"}).reset_index(drop=True)
+
+
+def load_study(ledger: str | Path | None = None) -> Study:
+    """Read a study.
+
+    Args:
+        ledger: Its ``events.jsonl``, or its folder; None reads the path from the environment
+            variable ``POSEBINS_STUDY``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If no path is given or the file is damaged or has no study in it.
+    """
+    given = ledger or os.environ.get(STUDY_VARIABLE)
+    if not given:
+        raise ValueError(f"name a study's events.jsonl, here or in {STUDY_VARIABLE}")
+    path = Path(given)
+    path = path / "events.jsonl" if path.is_dir() else path
+    description, records = read_trials(path)
+    epochs = [
+        {"number": event["number"], "step": event["step"], "metric": metric, "value": value}
+        for event in read_events(path)
+        if event["event"] == "epoch"
+        for metric, value in event["metrics"].items()
+    ]
+    return Study(
+        name=description["study"],
+        objective=description["objective"],
+        goal=description["goal"],
+        trials=_trials(records),
+        epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
+    )
+
+
+def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
+    rows = [
+        {
+            "number": record.number,
+            "name": record.name,
+            "is_baseline": record.is_baseline,
+            "state": record.state,
+            "reason": record.reason,
+            "value": record.value,
+            "epochs_run": record.step,
+            "config": setting_name(record),
+            **record.fields,
+        }
+        for record in records.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def setting_name(record: TrialRecord) -> str:
+    """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
+    if record.is_baseline:
+        return record.name.split(SEED_MARK)[0]
+    searched = {name.rsplit(".", 1)[-1]: v for name, v in record.params.items() if name != "seed"}
+    return ", ".join(f"{name}={value}" for name, value in sorted(searched.items())) or record.name

@@ -1,0 +1,37 @@
+"""Fixtures shared by the whole suite."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def write_study(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a study file and return its path."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's own MLflow or study must not leak into a test."""
+    for name in ("MLFLOW_TRACKING_URI", "POSEBINS_STUDY"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+
+
+def optuna_states(url: str, study: str) -> list[Any]:
+    """States of a study's trials, by number."""
+    import optuna
+
+    loaded = optuna.load_study(study_name=study, storage=url)
+    return [trial.state for trial in loaded.get_trials(deepcopy=False)]

@@ -1,0 +1,103 @@
+"""The command line up to the point where Ray would start; whole runs are in integration."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from harness.run import main
+from tests.conftest import ROOT
+from trainables.data.leeds import write_leeds
+
+SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")
+
+
+def _fails(capsys, *arguments):
+    started = time.monotonic()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in captured.err
+    return lines[0], time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("fixed.adapt.epochz=3", ["adapt.epochz", "adapt.epochs"]),
+        ("fixed.adapt.epochs=three", ["adapt.epochs", "a whole number", "three"]),
+        ("parameters.vae.kl_weight={min: 1, max: 0.1}", ["vae.kl_weight", "min"]),
+        ("parameters.sampling.strategy={values: []}", ["sampling.strategy"]),
+        ("fixed.seed=-1", ["seed", "-1"]),
+        ("budget.run_cap=0", ["run_cap", "0"]),
+        ("budget.run_cap=1", ["baselines"]),
+        ("nonsense", ["--set nonsense"]),
+    ],
+)
+def test_a_bad_setting_is_one_sentence_and_exit_code_2(capsys, setting, words, tmp_path):
+    sentence, _ = _fails(capsys, SMOKE, "--set", setting, "--storage", str(tmp_path / "s"))
+    for word in words:
+        assert word in sentence
+    assert not (tmp_path / "s").exists(), "bad input must leave nothing behind"
+
+
+def test_a_subset_larger_than_the_bin_count_is_refused_with_its_place(capsys, write_study):
+    study = write_study(
+        "name: s\ntrainable: adaptation\nmetric: {name: m, goal: maximize}\n"
+        "parameters:\n  bins.count: {values: [3, 6]}\n"
+        "  bins.subset: {choose: {from: bins.count, min: 1, max: 5}}\n"
+        "fixed: {sampling.strategy: bins}\nbudget: {run_cap: 3}\n"
+    )
+    sentence, seconds = _fails(capsys, str(study))
+    assert f"{study}:6:" in sentence
+    assert "5" in sentence
+    assert "3" in sentence
+    assert seconds < 1
+
+
+def test_a_missing_file_and_a_folder_are_refused(capsys, tmp_path):
+    assert "nowhere.yaml" in _fails(capsys, str(tmp_path / "nowhere.yaml"))[0]
+    assert str(tmp_path) in _fails(capsys, str(tmp_path))[0]
+
+
+def _leeds_arguments(root):
+    return [
+        SMOKE, "--set", "fixed.data.target=lspet", "--set", f"fixed.data.target_root={root}",
+        "--dry-run",
+    ]  # fmt: skip
+
+
+def test_a_missing_data_folder_is_named_before_anything_starts(capsys, tmp_path):
+    sentence, _ = _fails(capsys, *_leeds_arguments(tmp_path / "gone"))
+    assert str(tmp_path / "gone") in sentence
+
+
+def test_a_truncated_joints_mat_is_named_before_anything_starts(capsys, tmp_path):
+    root = tmp_path / "lspet"
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    write_leeds("lspet", root, images, np.ones((3, 16, 2), np.float32), np.ones((3, 16), bool))
+    path = root / "joints.mat"
+    path.write_bytes(path.read_bytes()[:200])
+    sentence, _ = _fails(capsys, *_leeds_arguments(root))
+    assert "joints.mat" in sentence
+
+
+def test_a_storage_that_cannot_be_written_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    sentence, _ = _fails(capsys, SMOKE, "--storage", str(tmp_path / "file"))
+    assert "--storage" in sentence
+
+
+def test_a_dry_run_shows_the_space_and_starts_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([SMOKE, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "search vae.kl_weight" in out
+    assert "baseline vae_hm" in out
+    draws = [line.split(": ", 1)[1] for line in out.splitlines() if line.startswith("  draw")]
+    assert all("vae.kl_weight" in json.loads(draw) for draw in draws)
+    assert len(draws) == 3
+    assert list(tmp_path.iterdir()) == []

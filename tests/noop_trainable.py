@@ -1,0 +1,53 @@
+"""Trainables that compute nothing, to test and time the harness around them."""
+
+import math
+import time
+from typing import Any
+
+from ray import tune
+
+
+class NoopTrainable(tune.Trainable):
+    """Reports a number that follows from the config and the step."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._fields = config["fields"]
+        self._steps = self._fields["adapt.epochs"]
+        self._step_s = 0.0
+        self._step = 0
+
+    def step(self) -> dict[str, Any]:
+        self._step += 1
+        time.sleep(self._step_s)
+        value = -math.log10(self._fields["vae.kl_weight"]) + self._step
+        return {
+            "metrics": {"target_val/pck_05": value, "final/pck_bin/00": value},
+            "step": self._step,
+            "num_steps": self._steps,
+            "stages": {"images/source": True},
+            "digests": {"source": "0123456789abcdef"},
+            "done": self._step == self._steps,
+        }
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+
+class NaNTrainable(NoopTrainable):
+    """Its objective is NaN from the second step on."""
+
+    def step(self) -> dict[str, Any]:
+        result = super().step()
+        if self._step > 1:
+            result["metrics"]["target_val/pck_05"] = math.nan
+        return result
+
+
+class CrashingTrainable(NoopTrainable):
+    """Raises in its second step."""
+
+    def step(self) -> dict[str, Any]:
+        if self._step == 1:
+            raise RuntimeError("the disk is made of cheese")
+        return super().step()

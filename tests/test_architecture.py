@@ -1,0 +1,73 @@
+"""The import directions of the design, as tests."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+SHELLS = {"adaptation_trainable.py", "pose_vae_trainable.py"}
+FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "base.py", "manager.py"}
+
+
+def _sources(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", _sources("trainables"), ids=lambda p: p.name)
+def test_trainables_know_neither_the_harness_nor_its_tools(path):
+    tools = {"harness", "analysis", "optuna", "mlflow"} | (
+        set() if path.name in SHELLS else {"ray"}
+    )
+    assert not {name.split(".")[0] for name in _imports(path)} & tools
+
+
+@pytest.mark.parametrize("path", _sources("analysis"), ids=lambda p: p.name)
+def test_analysis_reads_studies_through_results_alone(path):
+    ours = {n for n in _imports(path) if n.split(".")[0] in ("harness", "trainables")}
+    allowed = ("harness.results", "trainables.metrics", "trainables.data.skeleton")
+    assert all(name.startswith(allowed) for name in ours)
+
+
+@pytest.mark.parametrize("package", ["harness", "trainables", "analysis"])
+def test_files_are_named_for_what_they_define_and_stay_readable(package):
+    for path in _sources(package):
+        assert path.name not in FORBIDDEN_NAMES
+        assert len(path.read_text().splitlines()) <= 320, path
+
+
+def test_a_study_is_checked_without_importing_anything_slow():
+    code = (
+        "import sys, harness.run\n"
+        "from harness.spec import load_study\n"
+        "load_study('search_spaces/bins.yaml')\n"
+        "slow = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'scipy', 'cv2', 'numpy'}\n"
+        "sys.exit(', '.join(sorted(slow & set(sys.modules))) or 0)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_worker_never_imports_mlflow_or_optuna():
+    code = (
+        "import sys, trainables.adaptation_trainable, trainables.pose_vae_trainable\n"
+        "import harness.stages\n"
+        "sys.exit(', '.join({'mlflow', 'optuna'} & set(sys.modules)) or 0)\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr

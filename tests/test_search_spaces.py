@@ -1,0 +1,36 @@
+import random
+
+import pytest
+
+from harness.spec import load_study
+from tests.conftest import ROOT
+from trainables.config import TrialConfig
+
+STUDIES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
+
+
+def test_there_are_studies():
+    assert {"bins", "kl_weight", "lspet", "smoke"} <= {path.stem for path in STUDIES}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_loads_and_its_draws_build_configs(path):
+    space = load_study(path).space()
+    rng = random.Random(7)
+    for _ in range(200):
+        TrialConfig.from_flat(space.draw(rng))
+    for baseline in space.baselines():
+        TrialConfig.from_flat(space.draw(rng, baseline.overrides))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_begins_with_the_question_it_answers(path):
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert "?" in first
+
+
+@pytest.mark.parametrize("name", ["bins", "lspet"])
+def test_the_papers_settings_and_their_control_come_first(name):
+    baselines = list(load_study(ROOT / "search_spaces" / f"{name}.yaml").baselines)
+    assert baselines[:4] == ["all", "vae_hm", "vae_cl", "random_third"]

@@ -1,0 +1,78 @@
+"""Nested dataclasses seen as a flat mapping of dotted field paths to values."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+
+def field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path of every leaf field of a nested dataclass to its type."""
+    found: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            found |= field_types(typing.cast(type[Any], hint), f"{prefix}{name}.")
+        else:
+            found[prefix + name] = hint
+    return found
+
+
+def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A nested dataclass from dotted paths; fields left out keep their default."""
+    kwargs = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        path = prefix + name
+        if dataclasses.is_dataclass(hint):
+            kwargs[name] = build(typing.cast(type[Any], hint), values, path + ".")
+        elif path in values:
+            kwargs[name] = values[path]
+    return cls(**kwargs)
+
+
+def read_path(config: object, path: str) -> Any:
+    """The value at a dotted path."""
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def as_type(path: str, hint: Any, value: object) -> Any:
+    """Check a value against the type of a field and return it as that type.
+
+    Args:
+        path: Name of the field, for the message.
+        hint: Its type: int, float, str, a Literal, a tuple of ints, or one of these or None.
+        value: A list is taken for a tuple and sorted, a whole float for an int.
+
+    Raises:
+        ValueError: If the value does not fit; the message names what the field takes.
+    """
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(arg for arg in get_args(hint) if arg is not types.NoneType)
+    if get_origin(hint) is Literal:
+        options = get_args(hint)
+        if value not in options or isinstance(value, bool):
+            allowed = ", ".join(str(option) for option in options)
+            raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
+            raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
+        return tuple(sorted(int(v) for v in value))
+    if hint is int and _is_int(value):
+        return int(typing.cast(float, value))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    kind = {int: "a whole number", float: "a number", str: "a text"}[hint]
+    raise ValueError(f"{path} must be {kind}, got {value!r}")
+
+
+def _is_int(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())

@@ -103,6 +103,12 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _spec(name: str, searched: Event, runs: dict[str, dict[str, Any]]) -> StudySpec:
     """A study whose trials are all given and none of which is pruned."""
+    # How predictions are judged is the same for all trials of a study, and may not differ.
+    judging = {
+        field: value
+        for field, value in next(iter(runs.values())).items()
+        if field.startswith("evaluation.")
+    }
     content = {
         "name": name[:64],
         "trainable": searched["trainable"],
@@ -111,7 +117,11 @@ def _spec(name: str, searched: Event, runs: dict[str, dict[str, Any]]) -> StudyS
             {"name": METRIC, "goal": "maximize", "role": "report"},
         ],
         "method": "random",
-        "baselines": runs,
+        "fixed": judging,
+        "baselines": {
+            run: {field: value for field, value in fields.items() if field not in judging}
+            for run, fields in runs.items()
+        },
         "budget": {"run_cap": len(runs)},
     }
     return StudySpec.model_validate(content)

@@ -1,6 +1,7 @@
 """One study from spec to end state: storage, Ray, Tuner, interruption, clean-up."""
 
 import importlib
+import logging
 import os
 import signal
 import time
@@ -225,6 +226,8 @@ def _start_ray() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    # Trials' errors reach the person as one sentence; the traceback is in the trial's folder.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         return
     ray.init(

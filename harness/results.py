@@ -140,4 +140,12 @@ def setting_name(record: TrialRecord) -> str:
     if record.is_baseline:
         return record.name.split(SEED_MARK)[0]
     searched = {name.rsplit(".", 1)[-1]: v for name, v in record.params.items() if name != "seed"}
-    return ", ".join(f"{name}={value}" for name, value in sorted(searched.items())) or record.name
+    if "bins.subset" in record.fields and record.fields["sampling.strategy"] == "bins":
+        # One boolean per bin is Optuna's way to write a subset; a person wants the bins.
+        searched = {name: v for name, v in searched.items() if not name.startswith("subset/")}
+        searched["subset"] = "+".join(map(str, record.fields["bins.subset"]))
+    parts = (
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in sorted(searched.items())
+    )
+    return ", ".join(parts) or record.name

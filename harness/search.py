@@ -291,7 +291,10 @@ class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember the error; Tune may retry the trial."""
-        self._bridge.note_error(trial.trial_id, error_sentence(trial.get_error() or ""))
+        # The file on this machine: the copy in the storage follows later.
+        written = Path(trial.error_file) if trial.error_file else None
+        text = written.read_text() if written is not None and written.is_file() else ""
+        self._bridge.note_error(trial.trial_id, error_sentence(text))
 
 
 def error_sentence(text: str) -> str:

@@ -55,6 +55,8 @@ class StageCache:
         with _locked(folder.parent / f".{key}.lock"):
             if (folder / _DESCRIPTION).is_file():
                 return StageEntry(folder, key, hit=True)
+            for abandoned in folder.parent.glob(f".{key}.*/"):  # by a process that was killed
+                shutil.rmtree(abandoned, ignore_errors=True)
             partial = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=folder.parent))
             try:
                 compute(partial)

@@ -9,6 +9,7 @@ MLflow is imported by the thread, as its import and its first database migration
 """
 
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -63,6 +64,7 @@ class MLflowTracker:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.exceptions import MlflowException
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         writer: _RunWriter | None = None
         pending: list[Event] = []
         is_open = True

@@ -120,9 +120,15 @@ def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
 def vae_inputs(
     store: ImageStore, rows: NDArray[np.int64], joints: NDArray[np.bool_], norm: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only."""
+    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only.
+
+    With ``norm`` ``root`` every joint of a pose without its four torso joints is masked: there
+    is nothing to measure it by, so it stays unscored.
+    """
     keypoints = torch.from_numpy(store.keypoints_px[rows])
     visible = torch.from_numpy(store.visible[rows] & joints)
+    if norm == "root":
+        visible &= visible[:, TORSO_JOINTS].all(1, keepdim=True)
     poses = normalise_poses(keypoints, visible, norm, store.image_size, TORSO_JOINTS)
     kept = torch.from_numpy(joints)
     return poses[:, kept], visible[:, kept].float()

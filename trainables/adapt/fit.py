@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from trainables.adapt.adapter import Adapter, LearningRate
 from trainables.adapt.batches import SourceBatches, TargetBatches
@@ -100,7 +99,7 @@ class AdaptationRun:
             ``target_test/*``.
 
         Raises:
-            FloatingPointError: If a loss is not finite; names the loss and the epoch.
+            FloatingPointError: If a loss is not finite; names the first one, epoch and step.
         """
         config = self._config
         clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
@@ -122,18 +121,20 @@ class AdaptationRun:
 
     def _train(self, weights: NDArray[np.float64]) -> dict[str, float]:
         adapt = self._config.adapt
-        totals: dict[str, Tensor] = {}
+        steps = []
         for source in self._source.epoch(weights, adapt.steps_per_epoch, adapt.batch_size):
             target = self._target.next(adapt.batch_size) if self._adapter.needs_target else None
-            for name, loss in self._adapter.step(source, target).items():
-                totals[name] = totals[name] + loss if name in totals else loss
-        means = {name: float(total) / adapt.steps_per_epoch for name, total in totals.items()}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"loss {name} is {value} in epoch {self.epoch + 1} of {self.total_epochs}"
-                )
-        return means
+            steps.append(self._adapter.step(source, target))
+        names = list(steps[0])
+        losses = torch.stack([torch.stack(list(step.values())) for step in steps]).cpu()
+        broken = (~losses.isfinite()).nonzero().tolist()
+        if broken:
+            step, column = broken[0]  # the first: from there NaN spreads to the other losses
+            raise FloatingPointError(
+                f"loss {names[column]} is {float(losses[step, column])} in epoch "
+                f"{self.epoch + 1} of {self.total_epochs}, step {step + 1}"
+            )
+        return dict(zip(names, losses.mean(0).tolist(), strict=True))
 
     def _evaluate(self) -> dict[str, float]:
         domains, size = self._domains, self._config.data.heatmap_size

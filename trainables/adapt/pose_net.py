@@ -106,9 +106,15 @@ class ResNet(nn.Module):
         """Load weights with torchvision's names; the classifier ``fc.*`` is ignored.
 
         Raises:
-            ValueError: If the file lacks a parameter or has one of another shape.
+            ValueError: If the file cannot be read, lacks a parameter or has one of another
+                shape.
         """
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises almost anything on a file that is not its own
+            raise ValueError(f"{path} is not a readable file of weights: {error}") from error
+        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            raise ValueError(f"{path} does not hold weights by name")
         state = {name: value for name, value in state.items() if not name.startswith("fc.")}
         try:
             self.load_state_dict(state)

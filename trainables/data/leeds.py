@@ -96,10 +96,10 @@ def _load_joints(path: Path) -> NDArray[np.float64]:
         raise ValueError(f"{path} is not a readable MATLAB file: {error}") from error
     if "joints" not in content:
         raise ValueError(f"{path} has no array named joints")
-    joints = np.asarray(content["joints"], dtype=np.float64)
-    if joints.ndim != 3 or not np.isfinite(joints).all():
-        raise ValueError(f"{path}: joints must be three-dimensional and finite")
-    return joints
+    joints = np.asarray(content["joints"])
+    if joints.ndim != 3 or joints.dtype.kind not in "iuf" or not np.isfinite(joints).all():
+        raise ValueError(f"{path}: joints must be three-dimensional, real and finite")
+    return joints.astype(np.float64)
 
 
 def _require_layout(
@@ -148,10 +148,7 @@ def load_padded(
     moved = np.empty_like(keypoints_px)
 
     def load(i: int) -> None:
-        data = np.fromfile(paths[i], np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
-            raise ValueError(f"{paths[i]} is not a readable image")
+        image = _read_image(paths[i])
         height, width = image.shape[:2]
         scale = image_size / max(height, width)
         new_width, new_height = (max(1, round(side * scale)) for side in (width, height))
@@ -164,6 +161,18 @@ def load_padded(
     with ThreadPoolExecutor(num_threads) as pool:
         list(pool.map(load, range(len(paths))))
     return images, moved
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) image of a file in OpenCV's order: blue, green, red."""
+    data = np.fromfile(path, np.uint8)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # for some damage OpenCV raises, for some it returns nothing
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+    if image is None:
+        raise ValueError(f"{path} is not a readable image")
+    return np.asarray(image)
 
 
 def write_leeds(

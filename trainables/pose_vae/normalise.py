@@ -21,7 +21,8 @@ def normalise_poses(
         visible: (N, K) bool.
         norm: ``bbox`` centres the box of the visible joints and divides by its longer side;
             ``raw`` divides by the image side (the paper's literal reading); ``root`` centres
-            the mid hip and divides by the torso length.
+            the mid hip and divides by the torso length, and means nothing for poses whose
+            torso joints are not all visible.
         image_size: Side of the image in pixels, for ``raw``.
         torso: Joint indices (hip, hip, shoulder, shoulder), for ``root``.
 
@@ -33,7 +34,7 @@ def normalise_poses(
     """
     mask = visible.unsqueeze(-1)
     if norm == "raw":
-        return (keypoints_px / image_size) * mask
+        return torch.where(mask, keypoints_px / image_size, 0.0)
     if norm == "bbox":
         infinity = torch.inf
         low = torch.where(mask, keypoints_px, infinity).amin(1)
@@ -49,4 +50,4 @@ def normalise_poses(
     else:
         raise ValueError(f"vae.norm must be bbox, raw or root, got {norm!r}")
     scaled = (keypoints_px - centre.unsqueeze(1)) / side.clamp_min(_MIN_SIDE_PX).view(-1, 1, 1)
-    return scaled * mask
+    return torch.where(mask, scaled, 0.0)

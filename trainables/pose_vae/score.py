@@ -61,10 +61,11 @@ def corruption_auc(
     """
     num, joints = mask.shape
     donor = torch.randperm(num, generator=generator).to(poses.device)
+    is_other = donor != torch.arange(num, device=poses.device)
     joint = torch.randint(joints, (num,), generator=generator).to(poses.device)
     moved = torch.nn.functional.one_hot(joint, joints).to(poses) * mask * mask[donor]
     corrupted = torch.where(moved.unsqueeze(-1) > 0, poses[donor], poses)
-    changed = moved.sum(1) > 0
+    changed = (moved.sum(1) > 0) & is_other
     real = score_poses(model, poses, mask)
     fake = score_poses(model, corrupted, mask)
     valid = changed & ~real.isnan()

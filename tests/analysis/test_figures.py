@@ -1,0 +1,85 @@
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from analysis.figures import per_bin_pck
+from analysis.tables import bin_summary, overall_summary
+from trainables.metrics.intervals import mean_interval
+
+mpl.use("Agg")
+
+
+def _bins():
+    rows = [
+        (config, seed, index, base + index + seed)
+        for config, base in (("all", 50.0), ("vae_hm", 40.0))
+        for seed in ((0, 1, 2) if config == "all" else (0,))
+        for index in range(4)
+    ]
+    return pd.DataFrame(rows, columns=["config", "seed", "bin", "pck"])
+
+
+def test_the_interval_of_three_seeds_is_students(tmp_path):
+    # mean 2, sd 1, t(0.975, 2) = 4.302653, half width 4.302653 / sqrt(3) = 2.484138
+    low, high = mean_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
+    assert all(map(pd.isna, mean_interval([1.0])))
+
+
+def test_a_bin_summary_averages_seeds_and_has_no_interval_for_one():
+    table = bin_summary(_bins()).set_index(["config", "bin"])
+    assert table.loc[("all", 2), "mean"] == 53.0
+    assert table.loc[("all", 2), "low"] == pytest.approx(53 - 2.484138, abs=1e-5)
+    assert table.loc[("all", 2), "num_seeds"] == 3
+    assert pd.isna(table.loc[("vae_hm", 2), "low"])
+
+
+def test_a_summary_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="no complete trial"):
+        bin_summary(_bins().iloc[:0])
+
+
+def test_the_overall_summary_leaves_out_what_did_not_complete():
+    trials = pd.DataFrame(
+        {
+            "number": [0, 1, 2],
+            "config": ["a", "a", "b"],
+            "seed": [0, 1, 0],
+            "state": ["complete", "complete", "pruned"],
+        }
+    )
+    table = overall_summary(trials, pd.Series({0: 10.0, 1: 20.0, 2: 99.0}))
+    assert table["config"].tolist() == ["a"]
+    assert table.loc[0, "mean"] == 15.0
+
+
+def test_every_method_has_a_bar_of_its_mean_in_every_bin():
+    figure = per_bin_pck(bin_summary(_bins()), ["vae_hm", "all"], title="t")
+    axes = figure.axes[0]
+    heights = [
+        [bar.get_height() for bar in container]
+        for container in axes.containers
+        if hasattr(container, "patches")
+    ]
+    assert heights == [[40.0, 41.0, 42.0, 43.0], [51.0, 52.0, 53.0, 54.0]]
+    assert axes.get_ylim() == (0.0, 100.0)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["vae_hm (1 seed)", "all (3 seeds)"]
+
+
+def test_bars_of_one_bin_stand_beside_each_other():
+    axes = per_bin_pck(bin_summary(_bins()), ["vae_hm", "all"]).axes[0]
+    first, second = (c for c in axes.containers if hasattr(c, "patches"))
+    for left, right in zip(first, second, strict=True):
+        assert left.get_x() + left.get_width() <= right.get_x() + 1e-9
+
+
+def test_only_methods_with_seeds_have_an_interval():
+    axes = per_bin_pck(bin_summary(_bins())).axes[0]
+    bounds = [c for c in axes.containers if hasattr(c, "has_yerr")]
+    assert len(bounds) == 1
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="no setting named 'x'; known are all, vae_hm"):
+        per_bin_pck(bin_summary(_bins()), ["x"])

@@ -1,0 +1,52 @@
+"""Wall time that the harness adds to a trial which computes nothing."""
+
+import io
+import json
+import os
+
+import pytest
+
+from harness.spec import load_study
+from harness.storage import Storage
+from harness.study import follow_study
+from tests.noop_trainable import NoopTrainable
+
+NUM_TRIALS = 40
+STUDY = f"""
+name: overhead
+trainable: adaptation
+metric: {{name: target_val/pck_05, goal: maximize}}
+parameters:
+  vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
+fixed: {{adapt.epochs: 3}}
+budget: {{run_cap: {NUM_TRIALS}}}
+"""
+
+
+@pytest.mark.benchmark
+@pytest.mark.filterwarnings("ignore")
+def test_overhead_per_trial(write_study, tmp_path):
+    spec = load_study(write_study(STUDY))
+    result, tracker = follow_study(
+        spec, Storage(tmp_path), io.StringIO(), trainable=NoopTrainable
+    )
+    from harness.ledger import read_events
+
+    events = list(read_events(tmp_path / "studies" / "overhead" / "events.jsonl"))
+    finished = [event["time"] for event in events if event["event"] == "finished"]
+    start_up = finished[0] - events[0]["time"]
+    per_trial = (finished[-1] - finished[0]) / (len(finished) - 1)
+    print(
+        json.dumps(
+            {
+                "benchmark": "overhead",
+                "trials": len(finished),
+                "start_up_s": round(start_up, 2),
+                "s_per_trial_after_start_up": round(per_trial, 3),
+                "wall_s": round(result.wall_s, 2),
+                "cpus": os.cpu_count(),
+            }
+        )
+    )
+    assert len(tracker.run_ids) == NUM_TRIALS
+    assert tracker.num_unwritten == 0

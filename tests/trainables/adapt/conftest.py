@@ -1,0 +1,85 @@
+"""Tiny networks, batches and domains for the tests of training."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.fit import Domains
+from trainables.adapt.pose_net import PoseNet
+from trainables.data.heatmaps import heatmap_targets
+from trainables.data.image_store import build_image_store, open_image_store
+from trainables.sampling.sampler import DifficultyView
+
+IMAGE_SIZE = 32
+HEATMAP_SIZE = 16
+NUM_JOINTS = 3
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors this small gain nothing from threads, which wait when the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def make_net():
+    """A network of 3 joints from a seed; 32 px images, 16 cells."""
+
+    def make(seed=0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return PoseNet(NUM_JOINTS, 10, 4, IMAGE_SIZE, HEATMAP_SIZE)
+
+    return make
+
+
+@pytest.fixture
+def make_source():
+    """A random labelled batch from a seed; the last joint of the first image does not count."""
+
+    def make(seed=0, size=4):
+        generator = torch.Generator().manual_seed(seed)
+        images = torch.randn((size, 3, IMAGE_SIZE, IMAGE_SIZE), generator=generator)
+        keypoints = torch.rand((size, NUM_JOINTS, 2), generator=generator) * (IMAGE_SIZE - 1)
+        visible = torch.ones((size, NUM_JOINTS), dtype=torch.bool)
+        visible[0, -1] = False
+        maps, weights = heatmap_targets(keypoints, visible, IMAGE_SIZE, HEATMAP_SIZE)
+        return SourceBatch(images, maps, weights)
+
+    return make
+
+
+@pytest.fixture
+def make_target():
+    """A random unlabelled batch from a seed."""
+
+    def make(seed=100, size=4):
+        generator = torch.Generator().manual_seed(seed)
+        return TargetBatch(torch.randn((size, 3, IMAGE_SIZE, IMAGE_SIZE), generator=generator))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def domains(tmp_path_factory):
+    """120 rendered images of each domain; 108 train the source, 24 of each judge the target."""
+    stores = {}
+    for role, domain in (("source", "people_clean"), ("target", "people_wild")):
+        folder = tmp_path_factory.mktemp(role)
+        build_image_store(folder, role, domain, None, 120, IMAGE_SIZE, seed=0, num_threads=1)
+        stores[role] = open_image_store(folder)
+    num_train = len(stores["source"].splits["train"])
+    order = np.random.default_rng(0).permutation(num_train)
+    bin_index = np.empty(num_train, dtype=np.int64)
+    for index, members in enumerate(np.array_split(order, 4)):
+        bin_index[members] = index
+    return Domains(
+        source=stores["source"],
+        target=stores["target"],
+        difficulty=DifficultyView(num_train, order, bin_index),
+        target_val_bins=np.arange(24) % 3,
+    )

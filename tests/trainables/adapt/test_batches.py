@@ -1,0 +1,169 @@
+"""Batches: which samples they hold, labels that follow the pixels, streams that continue."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.adapt.batches import SourceBatches, TargetBatches
+from trainables.data.image_store import ImageStore
+from trainables.data.skeleton import BODY16
+
+CPU = torch.device("cpu")
+NUM_SAMPLES = 12
+TRAIN_ROWS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
+
+
+@pytest.fixture
+def store():
+    """Sample i has the binary digits of i as visible joints and colour channel i % 3.
+
+    All joints lie at the centre, which no warp moves out of the image, so that the weights of a
+    batch give away its samples. Training rows are green or blue.
+    """
+    images = np.zeros((NUM_SAMPLES, 8, 8, 3), dtype=np.uint8)
+    for i in range(NUM_SAMPLES):
+        images[i, ..., i % 3] = 200
+    digits = (np.arange(NUM_SAMPLES)[:, None] >> np.arange(16)) & 1
+    return ImageStore(
+        images=images,
+        keypoints_px=np.full((NUM_SAMPLES, 16, 2), 3.5, dtype=np.float32),
+        visible=digits.astype(bool),
+        ids=tuple(str(i) for i in range(NUM_SAMPLES)),
+        splits={"train": TRAIN_ROWS, "val": np.array([0, 3, 6, 9])},
+        skeleton=BODY16,
+        digest="",
+    )
+
+
+def samples(batch):
+    """Which samples a source batch holds, by its weights."""
+    return (batch.weights @ 2.0 ** torch.arange(16)).long().tolist()
+
+
+def channels(images):
+    return images.mean((2, 3)).argmax(1).tolist()
+
+
+def assert_same_batches(first, second):
+    for a, b in zip(first, second, strict=True):
+        for name in vars(a):
+            assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_source_batches_have_the_asked_number_and_shapes(store):
+    batches = list(SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 3, 5))
+    assert len(batches) == 3
+    for batch in batches:
+        assert batch.images.shape == (5, 3, 8, 8)
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert batch.maps.shape == (5, 16, 4, 4)
+        assert batch.weights.shape == (5, 16)
+        assert {t.dtype for t in vars(batch).values()} == {torch.float32}
+
+
+def test_only_active_samples_of_the_split_are_drawn(store):
+    weights = np.array([0.0, 1, 0, 0, 1, 0, 1, 0])  # samples 2, 7 and 10
+    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 200)
+    assert set(samples(batch)) == {2, 7, 10}
+
+
+def test_samples_are_drawn_in_proportion_to_their_weights(store):
+    weights = np.array([1.0, 3, 0, 0, 0, 0, 0, 0])  # samples 1 and 2
+    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 400)
+    drawn = samples(batch)
+    assert set(drawn) == {1, 2}
+    assert drawn.count(2) == pytest.approx(300, abs=45)  # five standard deviations
+
+
+def test_all_samples_of_the_split_and_no_others_are_drawn_with_equal_weights(store):
+    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 1, 200)
+    assert set(samples(batch)) == set(TRAIN_ROWS.tolist())
+
+
+def test_images_and_labels_of_a_batch_belong_together(store):
+    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 1, 50)
+    assert channels(batch.images) == [i % 3 for i in samples(batch)]
+
+
+def test_label_maps_follow_the_warped_pixels(store):
+    # One bright spot of 3 x 3 px per image, all joints on it.
+    rng = np.random.default_rng(0)
+    spots = rng.integers(10, 22, (NUM_SAMPLES, 2))
+    images = np.zeros((NUM_SAMPLES, 32, 32, 3), dtype=np.uint8)
+    for image, (x, y) in zip(images, spots, strict=True):
+        image[y - 1 : y + 2, x - 1 : x + 2] = 255
+    marked = ImageStore(
+        images=images,
+        keypoints_px=np.repeat(spots[:, None].astype(np.float32), 16, axis=1),
+        visible=np.ones((NUM_SAMPLES, 16), dtype=bool),
+        ids=store.ids,
+        splits=store.splits,
+        skeleton=BODY16,
+        digest="",
+    )
+    (batch,) = SourceBatches(marked, 32, CPU, seed=0).epoch(np.ones(8), 1, 40)
+    brightness = batch.images.mean(1)
+    spot = (brightness - brightness.amin((1, 2), keepdim=True)).clamp_min(0)
+    assert batch.weights.min() == 1
+    for seen, labelled in ((spot, batch.maps[:, 0]),):
+        torch.testing.assert_close(centroid(seen), centroid(labelled), atol=0.5, rtol=0)
+
+
+def centroid(maps):
+    grid = torch.arange(maps.shape[-1], dtype=maps.dtype)
+    total = maps.sum((1, 2))
+    x, y = (maps.sum(1) * grid).sum(1) / total, (maps.sum(2) * grid).sum(1) / total
+    return torch.stack([x, y], 1)
+
+
+def test_a_sample_is_augmented_anew_each_time(store):
+    weights = np.eye(8)[0]
+    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 2)
+    assert not torch.equal(batch.images[0], batch.images[1])
+
+
+def test_target_batches_hold_the_rows_they_were_given(store):
+    batches = TargetBatches(store.images, TRAIN_ROWS, CPU, seed=0)
+    drawn = batches.next(200)
+    assert drawn.images.shape == (200, 3, 8, 8)
+    assert drawn.images.is_contiguous(memory_format=torch.channels_last)
+    assert set(channels(drawn.images)) == {1, 2}  # red samples are in no training row
+    few = TargetBatches(store.images, np.array([3, 4]), CPU, seed=0).next(100)
+    assert set(channels(few.images)) == {0, 1}
+    assert channels(few.images).count(0) == pytest.approx(50, abs=25)
+
+
+def make_source_stream(store, seed):
+    stream = SourceBatches(store, 4, CPU, seed)
+    return stream, lambda: list(stream.epoch(np.ones(8), 2, 3))
+
+
+def make_target_stream(store, seed):
+    stream = TargetBatches(store.images, TRAIN_ROWS, CPU, seed)
+    return stream, lambda: [stream.next(3), stream.next(3)]
+
+
+@pytest.mark.parametrize("make", [make_source_stream, make_target_stream])
+def test_the_same_seed_gives_the_same_batches(make, store):
+    (_, first), (_, second), (_, other) = (make(store, seed) for seed in (0, 0, 1))
+    batches = first()
+    assert_same_batches(batches, second())
+    assert not torch.equal(batches[0].images, other()[0].images)
+    assert not torch.equal(batches[0].images, first()[0].images)  # the stream goes on
+
+
+@pytest.mark.parametrize("make", [make_source_stream, make_target_stream])
+def test_a_stream_continues_from_its_saved_state(make, store, tmp_path):
+    stream, draw = make(store, 0)
+    draw()
+    torch.save(stream.state_dict(), tmp_path / "state.pt")
+    expected = draw()
+    fresh, continued = make(store, 5)
+    fresh.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert_same_batches(continued(), expected)
+
+
+def test_source_and_target_streams_of_one_seed_differ(store):
+    (source,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 1, 20)
+    target = TargetBatches(store.images, TRAIN_ROWS, CPU, seed=0).next(20)
+    assert not torch.equal(source.images, target.images)

@@ -1,0 +1,300 @@
+"""A run on tiny rendered domains: its metrics, its seeds, its checkpoints and its honesty."""
+
+import dataclasses
+import typing
+
+import numpy as np
+import pytest
+import torch
+
+import trainables.adapt.fit
+from trainables.adapt.evaluate import evaluate
+from trainables.adapt.fit import AdaptationRun, build_net
+from trainables.checkpoint import load_state, save_state
+from trainables.config import Strategy, TrialConfig
+
+CPU = torch.device("cpu")
+METHODS = ["source_only", "regda"]
+GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+FIELDS = {
+    "data.image_size": 32,
+    "data.heatmap_size": 16,
+    "net.width": 4,
+    "adapt.pretrain_epochs": 2,
+    "adapt.epochs": 2,
+    "adapt.steps_per_epoch": 3,
+    "adapt.batch_size": 4,
+    "adapt.lr": 0.01,
+    "evaluation.bin_count": 3,
+    "bins.count": 4,
+}
+
+
+def make_config(**fields):
+    named = {name.replace("__", "."): value for name, value in fields.items()}
+    return TrialConfig.from_flat(FIELDS | named)
+
+
+def make_run(config, domains, net_seed=None):
+    net_config = config if net_seed is None else dataclasses.replace(config, seed=net_seed)
+    return AdaptationRun(config, domains, build_net(net_config, 16), CPU)
+
+
+def finish(run):
+    metrics = []
+    while not run.is_done:
+        metrics.append(run.run_epoch())
+    return metrics
+
+
+def expected_keys(epoch, method, reads_test):
+    judged = ["pck_05", "evalpose", "evalpose_unit_signed", *(f"pck_05_{g}" for g in GROUPS)]
+    splits = ["source_val", "target_val"]
+    bins = ["pck_bin"]
+    losses = ["source_kl"]
+    if method == "regda" and epoch > 2:
+        losses += ["source_disparity", "false_disparity", "target_disparity"]
+    if epoch == 4:
+        bins.append("final/pck_bin")
+        if reads_test:
+            splits.append("target_test")
+            bins.append("target_test/pck_bin")
+    return {
+        "sampling/active_fraction",
+        *(f"train/{name}" for name in losses),
+        *(f"{split}/{name}" for split in splits for name in judged),
+        *(f"{prefix}/{i:02d}" for prefix in bins for i in range(3)),
+    }
+
+
+@pytest.mark.parametrize("reads_test", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_each_epoch_reports_its_metrics(method, reads_test, domains):
+    if reads_test:
+        domains = dataclasses.replace(domains, target_test_bins=np.arange(24) % 3)
+    run = make_run(make_config(adapt__method=method), domains)
+    reports = finish(run)
+    assert len(reports) == run.total_epochs == run.epoch == 4
+    for epoch, metrics in enumerate(reports, start=1):
+        assert set(metrics) == expected_keys(epoch, method, reads_test)
+        assert np.isfinite(list(metrics.values())).all()
+    last = reports[-1]
+    assert [last[f"final/pck_bin/{i:02d}"] for i in range(3)] == [
+        last[f"pck_bin/{i:02d}"] for i in range(3)
+    ]
+
+
+def test_the_test_split_without_a_scored_pose_in_a_bin_has_no_such_bin(domains):
+    bins = np.where(np.arange(24) % 3 == 1, -1, np.arange(24) % 3)
+    run = make_run(
+        make_config(adapt__method="source_only"),
+        dataclasses.replace(domains, target_val_bins=bins),
+    )
+    assert {key for key in run.run_epoch() if key.startswith("pck_bin/")} == {
+        "pck_bin/00",
+        "pck_bin/02",
+    }
+
+
+def test_the_reported_loss_is_the_mean_over_the_epoch(domains, monkeypatch):
+    seen = []
+    step = trainables.adapt.fit.SourceOnly.step
+
+    def recorded(self, source, target=None):
+        losses = step(self, source, target)
+        seen.append(losses["source_kl"].item())
+        return losses
+
+    monkeypatch.setattr(trainables.adapt.fit.SourceOnly, "step", recorded)
+    metrics = make_run(make_config(), domains).run_epoch()
+    assert len(seen) == 3
+    assert metrics["train/source_kl"] == pytest.approx(np.mean(seen), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_metrics(method, domains):
+    config = make_config(adapt__method=method)
+    first, second = (finish(make_run(config, domains)) for _ in range(2))
+    assert first == second
+    other = finish(make_run(dataclasses.replace(config, seed=1), domains))
+    assert first[0]["train/source_kl"] != other[0]["train/source_kl"]
+
+
+def test_both_methods_share_their_pretraining(domains):
+    source_only, regda = (
+        finish(make_run(make_config(adapt__method=method), domains)) for method in METHODS
+    )
+    assert source_only[:2] == regda[:2]
+    assert source_only[2] != regda[2]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_continues_from_a_checkpoint_bit_for_bit(method, epoch, domains, tmp_path):
+    config = make_config(adapt__method=method, sampling__strategy="curriculum")
+    run = make_run(config, domains)
+    for _ in range(epoch):
+        run.run_epoch()
+    save_state(tmp_path, run.state_dict())
+    expected = finish(run)
+    resumed = make_run(config, domains, net_seed=7)
+    resumed.load_state_dict(load_state(tmp_path))
+    assert resumed.epoch == epoch
+    assert finish(resumed) == expected
+    for name, value in run.net.state_dict().items():
+        assert torch.equal(resumed.net.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_sampling_strategy_takes_the_same_number_of_steps_and_draws(method, domains):
+    states, fractions = {}, {}
+    for strategy in typing.get_args(Strategy):
+        config = make_config(
+            adapt__method=method,
+            adapt__pretrain_epochs=1,
+            adapt__epochs=1,
+            sampling__strategy=strategy,
+            sampling__keep=0.25,
+            bins__subset=[1, 3],
+        )
+        run = make_run(config, domains)
+        fractions[strategy] = [m["sampling/active_fraction"] for m in finish(run)]
+        states[strategy] = run.state_dict()
+    for state in states.values():
+        adapter = state["adapter"]
+        assert adapter["step"] == 6
+        if method == "source_only":
+            assert adapter["optimizer"]["state"][0]["step"] == 6
+        else:
+            counts = {
+                name: int(o["state"][0]["step"]) for name, o in adapter["optimizers"].items()
+            }
+            assert counts == {"f": 6, "h": 3, "h_adv": 6}
+        for name in ("draws", "augment"):
+            assert torch.equal(state["source"][name], states["all"]["source"][name])
+            assert torch.equal(state["target"][name], states["all"]["target"][name])
+    assert fractions["all"] == [1, 1]
+    for strategy in ("hardest", "easiest", "random"):
+        assert fractions[strategy] == [0.25, 0.25]  # 27 of 108
+    assert fractions["bins"] == [0.5, 0.5]
+    assert fractions["curriculum"][0] == pytest.approx(1 / 3)
+
+
+def test_a_strategy_may_be_limited_to_one_phase(domains):
+    config = make_config(
+        sampling__strategy="hardest", sampling__keep=0.25, sampling__phase="adapt"
+    )
+    fractions = [m["sampling/active_fraction"] for m in finish(make_run(config, domains))]
+    assert fractions == [1, 1, 0.25, 0.25]
+
+
+def test_a_loss_that_is_not_finite_is_named(domains):
+    run = make_run(make_config(), domains)
+    run.run_epoch()
+    with torch.no_grad():
+        run.net.head[3].weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"source_kl is nan in epoch 2 of 4, step 1$"):
+        run.run_epoch()
+
+
+def test_the_loss_that_broke_first_is_named(domains):
+    run = make_run(make_config(adapt__method="regda"), domains)
+    for _ in range(3):
+        run.run_epoch()
+    state = run.state_dict()
+    state["adapter"]["adversarial_head"]["3.bias"].fill_(float("nan"))
+    run.load_state_dict(state)
+    with pytest.raises(
+        FloatingPointError, match=r"source_disparity is nan in epoch 4 of 4, step 1$"
+    ):
+        run.run_epoch()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_global_generator_is_neither_read_nor_moved(method, domains):
+    config = make_config(adapt__method=method)
+    before = torch.get_rng_state()
+    try:
+        torch.manual_seed(1)
+        start = torch.get_rng_state()
+        first = finish(make_run(config, domains))
+        assert torch.equal(torch.get_rng_state(), start)
+        torch.manual_seed(2)
+        assert finish(make_run(config, domains)) == first
+    finally:
+        torch.set_rng_state(before)
+
+
+class SealedStore:
+    """An image store whose labels may be read while it is unsealed only."""
+
+    def __init__(self, store):
+        self._store = store
+        self.is_sealed = True
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    @property
+    def keypoints_px(self):
+        return self._label("keypoints_px")
+
+    @property
+    def visible(self):
+        return self._label("visible")
+
+    def _label(self, name):
+        if self.is_sealed:
+            raise PermissionError(f"training read {name} of the target")
+        return getattr(self._store, name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_never_reads_a_target_label(method, domains, monkeypatch):
+    sealed = SealedStore(domains.target)
+
+    def unsealed(net, store, *args):
+        sealed.is_sealed = False
+        try:
+            return evaluate(net, store, *args)
+        finally:
+            sealed.is_sealed = True
+
+    config = make_config(adapt__method=method)
+    with pytest.raises(PermissionError):
+        finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
+    monkeypatch.setattr(trainables.adapt.fit, "evaluate", unsealed)
+    reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
+    monkeypatch.undo()
+    assert reports == finish(make_run(config, domains))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_target_labels_give_the_same_network(method, domains):
+    rng = np.random.default_rng(0)
+    target = domains.target
+    scrambled = dataclasses.replace(
+        target,
+        keypoints_px=rng.permutation(target.keypoints_px),
+        visible=rng.permutation(target.visible),
+    )
+    config = make_config(adapt__method=method)
+    first, second = (
+        make_run(config, domains),
+        make_run(
+            config,
+            dataclasses.replace(domains, target=scrambled, target_val_bins=np.zeros(24, int)),
+        ),
+    )
+    assert finish(first) != finish(second)  # the judgement differs
+    for name, value in first.net.state_dict().items():
+        assert torch.equal(second.net.state_dict()[name], value), name
+
+
+def test_a_network_is_built_from_the_seed_alone():
+    config = make_config()
+    first, second = build_net(config, 16), build_net(config, 16)
+    other = build_net(dataclasses.replace(config, seed=1), 16)
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)

@@ -1,0 +1,167 @@
+"""Image stores: splits by id, digests, reopening, data sets on disk."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.data.image_store import SPLITS, build_image_store, open_image_store, split
+from trainables.data.leeds import write_leeds
+from trainables.data.people import render_people
+from trainables.data.skeleton import BODY16
+
+ROLES = pytest.mark.parametrize("role", ["source", "target"])
+
+
+def build(folder, role="source", domain="people_clean", root=None, num=60, seed=0):
+    folder.mkdir()
+    build_image_store(folder, role, domain, root, num, 32, seed, num_threads=1)
+    return open_image_store(folder)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("stores") / "people")
+
+
+def leeds_folder(root, num=8):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (num, 40, 60, 3), dtype=np.uint8)
+    keypoints = rng.uniform(0, 39, (num, 16, 2)).astype(np.float32)
+    write_leeds("lspet", root, images, keypoints, rng.random((num, 16)) < 0.8)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("role", "num", "sizes"),
+    [
+        ("source", 4000, {"train": 3600, "val": 400}),
+        ("target", 3000, {"train": 1800, "val": 600, "test": 600}),
+        ("source", 50, {"train": 45, "val": 5}),
+        ("target", 53, {"train": 32, "val": 10, "test": 11}),  # cut at 31.8 and 42.4
+    ],
+)
+def test_splits_have_their_shares(role, num, sizes):
+    parts = split([f"sample/{i}" for i in range(num)], role)
+    assert {name: len(rows) for name, rows in parts.items()} == sizes
+
+
+@ROLES
+@given(num=st.integers(1, 80))
+def test_splits_are_disjoint_and_cover_everything(role, num):
+    parts = split([f"sample/{i}" for i in range(num)], role)
+    assert list(parts) == list(SPLITS[role])
+    together = np.concatenate(list(parts.values()))
+    assert sorted(together.tolist()) == list(range(num))
+    assert all((np.diff(rows) > 0).all() for rows in parts.values())
+
+
+@ROLES
+@given(order=st.permutations(list(range(30))))
+def test_a_samples_split_does_not_depend_on_the_order(role, order):
+    ids = [f"sample/{i}" for i in range(30)]
+    members = {name: {ids[i] for i in rows} for name, rows in split(ids, role).items()}
+    shuffled = [ids[i] for i in order]
+    again = {name: {shuffled[i] for i in rows} for name, rows in split(shuffled, role).items()}
+    assert again == members
+
+
+def test_splits_follow_the_hash_of_the_id():
+    ids = [f"sample/{i}" for i in range(40)]
+    by_hash = sorted(ids, key=lambda sample: hashlib.sha256(sample.encode()).hexdigest())
+    val = split(ids, "source")["val"]
+    assert {ids[i] for i in val} == set(by_hash[36:])
+
+
+def test_a_store_holds_what_was_rendered(store):
+    rendered = next(render_people("people_clean", 60, 32, 0))
+    np.testing.assert_array_equal(store.images, rendered.images)
+    np.testing.assert_array_equal(store.keypoints_px, rendered.keypoints_px)
+    np.testing.assert_array_equal(store.visible, rendered.visible)
+    assert store.ids[0] == "people_clean/0/000000"
+    assert len(set(store.ids)) == 60
+    assert store.skeleton is BODY16
+    assert store.image_size == 32
+
+
+def test_a_store_of_several_chunks_holds_them_in_order(tmp_path):
+    large = build(tmp_path / "large", num=270)
+    rendered = list(render_people("people_clean", 270, 32, 0))
+    np.testing.assert_array_equal(large.images[:250], rendered[0].images)
+    np.testing.assert_array_equal(large.images[250:], rendered[1].images)
+    np.testing.assert_array_equal(large.keypoints_px[250:], rendered[1].keypoints_px)
+
+
+def test_images_are_mapped_and_cannot_be_written(store):
+    assert isinstance(store.images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        store.images[0, 0, 0, 0] = 1
+
+
+def test_the_same_store_built_twice_has_the_same_digest(store, tmp_path):
+    again = build(tmp_path / "again")
+    assert again.digest == store.digest
+    assert again.ids == store.ids
+    for name, rows in store.splits.items():
+        np.testing.assert_array_equal(again.splits[name], rows)
+
+
+def test_a_store_opened_twice_is_equal(tmp_path):
+    first = build(tmp_path / "people", role="target", domain="people_wild")
+    second = open_image_store(tmp_path / "people")
+    np.testing.assert_array_equal(first.images, second.images)
+    np.testing.assert_array_equal(first.keypoints_px, second.keypoints_px)
+    np.testing.assert_array_equal(first.visible, second.visible)
+    assert (first.ids, first.digest) == (second.ids, second.digest)
+    assert list(first.splits) == list(second.splits) == ["train", "val", "test"]
+    for name, rows in first.splits.items():
+        np.testing.assert_array_equal(second.splits[name], rows)
+
+
+def test_another_seed_gives_another_digest_and_other_ids(store, tmp_path):
+    other = build(tmp_path / "other", seed=1)
+    assert other.digest != store.digest
+    assert not set(other.ids) & set(store.ids)
+
+
+@pytest.mark.parametrize("change", ["pixel", "keypoint", "visible"])
+def test_the_digest_changes_with_a_single_value(change, tmp_path, monkeypatch):
+    def changed(*args):
+        for chunk in render_people(*args):
+            if change == "pixel":
+                chunk.images[17, 3, 5, 1] ^= 1
+            elif change == "keypoint":
+                chunk.keypoints_px[17, 3, 1] += 0.01
+            else:
+                chunk.visible[17, 3] ^= True
+            yield chunk
+
+    before = build(tmp_path / "before").digest
+    monkeypatch.setattr("trainables.data.image_store.render_people", changed)
+    assert build(tmp_path / "after").digest != before
+
+
+def test_a_data_set_on_disk_becomes_a_store(tmp_path):
+    root = leeds_folder(tmp_path / "lspet")
+    leeds = build(tmp_path / "store", role="target", domain="lspet", root=root, num=5)
+    assert leeds.images.shape == (5, 32, 32, 3)
+    assert leeds.ids == tuple(f"lspet/im{i:05d}" for i in range(1, 6))
+    assert leeds.visible.any()
+    assert not leeds.visible[:, [6, 7]].any()
+    # 60 x 40 pixels in 32 x 32: 5 rows of padding, visible joints below and above them.
+    assert not leeds.images[:, :5].any()
+    assert leeds.keypoints_px[leeds.visible][:, 1].min() > 4
+
+
+def test_a_data_set_with_fewer_images_gives_what_it_has(tmp_path):
+    root = leeds_folder(tmp_path / "lspet")
+    leeds = build(tmp_path / "store", role="target", domain="lspet", root=root, num=100)
+    assert len(leeds.ids) == len(leeds.images) == len(leeds.keypoints_px) == 8
+    assert sum(len(rows) for rows in leeds.splits.values()) == 8
+
+
+def test_a_data_set_on_disk_needs_its_folder(tmp_path):
+    with pytest.raises(ValueError, match="domain lsp needs the folder of its data set, got None"):
+        build(tmp_path / "store", domain="lsp")

@@ -1,0 +1,178 @@
+"""Procedural people: determinism, labels that lie on the drawn bodies, the domains' gap."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from trainables.data.people import CHUNK, LOOKS, render_people
+
+DOMAINS = pytest.mark.parametrize("domain", list(LOOKS))
+FIELDS = ("images", "keypoints_px", "visible", "complexity")
+
+
+@functools.cache
+def rendered(domain, num, image_size=32, seed=0):
+    """The first images of a domain as one dict of arrays."""
+    chunks = list(render_people(domain, num, image_size, seed))
+    return {name: np.concatenate([getattr(c, name) for c in chunks]) for name in FIELDS}
+
+
+@DOMAINS
+def test_arrays_have_their_shapes_and_types(domain):
+    people = rendered(domain, 60)
+    assert people["images"].shape == (60, 32, 32, 3)
+    assert people["images"].dtype == np.uint8
+    assert people["keypoints_px"].shape == (60, 16, 2)
+    assert people["keypoints_px"].dtype == np.float32
+    assert people["visible"].shape == (60, 16)
+    assert people["visible"].dtype == np.bool_
+    assert people["complexity"].shape == (60,)
+
+
+def test_chunks_are_of_one_size_but_for_the_last():
+    sizes = [len(chunk.images) for chunk in render_people("people_clean", 300, 32, 0)]
+    assert sizes == [CHUNK, 300 - CHUNK]
+
+
+@DOMAINS
+def test_the_same_seed_renders_the_same_images(domain):
+    again = next(render_people(domain, 20, 32, 0))
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(again, name), rendered(domain, 60)[name][:20])
+
+
+def test_another_seed_renders_other_images():
+    first, second = rendered("people_clean", 60), rendered("people_clean", 60, seed=1)
+    assert not np.array_equal(first["images"], second["images"])
+    assert not np.array_equal(first["keypoints_px"], second["keypoints_px"])
+
+
+def test_an_image_does_not_depend_on_how_many_are_rendered():
+    few, many = rendered("people_clean", 300), rendered("people_clean", 500)
+    for name in FIELDS:
+        np.testing.assert_array_equal(few[name][:10], many[name][:10])
+        np.testing.assert_array_equal(few[name], many[name][:300])  # the second chunk as well
+
+
+def test_the_second_chunk_is_not_the_first_again():
+    keypoints = rendered("people_clean", 500)["keypoints_px"]
+    assert not np.isclose(keypoints[:CHUNK], keypoints[CHUNK : 2 * CHUNK]).all((1, 2)).any()
+
+
+def test_domains_of_one_seed_show_different_people():
+    poses = [rendered(domain, 60)["keypoints_px"] for domain in LOOKS]
+    for i, first in enumerate(poses):
+        for second in poses[i + 1 :]:
+            assert np.abs(first - second).mean() > 1
+
+
+@DOMAINS
+def test_keypoints_are_inside_the_image_and_visible(domain):
+    people = rendered(domain, 60)
+    assert people["visible"].all()
+    assert people["keypoints_px"].min() >= -0.5
+    assert people["keypoints_px"].max() <= 31.5
+
+
+@DOMAINS
+def test_people_fill_most_of_the_frame(domain):
+    keypoints = rendered(domain, 60)["keypoints_px"]
+    side = (keypoints.max(1) - keypoints.min(1)).max(1)
+    assert side.min() > 0.45 * 32
+    assert np.median(side) > 0.6 * 32
+
+
+def test_poses_do_not_depend_on_the_image_size():
+    small, large = rendered("people_clean", 60), rendered("people_clean", 60, image_size=64)
+    np.testing.assert_allclose(
+        (large["keypoints_px"] + 0.5) / 2 - 0.5, small["keypoints_px"], atol=1e-4
+    )
+
+
+def skin_share(people, joint, shift=(0, 0), mirrored=False):
+    """Share of people whose pixel at a joint has the hue of skin (red 1, green .78, blue .62)."""
+    images = people["images"].astype(float)
+    size = images.shape[1]
+    x, y = np.rint(people["keypoints_px"][:, joint]).astype(int).T
+    x, y = x + shift[0], y + shift[1]
+    x = size - 1 - x if mirrored else x
+    red, green, blue = images[np.arange(len(images)), y.clip(0, size - 1), x.clip(0, size - 1)].T
+    blue = blue.clip(1)
+    is_skin = (np.abs(red / blue - 1 / 0.62) < 0.2) & (np.abs(green / blue - 0.78 / 0.62) < 0.15)
+    return is_skin.mean()
+
+
+@pytest.mark.parametrize("wrist", [10, 15])
+def test_wrists_lie_on_skin_and_their_surroundings_do_not(wrist):
+    people = rendered("people_clean", CHUNK, image_size=64)
+    assert skin_share(people, wrist) > 0.9
+    assert skin_share(people, wrist, mirrored=True) < 0.15
+    # A forearm is 2 to 3 px wide: labels that are 2 px off would miss it.
+    for shift in ((2, 0), (-2, 0), (0, 2), (0, -2)):
+        assert skin_share(people, wrist, shift) < 0.6
+
+
+def test_joints_under_clothes_do_not_lie_on_skin():
+    people = rendered("people_clean", CHUNK, image_size=64)
+    for joint in (1, 4, 2, 3, 12, 13):
+        assert skin_share(people, joint) < 0.2
+
+
+def test_joints_stand_out_from_the_background():
+    # The clean background varies slowly: a border pixel predicts it far better than a body.
+    people = rendered("people_clean", CHUNK, image_size=64)
+    images = people["images"].astype(float)
+    rows = np.arange(CHUNK)
+    for joint in (0, 5, 1, 4, 10, 15):
+        x, y = np.rint(people["keypoints_px"][:, joint]).astype(int).T
+        to_border = np.where(x < 32, 0, 63)
+        contrast = np.abs(images[rows, y, x] - images[rows, y, to_border]).max(1)
+        plain = np.abs(images[rows, 0, x] - images[rows, 0, to_border]).max(1)
+        assert np.median(contrast) > 2 * np.median(plain)
+
+
+def test_simple_people_of_the_source_face_the_camera():
+    people = rendered("people_clean", 500)
+    x = people["keypoints_px"][people["complexity"] < 0.15][..., 0]
+    assert len(x) > 50
+    assert (x[:, 12] < x[:, 13]).mean() > 0.99
+    assert (x[:, 13] - x[:, 12]).mean() > 2
+
+
+def test_some_people_of_the_hard_target_are_seen_from_behind():
+    def turned(domain):
+        x = rendered(domain, CHUNK)["keypoints_px"][..., 0]
+        return (x[:, 12] > x[:, 13]).mean()
+
+    assert turned("people_wild_hard") > 0.25
+    assert turned("people_wild") < 0.15
+
+
+def test_source_poses_are_mostly_simple_with_a_long_tail():
+    complexity = rendered("people_clean", 500)["complexity"]
+    assert complexity.min() >= 0
+    assert complexity.max() <= 1
+    assert np.median(complexity) < 0.35
+    assert complexity.mean() > np.median(complexity)
+    assert np.quantile(complexity, 0.95) > 2 * np.median(complexity)
+
+
+def test_domains_grow_in_complexity():
+    means = [rendered(domain, CHUNK)["complexity"].mean() for domain in LOOKS]
+    assert means == sorted(means)
+    assert means[1] > means[0] + 0.1
+
+
+def test_target_images_have_more_texture_than_source_images():
+    def texture(domain):
+        images = rendered(domain, 60)["images"].astype(float)
+        return np.abs(np.diff(images[:, :4], axis=2)).mean()  # rows above most people
+
+    assert texture("people_wild") > 2 * texture("people_clean")
+    assert texture("people_wild_hard") > texture("people_wild")
+
+
+def test_an_unknown_domain_is_refused():
+    with pytest.raises(KeyError, match="people_dirty"):
+        next(render_people("people_dirty", 1, 32, 0))

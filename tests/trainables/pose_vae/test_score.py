@@ -1,0 +1,181 @@
+"""Difficulty scores: by hand, missing joints, rank stability, corruption."""
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainables.pose_vae.test_fit import body_poses, fit, new_model
+from trainables.pose_vae.score import (
+    MIN_VISIBLE,
+    corruption_auc,
+    rank_stability,
+    score_poses,
+)
+
+
+class Recaller:
+    """Stands in for a Pose VAE and decodes every pose to a remembered one."""
+
+    def __init__(self, poses):
+        self.poses = poses
+
+    def encode(self, poses, mask):
+        return torch.zeros(len(poses), 1), torch.zeros(len(poses), 1)
+
+    def decode(self, latent):
+        return self.poses
+
+
+class Copier:
+    """Stands in for a Pose VAE that reconstructs everything: all scores are 0."""
+
+    def encode(self, poses, mask):
+        return poses.flatten(1), torch.zeros(len(poses), 1)
+
+    def decode(self, latent):
+        return latent.unflatten(1, (-1, 2))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = new_model(hidden_dim=48, latent_dim=8)
+    fit(model, *body_poses(1500), kl_weight=1e-3, epochs=60)
+    return model
+
+
+def test_a_score_is_the_error_scaled_to_all_joints():
+    poses = torch.zeros(2, 10, 2)
+    poses[:, :, 0] = 1.0  # every joint is off by 1 from the remembered 0
+    poses[:, 9] = torch.tensor([3.0, 4.0])  # but the last, by 5
+    mask = torch.ones(2, 10)
+    mask[1, 9] = 0
+    scores = score_poses(Recaller(torch.zeros(2, 10, 2)), poses, mask)
+    assert scores.tolist() == pytest.approx([9 + 25, 9 * 10 / 9])
+
+
+@pytest.mark.parametrize(
+    ("num_visible", "scored"), [(0, False), (7, False), (8, True), (9, True), (16, True)]
+)
+def test_poses_with_fewer_than_8_visible_joints_are_not_scored(num_visible, scored):
+    assert MIN_VISIBLE == 8
+    poses, _ = body_poses(3)
+    mask = torch.zeros(3, 16)
+    mask[:, :num_visible] = 1
+    assert score_poses(new_model(), poses, mask).isfinite().tolist() == [scored] * 3
+
+
+def test_scores_are_deterministic_and_carry_no_gradient(trained):
+    poses, mask = body_poses(50, seed=1)
+    first, second = score_poses(trained, poses, mask), score_poses(trained, poses, mask)
+    assert torch.equal(first, second)
+    assert not first.requires_grad
+    assert (first > 0).all()
+
+
+def test_coordinates_of_invisible_joints_do_not_influence_the_score(trained):
+    poses, mask = body_poses(50, seed=1)
+    mask = (torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < 0.7).float()
+    garbage = torch.where(mask.unsqueeze(-1) > 0, poses, 1e4)
+    first, second = score_poses(trained, poses, mask), score_poses(trained, garbage, mask)
+    assert first.isfinite().any()
+    assert torch.equal(first.nan_to_num(-1), second.nan_to_num(-1))
+
+
+def test_a_missing_joint_does_not_make_a_pose_look_easy(trained):
+    poses, mask = body_poses(300, seed=1)
+    partial = mask.clone()
+    partial[:, [10, 15, 0, 5]] = 0  # the joints that are hardest to reconstruct
+    whole = score_poses(trained, poses, mask)
+    assert score_poses(trained, poses, partial).mean() > 0.3 * whole.mean()
+
+
+def test_complex_poses_score_higher_than_simple_ones(trained):
+    simple, mask = body_poses(300, seed=2)
+    shuffled = simple[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
+    chimera = torch.cat([simple[:, :8], shuffled[:, 8:]], dim=1)
+    scores = score_poses(trained, simple, mask), score_poses(trained, chimera, mask)
+    assert scores[1].median() > 1.5 * scores[0].median()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1.0, 2.0, 3.0], [10.0, 20.0, 30.0], 1.0),
+        ([1.0, 2.0, 3.0], [9.0, 4.0, 1.0], -1.0),
+        ([1.0, 2.0, 3.0, 4.0], [2.0, 1.0, 4.0, 3.0], 0.6),  # 1 - 6 * 4 / (4 * 15)
+        ([1.0, 2.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0], 0.9486833),  # 4.5 / sqrt(4.5 * 5)
+        ([1.0, math.nan, 3.0, 5.0], [1.0, 7.0, 2.0, math.nan], 1.0),
+    ],
+)
+def test_rank_stability_has_known_values(first, second, expected):
+    result = rank_stability(torch.tensor(first), torch.tensor(second))
+    assert result == pytest.approx(expected, abs=1e-6)
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=40
+    ).filter(lambda pairs: all(len(set(column)) > 1 for column in zip(*pairs, strict=True)))
+)
+def test_rank_stability_is_spearmans_correlation_with_ties(pairs):
+    first, second = torch.tensor(pairs, dtype=torch.float32).T
+    expected = scipy.stats.spearmanr(first.numpy(), second.numpy()).statistic
+    assert rank_stability(first, second) == pytest.approx(expected, abs=1e-9)
+
+
+def test_rank_stability_needs_two_poses_scored_by_both():
+    with pytest.raises(ValueError, match="two poses scored by both"):
+        rank_stability(torch.tensor([1.0, math.nan]), torch.tensor([1.0, 2.0]))
+
+
+def test_a_trained_model_tells_poses_from_corrupted_poses(trained):
+    generator = torch.Generator().manual_seed(0)
+    untrained = corruption_auc(new_model(), *body_poses(500, seed=3), generator)
+    assert corruption_auc(trained, *body_poses(500, seed=3), generator) > 0.6
+    assert untrained < 0.6
+
+
+@pytest.mark.parametrize("num", [2, 7, 100])
+def test_a_constant_score_tells_nothing(num):
+    generator = torch.Generator().manual_seed(0)
+    assert corruption_auc(Copier(), *body_poses(num), generator) == 0.5
+
+
+def test_a_perfect_score_tells_everything():
+    poses, mask = body_poses(100)
+    for seed in range(5):  # a permutation may leave some poses as they are
+        generator = torch.Generator().manual_seed(seed)
+        assert corruption_auc(Recaller(poses), poses, mask, generator) == 1.0
+
+
+def test_only_joints_that_both_poses_have_are_exchanged():
+    poses, mask = body_poses(60)
+    half = mask.clone()
+    half[::2, 8:] = 0  # every other pose has eight joints
+    poses = torch.where(half.unsqueeze(-1) > 0, poses, math.nan)
+    poses_seen = poses.nan_to_num(1e4)  # an exchanged invisible joint would show
+
+    class Bounded(Copier):
+        def encode(self, poses, mask):
+            assert (poses * mask.unsqueeze(-1)).abs().max() < 10
+            return super().encode(poses, mask)
+
+    assert corruption_auc(Bounded(), poses_seen, half, torch.Generator().manual_seed(0)) == 0.5
+
+
+def test_corruption_is_repeatable(trained):
+    case = body_poses(100, seed=3)
+    first, second = (
+        corruption_auc(trained, *case, torch.Generator().manual_seed(1)) for _ in range(2)
+    )
+    assert first == second
+
+
+def test_corruption_needs_poses_with_a_joint_to_move():
+    poses, mask = body_poses(5)
+    with pytest.raises(ValueError, match="a visible joint to move"):
+        corruption_auc(Copier(), poses, torch.zeros_like(mask), torch.Generator().manual_seed(0))

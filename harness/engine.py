@@ -53,6 +53,7 @@ class Interruption:
 
     def __init__(self, hours: float | None) -> None:
         self.signal: int | None = None
+        self._previous: dict[signal.Signals, Any] = {}
         self._hours = hours or 0.0
         self._deadline = None if hours is None else time.monotonic() + hours * 3600
 
@@ -72,21 +73,26 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Catch the first signal; the second one ends the process as usual."""
-        previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-        def catch(number: int, _frame: object) -> None:
-            self.signal = number
-            for caught, handler in previous.items():
-                signal.signal(caught, handler)
-
-        for caught in previous:
-            signal.signal(caught, catch)
+        """Catch the first signal; a second one ends the process as usual."""
+        self._previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.listen()
         try:
             yield
         finally:
-            for caught, handler in previous.items():
-                signal.signal(caught, handler)
+            self._restore()
+
+    def listen(self) -> None:
+        """Catch signals (again): Ray, when it starts, puts its own handler for SIGTERM."""
+        for caught in self._previous:
+            signal.signal(caught, self._catch)
+
+    def _catch(self, number: int, _frame: object) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for caught, handler in self._previous.items():
+            signal.signal(caught, handler)
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,7 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
 
 def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interruption") -> None:
     _start_ray()
+    stop.listen()
     from ray import tune
 
     from harness.search import BridgeScheduler, BridgeSearcher, num_trials

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainables.pose_vae.test_fit import body_poses, fit, new_model
+from tests.reference.synthetic_poses import body_poses, fit, new_model, plane_poses
 from trainables.pose_vae.score import (
     MIN_VISIBLE,
     corruption_auc,
@@ -42,8 +42,8 @@ class Copier:
 
 @pytest.fixture(scope="module")
 def trained():
-    model = new_model(hidden_dim=48, latent_dim=8)
-    fit(model, *body_poses(1500), kl_weight=1e-3, epochs=60)
+    model = new_model()
+    fit(model, *plane_poses(256), kl_weight=1e-2, epochs=400)
     return model
 
 
@@ -69,7 +69,7 @@ def test_poses_with_fewer_than_8_visible_joints_are_not_scored(num_visible, scor
 
 
 def test_scores_are_deterministic_and_carry_no_gradient(trained):
-    poses, mask = body_poses(50, seed=1)
+    poses, mask = plane_poses(50, seed=1)
     first, second = score_poses(trained, poses, mask), score_poses(trained, poses, mask)
     assert torch.equal(first, second)
     assert not first.requires_grad
@@ -77,7 +77,7 @@ def test_scores_are_deterministic_and_carry_no_gradient(trained):
 
 
 def test_coordinates_of_invisible_joints_do_not_influence_the_score(trained):
-    poses, mask = body_poses(50, seed=1)
+    poses, mask = plane_poses(50, seed=1)
     mask = (torch.rand(mask.shape, generator=torch.Generator().manual_seed(0)) < 0.7).float()
     garbage = torch.where(mask.unsqueeze(-1) > 0, poses, 1e4)
     first, second = score_poses(trained, poses, mask), score_poses(trained, garbage, mask)
@@ -85,20 +85,20 @@ def test_coordinates_of_invisible_joints_do_not_influence_the_score(trained):
     assert torch.equal(first.nan_to_num(-1), second.nan_to_num(-1))
 
 
-def test_a_missing_joint_does_not_make_a_pose_look_easy(trained):
-    poses, mask = body_poses(300, seed=1)
+def test_missing_joints_do_not_make_a_pose_look_easy(trained):
+    poses, mask = plane_poses(300, seed=2)
     partial = mask.clone()
-    partial[:, [10, 15, 0, 5]] = 0  # the joints that are hardest to reconstruct
+    partial[:, ::2] = 0
     whole = score_poses(trained, poses, mask)
-    assert score_poses(trained, poses, partial).mean() > 0.3 * whole.mean()
+    assert score_poses(trained, poses, partial).median() > 0.8 * whole.median()
 
 
-def test_complex_poses_score_higher_than_simple_ones(trained):
-    simple, mask = body_poses(300, seed=2)
-    shuffled = simple[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
-    chimera = torch.cat([simple[:, :8], shuffled[:, 8:]], dim=1)
-    scores = score_poses(trained, simple, mask), score_poses(trained, chimera, mask)
-    assert scores[1].median() > 1.5 * scores[0].median()
+def test_implausible_poses_score_higher_than_plausible_ones(trained):
+    poses, mask = plane_poses(300, seed=2)
+    others, _ = plane_poses(300, seed=3)
+    chimeras = torch.cat([poses[:, :8], others[:, 8:]], dim=1)
+    plausible, implausible = (score_poses(trained, p, mask) for p in (poses, chimeras))
+    assert implausible.median() > 5 * plausible.median()
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_rank_stability_needs_two_poses_scored_by_both():
 
 
 def test_a_trained_model_tells_poses_from_corrupted_poses(trained):
+    held_out = plane_poses(400, seed=9)
     generator = torch.Generator().manual_seed(0)
-    untrained = corruption_auc(new_model(), *body_poses(500, seed=3), generator)
-    assert corruption_auc(trained, *body_poses(500, seed=3), generator) > 0.6
-    assert untrained < 0.6
+    assert corruption_auc(trained, *held_out, generator) > 0.8
+    assert corruption_auc(new_model(seed=1), *held_out, generator) < 0.6
 
 
-@pytest.mark.parametrize("num", [2, 7, 100])
+@pytest.mark.parametrize("num", [3, 10, 100])
 def test_a_constant_score_tells_nothing(num):
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
     assert corruption_auc(Copier(), *body_poses(num), generator) == 0.5
 
 
@@ -168,7 +168,7 @@ def test_only_joints_that_both_poses_have_are_exchanged():
 
 
 def test_corruption_is_repeatable(trained):
-    case = body_poses(100, seed=3)
+    case = plane_poses(100, seed=3)
     first, second = (
         corruption_auc(trained, *case, torch.Generator().manual_seed(1)) for _ in range(2)
     )

@@ -1,0 +1,234 @@
+"""Sampling: who is active under each strategy and phase, and what is drawn."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trainables.config import CurriculumConfig, SamplingConfig, Strategy
+from trainables.sampling.bins import assign_bins, difficulty_order
+from trainables.sampling.sampler import (
+    DifficultyView,
+    TrainingClock,
+    draw_indices,
+    epoch_weights,
+)
+
+STRATEGIES = ["all", "hardest", "easiest", "random", "bins", "curriculum"]
+PRETRAIN, TOTAL = 3, 9
+NUM = 14
+
+
+def view():
+    """Twelve scored samples, sample i of rank 11 - i, then two unscored ones; four bins."""
+    scores = np.array([*range(11, -1, -1), math.nan, math.nan], dtype=float)
+    ids = [f"sample/{i}" for i in range(NUM)]
+    return DifficultyView(NUM, difficulty_order(scores, ids), assign_bins(scores, ids, 4))
+
+
+def active(epoch=0, subset=None, seed=0, curriculum=None, clock=None, **sampling):
+    weights = epoch_weights(
+        view(),
+        SamplingConfig(**sampling),
+        curriculum or CurriculumConfig(),
+        subset,
+        clock or TrainingClock(epoch, PRETRAIN, TOTAL),
+        seed,
+    )
+    assert weights.shape == (NUM,)
+    assert set(weights.tolist()) <= {0.0, 1.0}
+    return np.flatnonzero(weights).tolist()
+
+
+EVERYTHING = list(range(NUM))
+EASIEST, MIDDLE, HARDEST = [8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]
+
+
+def test_every_strategy_of_the_configuration_is_covered():
+    assert set(STRATEGIES) == set(Strategy.__args__)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "subset", "expected"),
+    [
+        ({"strategy": "all"}, None, EVERYTHING),
+        ({"strategy": "hardest"}, None, HARDEST),  # VAE-HM: the last third
+        ({"strategy": "easiest"}, None, EASIEST),
+        ({"strategy": "hardest", "keep": 0.5}, None, [0, 1, 2, 3, 4, 5]),
+        ({"strategy": "hardest", "keep": 0.2}, None, [0, 1]),  # 2.4 samples: rounded down
+        ({"strategy": "hardest", "keep": 0.01}, None, [0]),  # never none
+        ({"strategy": "easiest", "keep": 1.0}, None, list(range(12))),
+        ({"strategy": "bins"}, (0,), [9, 10, 11]),
+        ({"strategy": "bins"}, (1, 3), [0, 1, 2, 6, 7, 8]),
+    ],
+)
+def test_static_strategies_choose_the_same_samples_in_every_epoch(sampling, subset, expected):
+    for epoch in range(TOTAL):
+        assert active(epoch, subset, **sampling) == expected
+
+
+@pytest.mark.parametrize(("num", "kept"), [(12, 4), (13, 4), (14, 4), (15, 5), (3000, 1000)])
+def test_vae_hm_is_the_last_whole_third(num, kept):
+    order = np.random.default_rng(0).permutation(num)
+    weights = epoch_weights(
+        DifficultyView(num, order, np.zeros(num, dtype=np.int64)),
+        SamplingConfig(strategy="hardest"),
+        CurriculumConfig(),
+        None,
+        TrainingClock(0, PRETRAIN, TOTAL),
+        0,
+    )
+    assert set(np.flatnonzero(weights)) == set(order[-kept:])
+
+
+def test_the_random_third_stays_the_same_over_the_training():
+    chosen = [active(epoch, strategy="random") for epoch in range(TOTAL)]
+    assert all(samples == chosen[0] for samples in chosen)
+    assert len(chosen[0]) == 4
+
+
+def test_the_random_third_differs_from_seed_to_seed_and_reaches_every_scored_sample():
+    chosen = [active(seed=seed, strategy="random") for seed in range(40)]
+    assert len({tuple(samples) for samples in chosen}) > 30
+    counts = np.bincount(np.concatenate(chosen), minlength=NUM)
+    assert counts[:12].min() > 3  # 13.3 expected of each
+    assert not counts[12:].any()
+
+
+def test_the_random_third_is_not_chosen_for_its_difficulty():
+    hard = [sample < 6 for seed in range(60) for sample in active(seed=seed, strategy="random")]
+    assert 0.4 < np.mean(hard) < 0.6
+
+
+@pytest.mark.parametrize("strategy", ["hardest", "easiest", "random", "bins"])
+@pytest.mark.parametrize(
+    ("phase", "epochs_with_all"),
+    [("both", []), ("pretrain", range(PRETRAIN, TOTAL)), ("adapt", range(PRETRAIN))],
+)
+def test_the_other_phase_draws_from_all_samples(strategy, phase, epochs_with_all):
+    for epoch in range(TOTAL):
+        samples = active(epoch, (0,), strategy=strategy, phase=phase)
+        assert (samples == EVERYTHING) is (epoch in epochs_with_all)
+
+
+@pytest.mark.parametrize(
+    ("phase", "sizes"),
+    [
+        # Over both phases of 3 + 6 epochs: thirds of nine.
+        ("both", [4, 4, 4, 8, 8, 8, NUM, NUM, NUM]),
+        # Its own clock in each phase: thirds of three, then all.
+        ("pretrain", [4, 8, NUM, *[NUM] * 6]),
+        # All in the first phase, then thirds of six.
+        ("adapt", [NUM] * 3 + [4, 4, 8, 8, NUM, NUM]),
+    ],
+)
+def test_the_curriculum_runs_over_the_phases_it_covers(phase, sizes):
+    samples = [active(epoch, strategy="curriculum", phase=phase) for epoch in range(TOTAL)]
+    assert [len(chosen) for chosen in samples] == sizes
+    by_size = {4: EASIEST, 8: sorted(EASIEST + MIDDLE), NUM: EVERYTHING}
+    assert all(chosen == by_size[len(chosen)] for chosen in samples)
+
+
+def test_the_curriculum_follows_its_pacing():
+    linear = CurriculumConfig(pacing="linear", start_fraction=0.25, full_at=0.75)
+    sizes = [
+        len(active(curriculum=linear, clock=TrainingClock(epoch, 0, 4), strategy="curriculum"))
+        for epoch in range(4)
+    ]
+    assert sizes == [3, 6, 9, NUM]
+
+
+def test_a_curriculum_starts_with_at_least_one_sample():
+    tiny = CurriculumConfig(pacing="linear", start_fraction=0.001, full_at=1.0)
+    assert active(curriculum=tiny, strategy="curriculum") == [11]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "pretrain", "total", "phase", "progress"),
+    [
+        (0, 3, 9, "pretrain", {"both": 0.0, "pretrain": 0.0}),
+        (2, 3, 9, "pretrain", {"both": 2 / 9, "pretrain": 2 / 3}),
+        (3, 3, 9, "adapt", {"both": 1 / 3, "adapt": 0.0}),
+        (8, 3, 9, "adapt", {"both": 8 / 9, "adapt": 5 / 6}),
+        (0, 0, 4, "adapt", {"both": 0.0, "adapt": 0.0}),
+        (3, 4, 4, "pretrain", {"both": 0.75, "pretrain": 0.75}),
+    ],
+)
+def test_the_clock_knows_phase_and_progress(epoch, pretrain, total, phase, progress):
+    clock = TrainingClock(epoch, pretrain, total)
+    assert clock.phase == phase
+    for name, value in progress.items():
+        assert clock.progress(name) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("strategy", "subset"), [("bins", None), ("bins", (7,))])
+def test_a_strategy_that_leaves_nothing_is_refused(strategy, subset):
+    with pytest.raises(ValueError, match="'bins' leaves no source sample"):
+        active(0, subset, strategy=strategy)
+
+
+@pytest.mark.parametrize("strategy", ["hardest", "easiest", "random", "curriculum"])
+def test_poses_without_any_score_leave_nothing_to_choose_from(strategy):
+    nothing = DifficultyView(4, np.array([], dtype=np.int64), np.full(4, -1))
+    with pytest.raises(ValueError, match="leaves no source sample"):
+        epoch_weights(
+            nothing,
+            SamplingConfig(strategy=strategy),
+            CurriculumConfig(),
+            None,
+            TrainingClock(0, PRETRAIN, TOTAL),
+            0,
+        )
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_draws_the_same_number_of_active_samples(strategy):
+    samples = active(0, (0,), strategy=strategy)
+    weights = np.isin(np.arange(NUM), samples).astype(float)
+    drawn = draw_indices(weights, 2400, generator())
+    assert drawn.shape == (2400,)
+    assert drawn.dtype == torch.int64
+    assert set(drawn.tolist()) == set(samples)
+
+
+def test_frequencies_follow_the_weights():
+    weights = np.array([0.0, 1.0, 2.0, 0.0, 5.0, 0.0])
+    num = 40_000
+    counts = np.bincount(draw_indices(weights, num, generator()).numpy(), minlength=6)
+    expected = num * weights / weights.sum()
+    assert (counts[weights == 0] == 0).all()
+    deviation = np.sqrt(expected * (1 - weights / weights.sum()))
+    assert (np.abs(counts - expected) <= 4 * deviation).all()
+
+
+def test_draws_are_with_replacement_and_repeatable():
+    weights = np.array([0.0, 3.0, 1.0])
+    first = draw_indices(weights, 100, generator(1))
+    assert torch.equal(first, draw_indices(weights, 100, generator(1)))
+    assert not torch.equal(first, draw_indices(weights, 100, generator(2)))
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53, 1.0])
+@pytest.mark.parametrize(
+    ("weights", "first", "last"),
+    [([0.0, 0.0, 1.0, 1.0, 0.0], 2, 3), ([1.0], 0, 0), ([0.1] * 10 + [0.0], 0, 9)],
+)
+def test_the_ends_of_the_random_range_stay_on_active_samples(
+    weights, first, last, draw, monkeypatch
+):
+    monkeypatch.setattr(
+        torch, "rand", lambda num, **_: torch.full((num,), draw, dtype=torch.float64)
+    )
+    expected = first if draw == 0 else last
+    assert draw_indices(np.array(weights), 2, generator()).tolist() == [expected, expected]
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -0.5], [math.nan, 1.0], []])
+def test_impossible_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="must not be negative and must not all be 0"):
+        draw_indices(np.array(weights), 3, generator())

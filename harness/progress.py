@@ -183,7 +183,10 @@ class LiveProgress:
             )
         best, eta = view.best(), view.eta_s()
         status = f" {view.num_finished}/{view.num_trials} trials  {_clock(view.elapsed_s)}"
-        status += f"  about {_clock(eta)} left" if eta is not None else "  starting"
+        if eta is not None:
+            status += f"  about {_clock(eta)} left"
+        elif view.fraction_done() < 1:
+            status += "  starting"
         if best is not None:
             status += f"  best {_number(best.value)} ({best.name})"
         bar = Table.grid()

@@ -1,6 +1,7 @@
 """Nested dataclasses seen as a flat mapping of dotted field paths to values."""
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         if value not in options or isinstance(value, bool):
             allowed = ", ".join(str(option) for option in options)
             raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
-        return value
+        return options[options.index(value)]  # 10 for 10.0
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
             raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
@@ -65,6 +66,8 @@ def as_type(path: str, hint: Any, value: object) -> Any:
     if hint is int and _is_int(value):
         return int(typing.cast(float, value))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:  # NaN, infinite or a huge whole number
+            raise ValueError(f"{path} must be finite, got {value!r}")
         return float(value)
     if hint is str and isinstance(value, str):
         return value

@@ -29,7 +29,6 @@ def make(cls):
     pose_net = PoseNet(NUM_JOINTS, net.depth, net.width, data.image_size, data.heatmap_size)
     weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0)
     adapter = cls(pose_net.to(memory_format=torch.channels_last), weights, LearningRate(1e-3, 600))
-    adapter.adversarial_head.to(memory_format=torch.channels_last)
     return adapter
 
 

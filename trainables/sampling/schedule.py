@@ -54,4 +54,4 @@ def active_fraction(pacing: str, progress: float, start_fraction: float, full_at
             raise ValueError(
                 f"pacing must be linear, root, step or fixed_exponential, got {pacing!r}"
             )
-    return min(fraction, 1.0)
+    return 1.0 if t == 1 else min(fraction, 1.0)  # exactly 1, however b rounds

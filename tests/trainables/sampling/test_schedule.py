@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainables.config import Pacing
@@ -71,6 +71,7 @@ def test_training_starts_with_b(pacing, b, a):
 
 
 @given(pacing=ANY_PACING, b=POSITIVE_SHARE, a=POSITIVE_SHARE, rest=SHARE)
+@example(pacing="fixed_exponential", b=1.9**-2, a=2 / 3, rest=0.0)
 def test_all_data_is_active_from_a_on(pacing, b, a, rest):
     # Exactly 1: samples without a score join only then.
     assert active_fraction(pacing, a + (1 - a) * rest, b, a) == 1

@@ -20,8 +20,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from harness.ledger import Ledger, TrialRecord
-from harness.space import Space
 from harness.sections import EarlyTerminate
+from harness.space import Space
 from harness.spec import StudySpec
 from harness.storage import absolute_paths
 from trainables.config import TrialConfig

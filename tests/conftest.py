@@ -1,6 +1,6 @@
 """Fixtures shared by the whole suite."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ def write_study(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(autouse=True)
-def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own MLflow or study must not leak into a test."""
     for name in ("MLFLOW_TRACKING_URI", "POSEBINS_STUDY"):
         monkeypatch.delenv(name, raising=False)
-    yield
 
 
 def optuna_states(url: str, study: str) -> list[Any]:

@@ -54,11 +54,7 @@ def as_type(path: str, hint: Any, value: object) -> Any:
             return None
         hint = next(arg for arg in get_args(hint) if arg is not types.NoneType)
     if get_origin(hint) is Literal:
-        options = get_args(hint)
-        if value not in options or isinstance(value, bool):
-            allowed = ", ".join(str(option) for option in options)
-            raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
-        return options[options.index(value)]  # 10 for 10.0
+        return _one_of(path, get_args(hint), value)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
             raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
@@ -73,6 +69,13 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         return value
     kind = {int: "a whole number", float: "a number", str: "a text"}[hint]
     raise ValueError(f"{path} must be {kind}, got {value!r}")
+
+
+def _one_of(path: str, options: tuple[Any, ...], value: object) -> Any:
+    if value not in options or isinstance(value, bool):
+        allowed = ", ".join(str(option) for option in options)
+        raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
+    return options[options.index(value)]  # the int of 10.0
 
 
 def _is_int(value: object) -> bool:

@@ -55,7 +55,9 @@ def small_study(tmp_path):
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own event loop
 def test_a_notebook_runs_and_draws(path, small_study, monkeypatch):
     monkeypatch.setenv("POSEBINS_STUDY", str(small_study))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    )
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
     drawn = [

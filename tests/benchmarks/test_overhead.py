@@ -27,9 +27,7 @@ budget: {{run_cap: {NUM_TRIALS}}}
 @pytest.mark.filterwarnings("ignore")
 def test_overhead_per_trial(write_study, tmp_path):
     spec = load_study(write_study(STUDY))
-    result, tracker = follow_study(
-        spec, Storage(tmp_path), io.StringIO(), trainable=NoopTrainable
-    )
+    result, tracker = follow_study(spec, Storage(tmp_path), io.StringIO(), trainable=NoopTrainable)
     from harness.ledger import read_events
 
     events = list(read_events(tmp_path / "studies" / "overhead" / "events.jsonl"))

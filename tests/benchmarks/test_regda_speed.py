@@ -28,8 +28,7 @@ def make(cls):
     torch.manual_seed(0)
     pose_net = PoseNet(NUM_JOINTS, net.depth, net.width, data.image_size, data.heatmap_size)
     weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0)
-    adapter = cls(pose_net.to(memory_format=torch.channels_last), weights, LearningRate(1e-3, 600))
-    return adapter
+    return cls(pose_net.to(memory_format=torch.channels_last), weights, LearningRate(1e-3, 600))
 
 
 def make_batches():

@@ -31,9 +31,7 @@ def test_every_event_is_on_disk_before_a_subscriber_hears_of_it(tmp_path):
     path = tmp_path / "events.jsonl"
     seen = []
     with Ledger(path) as ledger:
-        ledger.subscribe(
-            lambda event: seen.append((event["event"], path.read_text().count("\n")))
-        )
+        ledger.subscribe(lambda event: seen.append((event["event"], path.read_text().count("\n"))))
         ledger.append("study", study="s")
         ledger.append("end", state="complete", wall_s=1.0)
     assert seen == [("study", 1), ("end", 2)]

@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-import harness.tracking as tracking
+from harness import tracking
 from harness.tracking import MLflowTracker
 
 FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}

@@ -67,6 +67,12 @@ def test_domains_of_one_seed_show_different_people():
             assert np.abs(first - second).mean() > 1
 
 
+def test_domains_of_one_look_still_show_different_people(monkeypatch):
+    monkeypatch.setitem(LOOKS, "people_twin", LOOKS["people_clean"])
+    twin = next(render_people("people_twin", 60, 32, 0))
+    assert np.abs(twin.keypoints_px - rendered("people_clean", 60)["keypoints_px"]).mean() > 1
+
+
 @DOMAINS
 def test_keypoints_are_inside_the_image_and_visible(domain):
     people = rendered(domain, 60)

@@ -33,6 +33,8 @@ def test_every_pacing_of_the_configuration_is_covered():
         ("step", 0.3, 0.25, 0.9, 0.5),
         ("step", 0.29, 0.25, 0.9, 0.25),
         ("step", 0.6, 0.25, 0.9, 0.75),
+        # Five levels; 3 / 5 / 0.8 * 4 is a little less than 3 in floating point.
+        ("step", 3 / 5, 0.2, 0.8, 0.8),
         # round(1 / 0.4) = 2 levels; there are never fewer unless b is 1.
         ("step", 0.49, 0.4, 0.5, 0.4),
         ("step", 0.5, 0.4, 0.5, 1.0),

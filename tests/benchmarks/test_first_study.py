@@ -1,0 +1,74 @@
+"""What a newcomer waits for: first line, whole study, memory of all its processes."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+
+
+def _tree_pss(pid):
+    """Proportional set size of a process and its descendants in bytes: shared pages once."""
+    total = 0
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for process in family:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(1800)
+def test_the_first_study(tmp_path):
+    command = [
+        sys.executable, "-m", "harness.run", "search_spaces/bins.yaml", "--json",
+        "--storage", str(tmp_path),
+    ]  # fmt: skip
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    peak, first_line_s = 0, None
+
+    def watch():
+        nonlocal peak
+        while process.poll() is None:
+            peak = max(peak, _tree_pss(process.pid))
+            time.sleep(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in process.stderr:
+        first_line_s = first_line_s or time.monotonic() - started
+    output = process.stdout.read()
+    process.wait()
+    watcher.join()
+    result = json.loads(output)
+    complete = [trial for trial in result["trials"] if trial["state"] == "complete"]
+    print(
+        json.dumps(
+            {
+                "benchmark": "first_study",
+                "wall_s": round(time.monotonic() - started, 1),
+                "first_line_s": round(first_line_s, 2),
+                "peak_memory_gib": round(peak / 2**30, 2),
+                "trials": len(result["trials"]),
+                "pruned": sum(trial["state"] == "pruned" for trial in result["trials"]),
+                "best_source_pck_05": max(t["metrics"]["source_val/pck_05"] for t in complete),
+                "cpus": os.cpu_count(),
+            }
+        )
+    )
+    assert process.returncode == 0
+    assert result["state"] == "complete"

@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
+
+# As in a trial: small tensors gain nothing from a second thread, and results must not depend on
+# the number of cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

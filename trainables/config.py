@@ -75,11 +75,11 @@ class DataConfig:
 class VAEConfig:
     """Pose VAE of equation (1) of the paper."""
 
-    kl_weight: float = 1e-3
+    kl_weight: float = 1e-4
     """Lambda of equation (1), in squared normalised units; 2 sigma^2 of the Gaussian ELBO."""
     latent_dim: int = 8
     """Size of the latent code z."""
-    hidden_dim: int = 256
+    hidden_dim: int = 64
     """Width of the two hidden layers of encoder and decoder."""
     epochs: int = 100
     """Passes over the source poses."""

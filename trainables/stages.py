@@ -22,8 +22,8 @@ from trainables.pose_vae.normalise import normalise_poses
 from trainables.pose_vae.score import score_poses
 from trainables.seeding import derive_seed, torch_generator
 
-IMAGES_VERSION = 1
-POSE_VAE_VERSION = 1
+IMAGES_VERSION = 2
+POSE_VAE_VERSION = 2
 """Part of the stage keys: raised when the code of a stage changes its results."""
 
 TORSO_JOINTS = (2, 3, 12, 13)

@@ -28,7 +28,7 @@ OTHER = {
     "data.num_target": 400,
     "vae.kl_weight": 0.5,
     "vae.latent_dim": 3,
-    "vae.hidden_dim": 64,
+    "vae.hidden_dim": 128,
     "vae.epochs": 7,
     "vae.norm": "root",
     "bins.count": 9,

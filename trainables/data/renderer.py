@@ -5,6 +5,7 @@ clipped signed distance of each pixel to it, which also gives smooth edges witho
 supersampling. A body or a hand is a list of capsules (a sphere is a capsule of length zero).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -97,10 +98,10 @@ def smooth_noise(size: int, cells: int, num: int, generator: torch.Generator) ->
 
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur each image of (B, C, H, W) with its own sigma (B,) in pixels, separably."""
-    reach = 3
+    reach = max(1, math.ceil(3 * float(sigma.max())))
     offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3).view(-1, 1)) ** 2)
-    kernel = kernel / kernel.sum(1, keepdim=True)  # (B, 7)
+    kernel = kernel / kernel.sum(1, keepdim=True)  # (B, 2 reach + 1)
     batch, channels, height, width = images.shape
     weight = kernel.repeat_interleave(channels, 0)  # (B*C, 7)
     flat = torch.nn.functional.pad(

@@ -4,16 +4,20 @@ Poses stay in memory as one tensor and batches are slices of a permutation: ther
 DataLoader, whose per-item work would take most of the time of so small a model.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.model import PoseVAE, pack
 
-BATCH_SIZE = 512
-LEARNING_RATE = 2e-3
+BATCH_SIZE = 64
+LEARNING_RATE = 5e-3
+"""Chosen on source validation poses by the label-free measures of :mod:`score`: with these and
+64 hidden units scores tell 0.70 of corrupted poses from real ones and two seeds agree (Spearman
+0.996) after 100 epochs; batches of 512, 256 hidden units and 2e-3 gave 0.58 and took longer."""
 JOINT_DROP = 0.1
 """Chance that a visible joint is hidden from the encoder during training, so that poses with
 missing joints are reconstructed rather than guessed."""
@@ -52,8 +56,17 @@ def reconstruction_error(poses: Tensor, decoded: Tensor, mask: Tensor) -> Tensor
     Returns:
         (N,).
     """
-    error = (poses - decoded).square().sum(-1) * mask  # (N, K)
-    return error.sum(1) * mask.shape[1] / mask.sum(1).clamp_min(1)
+    return weighted_error(poses, decoded, joint_weights(mask))
+
+
+def joint_weights(mask: Tensor) -> Tensor:
+    """m_k * K / sum_k m_k of masks (N, K): what each joint's error counts; 0 without any joint."""
+    return mask * (mask.shape[1] / mask.sum(1, keepdim=True).clamp_min(1))
+
+
+def weighted_error(poses: Tensor, decoded: Tensor, weights: Tensor) -> Tensor:
+    """Squared error (N,) of (N, K, 2) poses under joint weights (N, K)."""
+    return ((poses - decoded).square().sum(-1) * weights).sum(1)
 
 
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -87,30 +100,39 @@ def fit_pose_vae(
     """
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
     num = len(poses)
-    steps = -(-num // BATCH_SIZE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    num_steps = epochs * -(-num // BATCH_SIZE)
+    weights = joint_weights(mask)
+    step = 0
     for epoch in range(1, epochs + 1):
         order = torch.randperm(num, generator=generator).to(poses.device)
-        # Shuffled once, so that a batch is a view.
-        shuffled, shuffled_mask = poses[order], mask[order]
         keep = torch.rand((num, mask.shape[1]), generator=generator) >= JOINT_DROP
-        given = shuffled_mask * keep.to(poses)
         noise = torch.randn((num, model.latent_dim), generator=generator).to(poses)
-        totals = torch.zeros(2, device=poses.device)
-        for start in range(0, num, BATCH_SIZE):
-            rows = slice(start, start + BATCH_SIZE)
-            batch, seen = shuffled[rows], shuffled_mask[rows]
-            decoded, mu, logvar = model(batch, given[rows], noise[rows])
-            reconstruction = reconstruction_error(batch, decoded, seen).mean()
-            kl = kl_to_standard_normal(mu, logvar).mean()
+        # Shuffled once, so that a batch is a view.
+        batches = zip(
+            torch.split(poses[order], BATCH_SIZE),
+            torch.split(pack(poses[order], mask[order] * keep.to(poses)), BATCH_SIZE),
+            torch.split(weights[order], BATCH_SIZE),
+            torch.split(noise, BATCH_SIZE),
+            strict=True,
+        )
+        total_error = torch.zeros((), device=poses.device)
+        total_kl = torch.zeros((), device=poses.device)
+        for batch, packed, weight, draw in batches:
+            decoded, mu, logvar = model(packed, draw)
+            error = weighted_error(batch, decoded, weight).sum()
+            kl = kl_to_standard_normal(mu, logvar).sum()
+            # A scheduler object would cost as much as the optimiser's step.
+            cosine = 0.5 * (1 + math.cos(math.pi * step / num_steps))
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * cosine
             optimizer.zero_grad()
-            (reconstruction + kl_weight * kl).backward()  # type: ignore[no-untyped-call]
+            ((error + kl_weight * kl) / len(batch)).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            schedule.step()
-            totals += torch.stack([reconstruction.detach(), kl.detach()]) * len(batch)
-        mean_reconstruction, mean_kl = (totals / num).tolist()
+            step += 1
+            total_error += error.detach()
+            total_kl += kl.detach()
+        mean_reconstruction, mean_kl = float(total_error) / num, float(total_kl) / num
         loss = mean_reconstruction + kl_weight * mean_kl
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise FloatingPointError(f"the Pose VAE loss is {loss} in epoch {epoch}")
         yield VAEEpoch(epoch, loss, mean_reconstruction, mean_kl)
 

@@ -48,8 +48,10 @@ class PoseVAE(nn.Module):
         Returns:
             mu and logvar, each (N, Z).
         """
-        inputs = torch.cat([(poses * mask.unsqueeze(-1)).flatten(1), mask], dim=-1)  # (N, 3K)
-        mu, logvar = self.encoder(inputs).chunk(2, dim=-1)
+        return self._posterior(pack(poses, mask))
+
+    def _posterior(self, packed: Tensor) -> tuple[Tensor, Tensor]:
+        mu, logvar = self.encoder(packed).chunk(2, dim=-1)
         return mu, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, latent: Tensor) -> Tensor:
@@ -57,7 +59,20 @@ class PoseVAE(nn.Module):
         poses: Tensor = self.decoder(latent)
         return poses.view(*latent.shape[:-1], self.num_joints, 2)
 
-    def forward(self, poses: Tensor, mask: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Reconstruct through z = mu + exp(logvar / 2) * noise; returns (poses, mu, logvar)."""
-        mu, logvar = self.encode(poses, mask)
+    def forward(self, packed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruct through z = mu + exp(logvar / 2) * noise.
+
+        Args:
+            packed: (N, 3K) from :func:`pack`.
+            noise: (N, Z) standard normal.
+
+        Returns:
+            (N, K, 2) reconstructions, mu and logvar.
+        """
+        mu, logvar = self._posterior(packed)
         return self.decode(mu + (0.5 * logvar).exp() * noise), mu, logvar
+
+
+def pack(poses: Tensor, mask: Tensor) -> Tensor:
+    """Encoder input (N, 3K) of poses (N, K, 2) and masks (N, K): masked coordinates, mask."""
+    return torch.cat([(poses * mask.unsqueeze(-1)).flatten(1), mask], dim=-1)

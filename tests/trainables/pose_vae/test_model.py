@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainables.pose_vae.model import LOGVAR_RANGE, PoseVAE
+from trainables.pose_vae.model import LOGVAR_RANGE, PoseVAE, pack
 
 
 def new_model(num_joints=5, latent_dim=3, hidden_dim=8, seed=0):
@@ -25,7 +25,7 @@ def test_codes_and_poses_have_their_shapes():
     mu, logvar = model.encode(poses, mask)
     assert mu.shape == logvar.shape == (4, 3)
     assert model.decode(mu).shape == (4, 5, 2)
-    decoded, mu_again, logvar_again = model(poses, mask, torch.zeros(4, 3))
+    decoded, mu_again, logvar_again = model(pack(poses, mask), torch.zeros(4, 3))
     assert torch.equal(mu_again, mu)
     assert torch.equal(logvar_again, logvar)
     assert torch.equal(decoded, model.decode(mu))
@@ -35,7 +35,7 @@ def test_the_latent_noise_is_scaled_by_the_posterior_deviation():
     model = new_model()
     poses, mask = random_poses()
     noise = torch.randn((4, 3), generator=torch.Generator().manual_seed(2))
-    decoded, mu, logvar = model(poses, mask, noise)
+    decoded, mu, logvar = model(pack(poses, mask), noise)
     expected = model.decode(mu + logvar.exp().sqrt() * noise)
     torch.testing.assert_close(decoded, expected)
 

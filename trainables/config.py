@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from trainables.field_paths import as_type, build, field_types, read_path
 
-DomainName = Literal["people_clean", "people_wild", "people_wild_hard", "lsp", "lspet"]
+DomainName = Literal[
+    "people_clean", "people_wild", "people_wild_hard", "hands_clean", "hands_wild", "lsp", "lspet"
+]
 PoseNorm = Literal["bbox", "raw", "root"]
 Strategy = Literal["all", "hardest", "easiest", "random", "bins", "curriculum"]
 Phase = Literal["pretrain", "adapt", "both"]
@@ -63,6 +65,11 @@ class DataConfig:
         for name in ("num_source", "num_target"):
             value = getattr(self, name)
             _require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
+        if self.source.startswith("hands_") != self.target.startswith("hands_"):
+            raise ValueError(
+                f"data.target must show the same figure as data.source ({self.source}), "
+                f"got {self.target!r}"
+            )
         for domain, root in (("source", self.source_root), ("target", self.target_root)):
             if getattr(self, domain) in FOLDER_DOMAINS and root is None:
                 raise ValueError(
@@ -180,8 +187,8 @@ class AdaptConfig:
     """Optimiser steps of an epoch, whatever the sampling."""
     batch_size: int = 32
     """Source images (and as many target images) of a step."""
-    lr: float = 0.1
-    """Learning rate of the freshly initialised layers; the backbone has a tenth of it."""
+    lr: float = 3e-3
+    """Peak learning rate of AdamW, the same for all layers."""
     regda: RegDAConfig = field(default_factory=RegDAConfig)
     """Fields of RegDA."""
 

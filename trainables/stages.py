@@ -26,8 +26,6 @@ IMAGES_VERSION = 2
 POSE_VAE_VERSION = 2
 """Part of the stage keys: raised when the code of a stage changes its results."""
 
-TORSO_JOINTS = (2, 3, 12, 13)
-
 
 class StageCache(Protocol):
     """Folders of finished stages."""
@@ -128,8 +126,8 @@ def vae_inputs(
     keypoints = torch.from_numpy(store.keypoints_px[rows])
     visible = torch.from_numpy(store.visible[rows] & joints)
     if norm == "root":
-        visible &= visible[:, TORSO_JOINTS].all(1, keepdim=True)
-    poses = normalise_poses(keypoints, visible, norm, store.image_size, TORSO_JOINTS)
+        visible &= visible[:, list(store.skeleton.torso)].all(1, keepdim=True)
+    poses = normalise_poses(keypoints, visible, norm, store.image_size, store.skeleton.torso)
     kept = torch.from_numpy(joints)
     return poses[:, kept], visible[:, kept].float()
 

@@ -19,10 +19,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tests.reference.synthetic_poses import body_poses
+from trainables.data.skeleton import BODY16
 from trainables.pose_vae.fit import BATCH_SIZE, JOINT_DROP, LEARNING_RATE, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE, pack
 from trainables.pose_vae.normalise import normalise_poses
-from trainables.stages import TORSO_JOINTS
 
 NUM_POSES = 3600
 EPOCHS = 4
@@ -80,7 +80,7 @@ def loader_fit(model, keypoints_px, visible, generator):
 
 
 def ours_fit(model, keypoints_px, visible, generator):
-    poses = normalise_poses(keypoints_px, visible, "bbox", IMAGE_SIZE, TORSO_JOINTS)
+    poses = normalise_poses(keypoints_px, visible, "bbox", IMAGE_SIZE, BODY16.torso)
     mask = visible.float()
     epochs = fit_pose_vae(model, poses, mask, KL_WEIGHT, EPOCHS, generator)
     return [epoch.loss for epoch in epochs]

@@ -15,7 +15,7 @@ from harness.results import load_study
 from tests.conftest import ROOT, optuna_states
 from trainables.config import FIELD_TYPES
 from trainables.data.leeds import write_leeds
-from trainables.data.people import render_people
+from trainables.data.rendered import render_domain
 
 SMOKE = "search_spaces/smoke.yaml"
 
@@ -152,7 +152,7 @@ def test_an_interruption_leaves_nothing_running(tmp_path, number):
 
 
 def test_an_unreadable_image_fails_its_trials_by_name_and_the_study_with_3(tmp_path):
-    chunk = next(render_people("people_wild", 60, 32, 0))
+    chunk = next(render_domain("people_wild", 60, 32, 0))
     root = tmp_path / "lspet"
     write_leeds("lspet", root, chunk.images, chunk.keypoints_px, np.ones((60, 16), bool))
     (root / "images" / "im00007.jpg").write_bytes(b"not a picture")

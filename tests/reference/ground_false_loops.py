@@ -42,11 +42,20 @@ def ground_false_by_joint(truth):
     return torch.from_numpy(false.clip(0, 1)).to(truth.device)
 
 
-def ground_false_by_matrix(truth):
-    """The same as a product with a (K, K) matrix of ones with an empty diagonal."""
+def ground_false_by_dot(truth):
+    """The same by a dot product along the joints, moved to the end, with ones off a diagonal."""
     host = truth.cpu().numpy()
-    batch, num_joints, height, width = host.shape
-    others = 1 - np.eye(num_joints, dtype=host.dtype)
-    flat = host.reshape(batch, num_joints, -1).transpose(0, 2, 1)  # (B, H*W, K)
-    false = flat.dot(others).clip(0, 1).transpose(0, 2, 1).reshape(host.shape)
-    return torch.from_numpy(false.copy()).to(truth.device)
+    joints_last = np.dot(np.moveaxis(host, 1, -1), _off_diagonal(host.shape[1]))
+    false = np.ascontiguousarray(np.moveaxis(joints_last.clip(0, 1), -1, 1))
+    return torch.from_numpy(false).to(truth.device)
+
+
+def ground_false_by_matmul(truth):
+    """The same by one matrix product per image, with the joints left in place."""
+    host = truth.cpu().numpy()
+    false = _off_diagonal(host.shape[1]) @ host.reshape(*host.shape[:2], -1)
+    return torch.from_numpy(false.clip(0, 1).reshape(host.shape)).to(truth.device)
+
+
+def _off_diagonal(num_joints):
+    return 1 - np.eye(num_joints, dtype=np.float32)

@@ -9,7 +9,7 @@ import torch
 from harness.stages import StageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.leeds import write_leeds
-from trainables.data.people import render_people
+from trainables.data.rendered import render_domain
 from trainables.stages import (
     image_stage,
     new_pose_vae,
@@ -42,7 +42,7 @@ def target(cache):
 def leeds_data(tmp_path_factory):
     """Rendered people in the layout of LSPET; joints are missing, in every fourth person most."""
     root = tmp_path_factory.mktemp("data") / "lspet"
-    people = next(render_people("people_wild", 60, 32, 0))
+    people = next(render_domain("people_wild", 60, 32, 0))
     visible = np.random.default_rng(0).random((60, 16)) < 0.85
     visible[::4, 5:] = False
     visible[1] = True

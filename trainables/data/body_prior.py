@@ -59,7 +59,7 @@ def sample_body_poses(
         twist = rng.uniform(-0.3 - 1.2 * c, 0.3 + 0.6 * c)
         fold = rng.uniform(0.0, 0.5 + 1.8 * c)
         hinge = np.stack([sign * np.sin(twist), np.zeros(num), -np.cos(twist)], axis=1)
-        lower = _fold(upper, hinge, fold)
+        lower = turn_towards(upper, hinge, fold)
         joints[:, wrist] = joints[:, elbow] + lower * (FOREARM * build[:, 1:2])
 
         joints[:, hip] = joints[:, 6] + sign * np.array([HALF_HIPS, 0, 0]) * build[:, 3:]
@@ -68,13 +68,13 @@ def sample_body_poses(
         thigh = _limb(np.tile(down, (num, 1)), np.tile([sign, 0, 0], (num, 1)), spread, lift)
         joints[:, knee] = joints[:, hip] + thigh * (THIGH * build[:, 2:3])
         back = np.tile([0.0, 0.0, 1.0], (num, 1))  # knees fold the shin backwards
-        shin = _fold(thigh, back, rng.uniform(0.0, 0.2 + 1.9 * c))
+        shin = turn_towards(thigh, back, rng.uniform(0.0, 0.2 + 1.9 * c))
         joints[:, ankle] = joints[:, knee] + shin * (SHIN * build[:, 2:3])
 
     yaw = rng.uniform(-1, 1, num) * yaw_limit
     pitch = rng.uniform(-1, 1, num) * (0.1 + 0.3 * c)
     roll = rng.normal(0, 1, num).clip(-2.5, 2.5) * (0.05 + 0.45 * c**2)
-    rotation = _rotation(yaw, pitch, roll)  # (N, 3, 3)
+    rotation = rotation_matrix(yaw, pitch, roll)  # (N, 3, 3)
     return np.asarray(joints @ rotation.transpose(0, 2, 1))
 
 
@@ -110,7 +110,7 @@ def _limb(rest: Array, outwards: Array, raise_side: Array, raise_front: Array) -
     return _unit(swung * np.cos(raise_front)[:, None] + forward * np.sin(raise_front)[:, None])
 
 
-def _fold(direction: Array, towards: Array, angle: Array) -> Array:
+def turn_towards(direction: Array, towards: Array, angle: Array) -> Array:
     """Turn (N, 3) directions by ``angle`` radians towards another direction."""
     # A limb that already points where it should fold to has no plane to fold in; the nudge
     # picks one.
@@ -118,7 +118,9 @@ def _fold(direction: Array, towards: Array, angle: Array) -> Array:
     return _unit(direction * np.cos(angle)[:, None] + plane * np.sin(angle)[:, None])
 
 
-def _rotation(yaw: Array, pitch: Array, roll: Array) -> Array:
+def rotation_matrix(yaw: Array, pitch: Array, roll: Array) -> Array:
+    """(N, 3, 3) turns about y, then x, then z, of (N,) angles in radians."""
+
     def stack(*rows: tuple[Array, Array, Array]) -> Array:
         return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.leeds import load_padded, read_leeds
-from trainables.data.people import CHUNK, LOOKS, render_people
+from trainables.data.rendered import LOOKS, figure_of, render_domain
+from trainables.data.scene import CHUNK
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
 
 SPLITS: dict[str, dict[str, float]] = {
@@ -91,7 +92,7 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
             folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape
         )
         keypoints, visible = [], []
-        for i, chunk in enumerate(render_people(domain, num, image_size, seed)):
+        for i, chunk in enumerate(render_domain(domain, num, image_size, seed)):
             images[i * CHUNK : i * CHUNK + len(chunk.images)] = chunk.images
             keypoints.append(chunk.keypoints_px)
             visible.append(chunk.visible)
@@ -112,7 +113,7 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
     np.save(folder / "visible.npy", all_visible)
     description = {
         "domain": domain,
-        "skeleton": BODY16.name,
+        "skeleton": (figure_of(domain).skeleton if domain in LOOKS else BODY16).name,
         "digest": _digest(folder, ids),
         "splits": {name: [ids[i] for i in rows] for name, rows in split(ids, role).items()},
         "ids": ids,

@@ -25,6 +25,8 @@ class Skeleton:
             EvalPose (paper, Fig. 3c).
         chains: Joint index paths to draw.
         mirror: Index permutation that exchanges left and right.
+        torso: Four joint indices; the pose's root is the middle of the first two, its length
+            reaches from there to the middle of the last two.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Skeleton:
     triplets: tuple[Triplet, ...]
     chains: tuple[tuple[int, ...], ...]
     mirror: tuple[int, ...]
+    torso: tuple[int, int, int, int]
 
     @property
     def num_joints(self) -> int:
@@ -70,6 +73,7 @@ BODY16 = Skeleton(
     ),
     chains=((0, 1, 2, 8), (5, 4, 3, 8), (8, 9), (10, 11, 12, 8), (15, 14, 13, 8)),
     mirror=(5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10),
+    torso=(2, 3, 12, 13),
 )  # fmt: skip
 
 _FINGERS = ("thumb", "index", "middle", "ring", "little")
@@ -95,4 +99,5 @@ HAND21 = Skeleton(
     ),
     chains=tuple((0, m, m + 1, m + 2, m + 3) for m in _FINGER_BASES),
     mirror=tuple(range(21)),
+    torso=(0, 0, 9, 9),  # wrist and the middle finger's first joint
 )

@@ -8,8 +8,9 @@ import torch
 
 from tests.reference.ground_false_loops import (
     gaussian_table,
+    ground_false_by_dot,
     ground_false_by_joint,
-    ground_false_by_matrix,
+    ground_false_by_matmul,
     ground_truth_from_table,
 )
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
@@ -165,7 +166,9 @@ def test_overlapping_joints_are_clipped_to_one():
     assert false[0, 2, 2] == 0
 
 
-@pytest.mark.parametrize("by", [ground_false_by_joint, ground_false_by_matrix])
+@pytest.mark.parametrize(
+    "by", [ground_false_by_joint, ground_false_by_dot, ground_false_by_matmul]
+)
 def test_ground_false_maps_agree_with_the_sum_over_the_other_joints(by):
     # A coarse pool of cells makes joints overlap.
     cells = np.random.default_rng(0).integers(6, 10, (3, 8, 2))

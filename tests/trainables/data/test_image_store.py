@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainables.data.image_store import SPLITS, build_image_store, open_image_store, split
 from trainables.data.leeds import write_leeds
-from trainables.data.people import render_people
+from trainables.data.rendered import render_domain
 from trainables.data.skeleton import BODY16
 
 ROLES = pytest.mark.parametrize("role", ["source", "target"])
@@ -76,7 +76,7 @@ def test_splits_follow_the_hash_of_the_id():
 
 
 def test_a_store_holds_what_was_rendered(store):
-    rendered = next(render_people("people_clean", 60, 32, 0))
+    rendered = next(render_domain("people_clean", 60, 32, 0))
     np.testing.assert_array_equal(store.images, rendered.images)
     np.testing.assert_array_equal(store.keypoints_px, rendered.keypoints_px)
     np.testing.assert_array_equal(store.visible, rendered.visible)
@@ -88,7 +88,7 @@ def test_a_store_holds_what_was_rendered(store):
 
 def test_a_store_of_several_chunks_holds_them_in_order(tmp_path):
     large = build(tmp_path / "large", num=270)
-    rendered = list(render_people("people_clean", 270, 32, 0))
+    rendered = list(render_domain("people_clean", 270, 32, 0))
     np.testing.assert_array_equal(large.images[:250], rendered[0].images)
     np.testing.assert_array_equal(large.images[250:], rendered[1].images)
     np.testing.assert_array_equal(large.keypoints_px[250:], rendered[1].keypoints_px)
@@ -129,7 +129,7 @@ def test_another_seed_gives_another_digest_and_other_ids(store, tmp_path):
 @pytest.mark.parametrize("change", ["pixel", "keypoint", "visible"])
 def test_the_digest_changes_with_a_single_value(change, tmp_path, monkeypatch):
     def changed(*args):
-        for chunk in render_people(*args):
+        for chunk in render_domain(*args):
             if change == "pixel":
                 chunk.images[17, 3, 5, 1] ^= 1
             elif change == "keypoint":
@@ -139,7 +139,7 @@ def test_the_digest_changes_with_a_single_value(change, tmp_path, monkeypatch):
             yield chunk
 
     before = build(tmp_path / "before").digest
-    monkeypatch.setattr("trainables.data.image_store.render_people", changed)
+    monkeypatch.setattr("trainables.data.image_store.render_domain", changed)
     assert build(tmp_path / "after").digest != before
 
 

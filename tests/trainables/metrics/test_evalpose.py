@@ -21,6 +21,7 @@ FANS = Skeleton(
     triplets=((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)),
     chains=((0, 1, 2),),
     mirror=tuple(range(12)),
+    torso=(0, 0, 1, 1),
 )
 ALL_VISIBLE = torch.ones(1, 12, dtype=torch.bool)
 

@@ -20,6 +20,7 @@ TOY = Skeleton(
     triplets=((0, 1, 2),),
     chains=((0, 1, 2, 3),),
     mirror=(0, 1, 2, 3),
+    torso=(0, 0, 1, 1),
 )
 
 NO_POSES = {

@@ -1,12 +1,14 @@
-"""Procedural people: determinism, labels that lie on the drawn bodies, the domains' gap."""
+"""Procedural people and hands: determinism, labels on the drawn flesh, the domains' gap."""
 
 import functools
 
 import numpy as np
 import pytest
 
-from trainables.data.people import CHUNK, LOOKS, render_people
+from trainables.data.rendered import LOOKS, render_domain
+from trainables.data.scene import CHUNK
 
+PEOPLE = ("people_clean", "people_wild", "people_wild_hard")
 DOMAINS = pytest.mark.parametrize("domain", list(LOOKS))
 FIELDS = ("images", "keypoints_px", "visible", "complexity")
 
@@ -14,7 +16,7 @@ FIELDS = ("images", "keypoints_px", "visible", "complexity")
 @functools.cache
 def rendered(domain, num, image_size=32, seed=0):
     """The first images of a domain as one dict of arrays."""
-    chunks = list(render_people(domain, num, image_size, seed))
+    chunks = list(render_domain(domain, num, image_size, seed))
     return {name: np.concatenate([getattr(c, name) for c in chunks]) for name in FIELDS}
 
 
@@ -23,21 +25,22 @@ def test_arrays_have_their_shapes_and_types(domain):
     people = rendered(domain, 60)
     assert people["images"].shape == (60, 32, 32, 3)
     assert people["images"].dtype == np.uint8
-    assert people["keypoints_px"].shape == (60, 16, 2)
+    joints = 21 if domain.startswith("hands_") else 16
+    assert people["keypoints_px"].shape == (60, joints, 2)
     assert people["keypoints_px"].dtype == np.float32
-    assert people["visible"].shape == (60, 16)
+    assert people["visible"].shape == (60, joints)
     assert people["visible"].dtype == np.bool_
     assert people["complexity"].shape == (60,)
 
 
 def test_chunks_are_of_one_size_but_for_the_last():
-    sizes = [len(chunk.images) for chunk in render_people("people_clean", 300, 32, 0)]
+    sizes = [len(chunk.images) for chunk in render_domain("people_clean", 300, 32, 0)]
     assert sizes == [CHUNK, 300 - CHUNK]
 
 
 @DOMAINS
 def test_the_same_seed_renders_the_same_images(domain):
-    again = next(render_people(domain, 20, 32, 0))
+    again = next(render_domain(domain, 20, 32, 0))
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(again, name), rendered(domain, 60)[name][:20])
 
@@ -61,7 +64,7 @@ def test_the_second_chunk_is_not_the_first_again():
 
 
 def test_domains_of_one_seed_show_different_people():
-    poses = [rendered(domain, 60)["keypoints_px"] for domain in LOOKS]
+    poses = [rendered(domain, 60)["keypoints_px"] for domain in PEOPLE]
     for i, first in enumerate(poses):
         for second in poses[i + 1 :]:
             assert np.abs(first - second).mean() > 1
@@ -69,7 +72,7 @@ def test_domains_of_one_seed_show_different_people():
 
 def test_domains_of_one_look_still_show_different_people(monkeypatch):
     monkeypatch.setitem(LOOKS, "people_twin", LOOKS["people_clean"])
-    twin = next(render_people("people_twin", 60, 32, 0))
+    twin = next(render_domain("people_twin", 60, 32, 0))
     assert np.abs(twin.keypoints_px - rendered("people_clean", 60)["keypoints_px"]).mean() > 1
 
 
@@ -165,7 +168,7 @@ def test_source_poses_are_mostly_simple_with_a_long_tail():
 
 
 def test_domains_grow_in_complexity():
-    means = [rendered(domain, CHUNK)["complexity"].mean() for domain in LOOKS]
+    means = [rendered(domain, CHUNK)["complexity"].mean() for domain in PEOPLE]
     assert means == sorted(means)
     assert means[1] > means[0] + 0.1
 
@@ -181,4 +184,27 @@ def test_target_images_have_more_texture_than_source_images():
 
 def test_an_unknown_domain_is_refused():
     with pytest.raises(KeyError, match="people_dirty"):
-        next(render_people("people_dirty", 1, 32, 0))
+        next(render_domain("people_dirty", 1, 32, 0))
+
+
+@pytest.mark.parametrize("domain", ["hands_clean", "hands_wild"])
+def test_bones_of_a_finger_are_drawn_where_its_joints_are(domain):
+    hands = rendered(domain, CHUNK, image_size=64)
+    cells = hands["keypoints_px"].round().astype(int).clip(0, 63)
+    rows = np.arange(CHUNK)
+    images = hands["images"].astype(float)
+    palm = images[rows, cells[:, 9, 1], cells[:, 9, 0]]  # first joint of the middle finger
+    knuckle = images[rows, cells[:, 10, 1], cells[:, 10, 0]]
+    corner = images[:, 0, 0]
+    like = np.abs(palm - knuckle).mean(1)
+    unlike = np.abs(palm - corner).mean(1)
+    assert np.mean(like < unlike) > 0.8
+
+
+def test_an_open_hand_has_its_thumb_on_one_side_of_the_little_finger():
+    hands = rendered("hands_clean", CHUNK)
+    easy = hands["complexity"] < 0.2
+    thumb, little = hands["keypoints_px"][easy, 4], hands["keypoints_px"][easy, 20]
+    assert np.mean(thumb[:, 0] < little[:, 0]) > 0.95
+    wrist, tip = hands["keypoints_px"][easy, 0], hands["keypoints_px"][easy, 12]
+    assert np.mean(tip[:, 1] < wrist[:, 1]) > 0.95  # fingers point up

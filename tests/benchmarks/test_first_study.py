@@ -36,23 +36,22 @@ def test_the_first_study(tmp_path):
         "--storage", str(tmp_path),
     ]  # fmt: skip
     started = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
     peak, first_line_s = 0, None
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
 
-    def watch():
-        nonlocal peak
-        while process.poll() is None:
-            peak = max(peak, _tree_pss(process.pid))
-            time.sleep(1)
+        def watch():
+            nonlocal peak
+            while process.poll() is None:
+                peak = max(peak, _tree_pss(process.pid))
+                time.sleep(1)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for _ in process.stderr:
-        first_line_s = first_line_s or time.monotonic() - started
-    output = process.stdout.read()
-    process.wait()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for _ in process.stderr:
+            first_line_s = first_line_s or time.monotonic() - started
+        output = process.stdout.read()
     watcher.join()
     result = json.loads(output)
     complete = [trial for trial in result["trials"] if trial["state"] == "complete"]

@@ -1,5 +1,6 @@
 """One study from spec to end state: storage, Ray, Tuner, interruption, clean-up."""
 
+import gc
 import importlib
 import logging
 import os
@@ -248,8 +249,14 @@ def _start_ray() -> None:
 
 
 def _shut_down_ray() -> None:
+    """Stop Ray after nothing refers to its objects any more.
+
+    Ray ends the whole process, without a word, when one of its references is destroyed after the
+    shutdown. Tune leaves such references in cycles, and the collector may run in any thread.
+    """
     import ray
 
+    gc.collect()
     ray.shutdown()
 
 

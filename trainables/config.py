@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trainables.field_paths import as_type, build, field_types, read_path
+from trainables.field_paths import as_type, build, field_types, read_path, require
+from trainables.training_config import AdaptConfig, NetConfig
 
 DomainName = Literal[
     "people_clean", "people_wild", "people_wild_hard", "hands_clean", "hands_wild", "lsp", "lspet"
@@ -19,16 +20,9 @@ PoseNorm = Literal["bbox", "raw", "root"]
 Strategy = Literal["all", "hardest", "easiest", "random", "bins", "curriculum"]
 Phase = Literal["pretrain", "adapt", "both"]
 Pacing = Literal["linear", "root", "step", "fixed_exponential"]
-Method = Literal["source_only", "regda"]
-Depth = Literal[10, 18, 34, 50, 101]
 
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
-
-
-def _require(condition: bool, name: str, rule: str, value: object) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -53,18 +47,18 @@ class DataConfig:
     """Target images over all target splits; a folder's data set is cut to this many."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.image_size % 32 == 0 and 32 <= self.image_size <= 512,
             "data.image_size", "a multiple of 32 from 32 to 512", self.image_size,
         )  # fmt: skip
-        _require(
+        require(
             self.heatmap_size * 2 == self.image_size or self.heatmap_size * 4 == self.image_size,
             "data.heatmap_size", f"a half or a quarter of data.image_size ({self.image_size})",
             self.heatmap_size,
         )  # fmt: skip
         for name in ("num_source", "num_target"):
             value = getattr(self, name)
-            _require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
+            require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
         if self.source.startswith("hands_") != self.target.startswith("hands_"):
             raise ValueError(
                 f"data.target must show the same figure as data.source ({self.source}), "
@@ -94,10 +88,10 @@ class VAEConfig:
     """Pose normalisation: tight box, crop pixels / image size, or hip and torso."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.kl_weight <= 1e3, "vae.kl_weight", "in (0, 1000]", self.kl_weight)
-        _require(1 <= self.latent_dim <= 256, "vae.latent_dim", "from 1 to 256", self.latent_dim)
-        _require(8 <= self.hidden_dim <= 4096, "vae.hidden_dim", "from 8 to 4096", self.hidden_dim)
-        _require(1 <= self.epochs <= 10_000, "vae.epochs", "from 1 to 10000", self.epochs)
+        require(0 < self.kl_weight <= 1e3, "vae.kl_weight", "in (0, 1000]", self.kl_weight)
+        require(1 <= self.latent_dim <= 256, "vae.latent_dim", "from 1 to 256", self.latent_dim)
+        require(8 <= self.hidden_dim <= 4096, "vae.hidden_dim", "from 8 to 4096", self.hidden_dim)
+        require(1 <= self.epochs <= 10_000, "vae.epochs", "from 1 to 10000", self.epochs)
 
 
 @dataclass(frozen=True)
@@ -110,10 +104,10 @@ class BinsConfig:
     """Bins that ``sampling.strategy: bins`` trains on; None for the other strategies."""
 
     def __post_init__(self) -> None:
-        _require(2 <= self.count <= 100, "bins.count", "from 2 to 100", self.count)
+        require(2 <= self.count <= 100, "bins.count", "from 2 to 100", self.count)
         if self.subset is not None:
-            _require(len(self.subset) >= 1, "bins.subset", "at least one bin", self.subset)
-            _require(
+            require(len(self.subset) >= 1, "bins.subset", "at least one bin", self.subset)
+            require(
                 len(set(self.subset)) == len(self.subset) <= self.count
                 and all(0 <= b < self.count for b in self.subset),
                 "bins.subset", f"different bins from 0 to {self.count - 1}", list(self.subset),
@@ -132,7 +126,7 @@ class SamplingConfig:
     """Phases the strategy applies to; the other phase draws from all samples."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
+        require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
 
 
 @dataclass(frozen=True)
@@ -147,80 +141,11 @@ class CurriculumConfig:
     """Fraction of the training after which all samples are active (a of the formulas)."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             0 < self.start_fraction <= 1, "curriculum.start_fraction", "in (0, 1]",
             self.start_fraction,
         )  # fmt: skip
-        _require(0 < self.full_at <= 1, "curriculum.full_at", "in (0, 1]", self.full_at)
-
-
-@dataclass(frozen=True)
-class RegDAConfig:
-    """Fields only RegDA reads."""
-
-    margin: float = 4.0
-    """Weight of the source disparity term of step A."""
-    tradeoff: float = 1.0
-    """Weight of every disparity term."""
-    gradient_scale: float = 1.0
-    """Final factor of the gradient from the adversarial head to the features (h of RegDA)."""
-
-    def __post_init__(self) -> None:
-        _require(self.margin >= 0, "adapt.regda.margin", ">= 0", self.margin)
-        _require(
-            self.gradient_scale >= 0, "adapt.regda.gradient_scale", ">= 0", self.gradient_scale
-        )
-        _require(self.tradeoff >= 0, "adapt.regda.tradeoff", ">= 0", self.tradeoff)
-
-
-@dataclass(frozen=True)
-class AdaptConfig:
-    """Two phases of training: source pre-training, then adaptation. Equal for every arm."""
-
-    method: Method = "regda"
-    """Adaptation method of the second phase."""
-    pretrain_epochs: int = 4
-    """Epochs of supervised source training."""
-    epochs: int = 4
-    """Epochs of the method."""
-    steps_per_epoch: int = 75
-    """Optimiser steps of an epoch, whatever the sampling."""
-    batch_size: int = 32
-    """Source images (and as many target images) of a step."""
-    lr: float = 3e-3
-    """Peak learning rate of AdamW, the same for all layers."""
-    regda: RegDAConfig = field(default_factory=RegDAConfig)
-    """Fields of RegDA."""
-
-    def __post_init__(self) -> None:
-        _require(self.pretrain_epochs >= 0, "adapt.pretrain_epochs", ">= 0", self.pretrain_epochs)
-        _require(self.epochs >= 0, "adapt.epochs", ">= 0", self.epochs)
-        _require(
-            self.pretrain_epochs + self.epochs >= 1, "adapt.pretrain_epochs + adapt.epochs",
-            ">= 1", self.pretrain_epochs + self.epochs,
-        )  # fmt: skip
-        _require(self.steps_per_epoch >= 1, "adapt.steps_per_epoch", ">= 1", self.steps_per_epoch)
-        _require(2 <= self.batch_size <= 4096, "adapt.batch_size", "2 to 4096", self.batch_size)
-        _require(0 < self.lr <= 10, "adapt.lr", "in (0, 10]", self.lr)
-
-
-@dataclass(frozen=True)
-class NetConfig:
-    """Pose network: a ResNet, three deconvolutions, a heatmap head."""
-
-    depth: Depth = 10
-    """ResNet depth; 10 has one basic block per stage."""
-    width: int = 16
-    """Channels of the first stage; 64 is torchvision's ResNet."""
-    weights: str | None = None
-    """File of ImageNet weights with torchvision's parameter names; None trains from scratch."""
-
-    def __post_init__(self) -> None:
-        _require(4 <= self.width <= 256, "net.width", "from 4 to 256", self.width)
-        if self.weights is not None and self.width != 64:
-            raise ValueError(
-                f"net.width must be 64 to load net.weights ({self.weights}), got {self.width}"
-            )
+        require(0 < self.full_at <= 1, "curriculum.full_at", "in (0, 1]", self.full_at)
 
 
 @dataclass(frozen=True)
@@ -232,7 +157,7 @@ class EvaluationConfig:
     default settings, the same for every trial of a study whatever its ``vae.*``."""
 
     def __post_init__(self) -> None:
-        _require(2 <= self.bin_count <= 100, "evaluation.bin_count", "2 to 100", self.bin_count)
+        require(2 <= self.bin_count <= 100, "evaluation.bin_count", "2 to 100", self.bin_count)
 
 
 @dataclass(frozen=True)
@@ -264,7 +189,12 @@ class TrialConfig:
     """Root of the seed tree of everything random in the trial."""
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
+        if self.adapt.method == "oracle" and self.sampling.strategy != "all":
+            raise ValueError(
+                "sampling.strategy must be 'all' for the oracle, which draws target samples, "
+                f"got {self.sampling.strategy!r}"
+            )
         if self.sampling.strategy == "bins" and self.bins.subset is None:
             raise ValueError(
                 "bins.subset must list the bins to train on when sampling.strategy is 'bins', "

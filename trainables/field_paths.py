@@ -82,3 +82,9 @@ def _is_int(value: object) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def require(condition: bool, name: str, rule: str, value: object) -> None:
+    """Raise a ValueError that names the field, the rule and the value unless a condition holds."""
+    if not condition:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")

@@ -19,7 +19,7 @@ parameters:
   vae.kl_weight: {distribution: log_uniform_values, min: 1e-4, max: 1}
 baselines:
   vae_hm: {sampling.strategy: hardest, vae.kl_weight: 0.01}
-early_terminate: {type: median, min_iter: 1, startup_trials: 1}
+early_terminate: {type: median, min_iter: 2, startup_trials: 1}
 budget: {run_cap: 4}
 """
 
@@ -76,11 +76,11 @@ def test_a_pruned_trial_is_pruned_with_its_curve_and_is_never_the_best(bridge):
     for step in (1, 2, 3):
         _report(bridge, "a", step, 50.0)
     bridge.complete("a")
-    assert _report(bridge, "b", 1, 99.0) is False  # min_iter: not before the first epoch is over
+    assert _report(bridge, "b", 1, 5.0) is False  # min_iter: not in the first epoch
     assert _report(bridge, "b", 2, 1.0) is True
     bridge.complete("b")
     assert _states(bridge) == [TrialState.COMPLETE, TrialState.PRUNED]
-    assert bridge.study.trials[1].intermediate_values == {1: 99.0, 2: 1.0}
+    assert bridge.study.trials[1].intermediate_values == {1: 5.0, 2: 1.0}
     assert bridge.study.best_trial.number == 0
     assert bridge.ledger.trials[1].state == "pruned"
 

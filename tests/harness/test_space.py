@@ -184,7 +184,7 @@ baselines:
 """
 ).replace("run_cap: 5", "run_cap: 9")
 
-COMMON = {"vae.latent_dim": 8, "vae.hidden_dim": 256, "vae.kl_weight": 1e-3, "vae.epochs": 100}
+COMMON = {"vae.latent_dim": 8, "vae.hidden_dim": 64, "vae.kl_weight": 1e-4, "vae.epochs": 100}
 BITS = {f"bins.subset/b{item:02d}": item >= 3 for item in range(6)}
 
 

@@ -321,7 +321,7 @@ def test_grid_needs_no_run_cap_but_separate_values(load):
             "fixed.adapt.lrr=1",
             "fixed.adapt.lrr is not a field of a trial (did you mean adapt.lr?)",
         ),
-        ("fixed.adapt.method=mine", "fixed.adapt.method must be one of source_only, regda"),
+        ("fixed.adapt.method=mine", "fixed.adapt.method must be one of source_only, oracle"),
         (
             "parameters.vae.kl_weight={min: 2, max: 1}",
             "parameters.vae.kl_weight.min must be below",

@@ -38,9 +38,14 @@ class TargetBatch:
 
     Attributes:
         images: (B, 3, H, W) normalised.
+        teacher_images: Another random view of the same images for a mean teacher, or None.
+        teacher_to_student: (B, 2, 3) matrix from pixels of ``teacher_images`` to pixels of
+            ``images``, or None.
     """
 
     images: Tensor
+    teacher_images: Tensor | None = None
+    teacher_to_student: Tensor | None = None
 
 
 class Adapter(Protocol):
@@ -50,6 +55,8 @@ class Adapter(Protocol):
     """The network that evaluation reads."""
     needs_target: bool
     """Whether :meth:`step` reads the target batch."""
+    needs_teacher_view: bool
+    """Whether it reads the batch's second view."""
 
     def step(self, source: SourceBatch, target: TargetBatch | None) -> dict[str, Tensor]:
         """Train on one batch; returns named scalar losses still on the device."""

@@ -11,6 +11,7 @@ from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.data.augment import (
     AugmentRanges,
     augment_images,
+    between_views,
     draw_augmentation,
     warp_keypoints,
 )
@@ -90,12 +91,21 @@ class TargetBatches:
         self._draws = torch_generator(seed, "target", "samples")
         self._augment = torch_generator(seed, "target", "augment")
 
-    def next(self, batch_size: int) -> TargetBatch:
-        """One batch drawn uniformly with replacement."""
+    def next(self, batch_size: int, with_teacher_view: bool = False) -> TargetBatch:
+        """One batch drawn uniformly with replacement, if asked for in two independent views."""
         index = torch.randint(len(self._rows), (batch_size,), generator=self._draws).numpy()
-        draw = draw_augmentation(batch_size, self._images.shape[1], AugmentRanges(), self._augment)
+        size = self._images.shape[1]
+        draw = draw_augmentation(batch_size, size, AugmentRanges(), self._augment)
         images = torch.from_numpy(self._images[self._rows[index]]).to(self._device)
-        return TargetBatch(_channels_last(augment_images(images, draw)))
+        view = _channels_last(augment_images(images, draw))
+        if not with_teacher_view:
+            return TargetBatch(view)
+        other = draw_augmentation(batch_size, size, AugmentRanges(), self._augment)
+        return TargetBatch(
+            view,
+            teacher_images=_channels_last(augment_images(images, other)),
+            teacher_to_student=between_views(other.matrix, draw.matrix).to(self._device),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.adapter import Adapter, LearningRate
+from trainables.adapt.adapter import Adapter, LearningRate, TargetBatch
 from trainables.adapt.batches import SourceBatches, TargetBatches
 from trainables.adapt.evaluate import evaluate
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.regda import RegDA, RegDAWeights
 from trainables.adapt.source_only import SourceOnly
+from trainables.adapt.udape import UDAPE, UDAPESettings
 from trainables.config import TrialConfig
 from trainables.data.image_store import ImageStore
 from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
-from trainables.seeding import derive_seed
+from trainables.seeding import derive_seed, torch_generator
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ class AdaptationRun:
         self._learning_rate = LearningRate(adapt.lr, self.total_epochs * adapt.steps_per_epoch)
         self._adapter: Adapter = SourceOnly(self.net, self._learning_rate)
         self._is_adapting = False
-        self._source = SourceBatches(domains.source, config.data.heatmap_size, device, config.seed)
+        # The oracle is the one method that is trained on target labels, and on nothing else.
+        self._is_oracle = adapt.method == "oracle"
+        labelled = domains.target if self._is_oracle else domains.source
+        self._source = SourceBatches(labelled, config.data.heatmap_size, device, config.seed)
         self._target = TargetBatches(
             domains.target.images, domains.target.splits["train"], device, config.seed
         )
@@ -105,7 +109,18 @@ class AdaptationRun:
         clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
         if clock.phase == "adapt" and not self._is_adapting:
             self._start_adapting()
-        weights = epoch_weights(
+        weights = self._sample_weights(clock)
+        losses = self._train(weights)
+        self.epoch += 1
+        metrics = {f"train/{name}": value for name, value in losses.items()}
+        metrics["sampling/active_fraction"] = float((weights > 0).mean())
+        return metrics | self._evaluate()
+
+    def _sample_weights(self, clock: TrainingClock) -> NDArray[np.float64]:
+        config = self._config
+        if self._is_oracle:
+            return np.ones(len(self._domains.target.splits["train"]))
+        return epoch_weights(
             self._domains.difficulty,
             config.sampling,
             config.curriculum,
@@ -113,17 +128,12 @@ class AdaptationRun:
             clock,
             derive_seed(config.seed, "sampling", "random"),
         )
-        losses = self._train(weights)
-        self.epoch += 1
-        metrics = {f"train/{name}": value for name, value in losses.items()}
-        metrics["sampling/active_fraction"] = float((weights > 0).mean())
-        return metrics | self._evaluate()
 
     def _train(self, weights: NDArray[np.float64]) -> dict[str, float]:
         adapt = self._config.adapt
         steps = []
         for source in self._source.epoch(weights, adapt.steps_per_epoch, adapt.batch_size):
-            target = self._target.next(adapt.batch_size) if self._adapter.needs_target else None
+            target = self._next_target()
             steps.append(self._adapter.step(source, target))
         names = list(steps[0])
         losses = torch.stack([torch.stack(list(step.values())) for step in steps]).cpu()
@@ -136,13 +146,20 @@ class AdaptationRun:
             )
         return dict(zip(names, losses.mean(0).tolist(), strict=True))
 
+    def _next_target(self) -> TargetBatch | None:
+        adapter = self._adapter
+        if not adapter.needs_target:
+            return None
+        return self._target.next(self._config.adapt.batch_size, adapter.needs_teacher_view)
+
     def _evaluate(self) -> dict[str, float]:
         domains, size = self._domains, self._config.data.heatmap_size
+        net = self._adapter.net  # a mean teacher where the method has one
         num_bins = self._config.evaluation.bin_count
         rows = domains.source.splits["val"]
-        metrics = evaluate(self.net, domains.source, rows, size).metrics("source_val")
+        metrics = evaluate(net, domains.source, rows, size).metrics("source_val")
         judged = evaluate(
-            self.net, domains.target, domains.target.splits["val"], size,
+            net, domains.target, domains.target.splits["val"], size,
             domains.target_val_bins, num_bins,
         )  # fmt: skip
         metrics |= judged.metrics("target_val")
@@ -151,7 +168,7 @@ class AdaptationRun:
             metrics |= named_bins("final/pck_bin", judged.pck_bins)
             if domains.target_test_bins is not None:
                 tested = evaluate(
-                    self.net, domains.target, domains.target.splits["test"], size,
+                    net, domains.target, domains.target.splits["test"], size,
                     domains.target_test_bins, num_bins,
                 )  # fmt: skip
                 metrics |= tested.metrics("target_test")
@@ -160,16 +177,28 @@ class AdaptationRun:
 
     def _start_adapting(self) -> None:
         self._is_adapting = True
-        adapt = self._config.adapt
+        adapt, seed = self._config.adapt, self._config.seed
         first_step = adapt.pretrain_epochs * adapt.steps_per_epoch
         if adapt.method == "regda":
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(self._config.seed, "regda", "adversarial_head"))
-                weights = RegDAWeights(
-                    adapt.regda.margin, adapt.regda.tradeoff, adapt.regda.gradient_scale
+                torch.manual_seed(derive_seed(seed, "regda", "adversarial_head"))
+                self._adapter = RegDA(
+                    self.net,
+                    RegDAWeights(**vars(adapt.regda)),
+                    self._learning_rate,
+                    first_step,
                 )
-                self._adapter = RegDA(self.net, weights, self._learning_rate, first_step)
-        # source_only goes on with the optimiser it has.
+        elif adapt.method == "udape":
+            fields = dict(vars(adapt.udape))
+            self._adapter = UDAPE(
+                self.net,
+                UDAPESettings(per_joint=fields.pop("mask") == "joint", **fields),
+                self._config.data.image_size,
+                self._learning_rate,
+                torch_generator(seed, "udape", "occlusion"),
+                first_step,
+            )
+        # source_only and oracle go on with the optimiser they have.
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the following epochs depend on."""

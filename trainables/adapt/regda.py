@@ -98,6 +98,7 @@ class RegDA:
     """
 
     needs_target = True
+    needs_teacher_view = False
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ class SourceOnly:
     """
 
     needs_target = False
+    needs_teacher_view = False
 
     def __init__(self, net: PoseNet, learning_rate: LearningRate, first_step: int = 0) -> None:
         self.net = net

@@ -115,6 +115,18 @@ def warp_keypoints(keypoints_px: Tensor, matrix: Tensor) -> Tensor:
     return keypoints_px @ matrix[:, :, :2].mT + matrix[:, :, 2].unsqueeze(1)
 
 
+def between_views(first: Tensor, second: Tensor) -> Tensor:
+    """The matrix (B, 2, 3) from one view of an image to another, given each view's matrix.
+
+    Args:
+        first: (B, 2, 3) from the image to the view the result starts from.
+        second: (B, 2, 3) from the image to the view the result leads to.
+    """
+    inverse = torch.linalg.inv(first[:, :, :2])
+    linear = second[:, :, :2] @ inverse
+    return torch.cat([linear, second[:, :, 2:] - linear @ first[:, :, 2:]], dim=-1)
+
+
 def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
     """Warp, jitter and normalise a batch.
 

@@ -59,7 +59,13 @@ def make_target():
 
     def make(seed=100, size=4):
         generator = torch.Generator().manual_seed(seed)
-        return TargetBatch(torch.randn((size, 3, IMAGE_SIZE, IMAGE_SIZE), generator=generator))
+        shape = (size, 3, IMAGE_SIZE, IMAGE_SIZE)
+        quarter_turn = torch.tensor([[0.0, -1.0, IMAGE_SIZE - 1.0], [1.0, 0.0, 0.0]])
+        return TargetBatch(
+            torch.randn(shape, generator=generator),
+            teacher_images=torch.randn(shape, generator=generator),
+            teacher_to_student=quarter_turn.repeat(size, 1, 1),
+        )
 
     return make
 

@@ -9,8 +9,16 @@ import torch
 from trainables.adapt.adapter import LearningRate, SourceBatch, TargetBatch
 from trainables.adapt.regda import RegDA, RegDAWeights
 from trainables.adapt.source_only import SourceOnly
+from trainables.adapt.udape import UDAPE, UDAPESettings
 
-METHODS = ["source_only", "regda"]
+METHODS = ["source_only", "regda", "udape"]
+
+
+IMAGE_SIZE = 32
+SETTINGS = UDAPESettings(
+    ema_decay=0.9, consistency=1.0, keep=0.5, per_joint=False, occlusion=0.5,
+    occlusion_confidence=0.0,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -21,6 +29,9 @@ def make_adapter(make_net):
         net, learning_rate = make_net(seed), LearningRate(peak, total_steps)
         if method == "source_only":
             return SourceOnly(net, learning_rate, first_step)
+        if method == "udape":
+            generator = torch.Generator().manual_seed(seed + 2)
+            return UDAPE(net, SETTINGS, IMAGE_SIZE, learning_rate, generator, first_step)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
             weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0)
@@ -55,8 +66,9 @@ def assert_same(first, second, path=""):
         assert first == second, path
 
 
-def test_a_target_batch_has_images_and_nothing_else():
-    assert [field.name for field in dataclasses.fields(TargetBatch)] == ["images"]
+def test_a_target_batch_has_views_of_images_and_no_label():
+    names = [field.name for field in dataclasses.fields(TargetBatch)]
+    assert names == ["images", "teacher_images", "teacher_to_student"]
     assert not issubclass(TargetBatch, SourceBatch)
 
 
@@ -107,7 +119,7 @@ def test_training_starts_from_evaluation_mode_too(method, make_adapter, train):
     assert_same(train(adapter, [0]), train(other, [0]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["source_only", "regda"])
 @pytest.mark.parametrize(
     ("first_step", "lr"),
     [
@@ -135,9 +147,9 @@ def test_each_step_follows_the_schedule_one_further(method, make_adapter, train)
     assert adapter.state_dict()["step"] == other.state_dict()["step"] - 1 == 9
 
 
-def test_only_regda_asks_for_target_batches():
-    assert RegDA.needs_target
-    assert not SourceOnly.needs_target
+def test_each_method_asks_for_what_it_reads():
+    needs = [(m.needs_target, m.needs_teacher_view) for m in (SourceOnly, RegDA, UDAPE)]
+    assert needs == [(False, False), (True, False), (True, True)]
 
 
 def test_source_only_does_not_read_the_target_batch(make_adapter, make_source, make_target):

@@ -14,7 +14,7 @@ from trainables.checkpoint import load_state, save_state
 from trainables.config import Strategy, TrialConfig
 
 CPU = torch.device("cpu")
-METHODS = ["source_only", "regda"]
+METHODS = ["source_only", "regda", "udape"]
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 FIELDS = {
     "data.image_size": 32,
@@ -54,6 +54,8 @@ def expected_keys(epoch, method, reads_test):
     losses = ["source_kl"]
     if method == "regda" and epoch > 2:
         losses += ["source_disparity", "false_disparity", "target_disparity"]
+    if method == "udape" and epoch > 2:
+        losses += ["consistency", "confidence"]
     if epoch == 4:
         bins.append("final/pck_bin")
         if reads_test:
@@ -143,12 +145,13 @@ def test_the_same_seed_gives_the_same_metrics(method, domains):
     assert first[0]["train/source_kl"] != other[0]["train/source_kl"]
 
 
-def test_both_methods_share_their_pretraining(domains):
-    source_only, regda = (
+def test_all_methods_share_their_pretraining(domains):
+    first, *others = (
         finish(make_run(make_config(adapt__method=method), domains)) for method in METHODS
     )
-    assert source_only[:2] == regda[:2]
-    assert source_only[2] != regda[2]
+    for other in others:
+        assert first[:2] == other[:2]
+        assert first[2] != other[2]
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
@@ -188,6 +191,8 @@ def test_every_sampling_strategy_takes_the_same_number_of_steps_and_draws(method
         assert adapter["step"] == 6
         if method == "source_only":
             assert adapter["optimizer"]["state"][0]["step"] == 6
+        elif method == "udape":
+            assert adapter["optimizer"]["state"][0]["step"] == 3  # its own, of the adaptation
         else:
             counts = {
                 name: int(o["state"][0]["step"]) for name, o in adapter["optimizers"].items()
@@ -323,7 +328,7 @@ def test_target_labels_and_held_out_images_leave_the_network_alone(method, domai
     assert torch.equal(parameters, other_parameters)
 
 
-def test_target_images_shape_the_network_of_regda_alone(domains):
+def test_target_images_shape_the_network_of_every_method_but_source_only(domains):
     target = dataclasses.replace(domains.target, images=255 - np.asarray(domains.target.images))
     for method in METHODS:
         config = make_config(adapt__method=method)
@@ -339,3 +344,36 @@ def test_a_network_is_built_from_the_seed_alone():
     for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b), name
     assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)
+
+
+def test_the_oracle_is_trained_on_target_labels_and_on_nothing_of_the_source(domains):
+    rng = np.random.default_rng(0)
+    config = make_config(adapt__method="oracle")
+    _, parameters = trained(config, domains)
+    other_source = dataclasses.replace(
+        domains.source, images=255 - np.asarray(domains.source.images),
+        keypoints_px=rng.permutation(domains.source.keypoints_px),
+    )  # fmt: skip
+    _, same = trained(config, dataclasses.replace(domains, source=other_source))
+    assert torch.equal(parameters, same)
+    other_target = dataclasses.replace(
+        domains.target, keypoints_px=rng.permutation(domains.target.keypoints_px)
+    )
+    _, other = trained(config, dataclasses.replace(domains, target=other_target))
+    assert not torch.equal(parameters, other)
+
+
+def test_the_oracle_knows_no_sampling():
+    with pytest.raises(ValueError, match="must be 'all' for the oracle"):
+        make_config(adapt__method="oracle", sampling__strategy="hardest")
+
+
+def test_udape_is_judged_by_its_teacher(domains):
+    run = make_run(make_config(adapt__method="udape"), domains)
+    last = finish(run)[-1]
+    teacher = run.state_dict()["adapter"]["teacher"]
+    student_net = build_net(make_config(), 16)
+    student_net.load_state_dict(teacher)
+    rows = domains.source.splits["val"]
+    judged = evaluate(student_net, domains.source, rows, 16).metrics("source_val")
+    assert judged["source_val/evalpose"] == last["source_val/evalpose"]

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from harness.ledger import Event, TrialRecord, read_trials
 from harness.results import SEED_MARK, Study, load_study
-from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, open_storage
+from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, check_data, open_storage
 from harness.spec import SpecError, StudySpec
 from trainables.config import TrialConfig
 from trainables.metrics.intervals import mean_interval
@@ -24,6 +25,7 @@ from trainables.metrics.intervals import mean_interval
 if TYPE_CHECKING:
     import pandas as pd
 
+CONFIRMED = "-confirm"
 FIRST_SEED = 1000
 """Seeds of a confirmation start here; searches use small ones."""
 METRIC = "target_test/pck_05"
@@ -55,7 +57,14 @@ def _confirm(options: argparse.Namespace) -> int:
         raise ValueError(
             f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}"
         )
+    if options.study.endswith(CONFIRMED):
+        raise ValueError(f"{options.study} is itself a confirmation; name the study it confirms")
+    if not Path(options.storage).expanduser().is_dir():
+        raise ValueError(f"--storage {options.storage} is not a folder")
     storage = open_storage(options.storage)
+    if not storage.ledger(options.study).is_file():
+        known = ", ".join(sorted(p.name for p in storage.root.glob("studies/*"))) or "none"
+        raise ValueError(f"no study named {options.study} in {storage.root}; known: {known}")
     description, trials = read_trials(storage.ledger(options.study))
     settings = _settings(trials, options.top, description["goal"] == "maximize")
     if not settings:
@@ -70,7 +79,9 @@ def _confirm(options: argparse.Namespace) -> int:
         for i in range(options.seeds)
         for record in settings
     }
-    spec = _spec(f"{options.study}-confirm", description, runs)
+    spec = _spec(f"{options.study}{CONFIRMED}", description, runs)
+    for fields in runs.values():
+        check_data(fields)
     _say(f"{len(settings)} settings x {options.seeds} seeds; target_test is read at the end")
     from harness.study import follow_study
 
@@ -98,16 +109,21 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set {text}: write FIELD=VALUE")
-    return name, YAML(typ="safe", pure=True).load(value)
+    if name.startswith(("data.", "evaluation.")):
+        raise ValueError(f"--set {text}: a confirmation keeps the study's data and evaluation")
+    try:
+        return name, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise ValueError(f"--set {text}: {value!r} is not a YAML value") from error
 
 
 def _spec(name: str, searched: Event, runs: dict[str, dict[str, Any]]) -> StudySpec:
     """A study whose trials are all given and none of which is pruned."""
-    # How predictions are judged is the same for all trials of a study, and may not differ.
+    # Data and judgement are the same for all trials of a study, and may not differ.
     judging = {
         field: value
         for field, value in next(iter(runs.values())).items()
-        if field.startswith("evaluation.")
+        if field.startswith(("evaluation.", "data."))
     }
     content = {
         "name": name[:64],
@@ -123,6 +139,7 @@ def _spec(name: str, searched: Event, runs: dict[str, dict[str, Any]]) -> StudyS
             for run, fields in runs.items()
         },
         "budget": {"run_cap": len(runs)},
+        "resources": searched.get("resources", {}),
     }
     return StudySpec.model_validate(content)
 
@@ -149,7 +166,10 @@ def verdict(confirmed: Study, references: Sequence[str]) -> list[str]:
     width = max(map(len, means.index))
     lines = [f"{METRIC}, mean and 95 % interval over {len(table)} seeds:"]
     for name, mean in means.items():
-        line = f"  {name:<{width}}  {mean:6.2f} {_interval(table[name])}"
+        seeds = table[name].dropna()
+        line = f"  {name:<{width}}  {mean:6.2f} {_interval(seeds)}"
+        if len(seeds) < len(table):
+            line += f" from {len(seeds)} seeds"
         if reference is not None and name != reference:
             gaps = (table[name] - table[reference]).dropna()
             low, high = mean_interval(gaps)

@@ -50,7 +50,7 @@ class StudyResult:
 
 
 class Interruption:
-    """Tells Tune to stop: after SIGINT or SIGTERM, or when the hours are used up."""
+    """Tells Tune to stop: after SIGINT, SIGTERM or SIGHUP, or when the hours are used up."""
 
     def __init__(self, hours: float | None) -> None:
         self.signal: int | None = None
@@ -75,7 +75,9 @@ class Interruption:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the first signal; a second one ends the process as usual."""
-        self._previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {
+            s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         self.listen()
         try:
             yield
@@ -121,17 +123,18 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
     """Run a study to its end and leave nothing running.
 
     Raises:
-        KeyboardInterrupt: On a second interruption; the trials have been ended even so.
+        KeyboardInterrupt: On a second SIGINT; the trials have been ended even so.
     """
     started = time.monotonic()
     stop = Interruption(spec.budget.hours)
     has_ended = False
     with stop.listening():
         # Ray and Optuna are imported here, late: by now the person has seen a first line.
-        from harness.search import StudyBridge, create_study, num_trials
+        from harness.optuna_study import create_study, num_trials
+        from harness.search import StudyBridge
 
-        launch.ledger.append("study", **_description(spec, launch))
         study = create_study(spec, launch.study_name, launch.storage.optuna_url, seed=0)
+        launch.ledger.append("study", **_description(spec, launch))
         bridge = StudyBridge(
             study, spec.space(), spec.objective.name, num_trials(spec), launch.ledger
         )
@@ -160,6 +163,8 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
         "objective": spec.objective.name,
         "goal": spec.objective.goal,
         "trainable": spec.trainable,
+        "resources": spec.resources.model_dump(),
+        "read_test": launch.read_test,
         "varied": sorted(varied),
         "fixed": {
             name: value
@@ -176,7 +181,8 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interrup
     stop.listen()
     from ray import tune
 
-    from harness.search import BridgeScheduler, BridgeSearcher, num_trials
+    from harness.optuna_study import num_trials
+    from harness.search import BridgeScheduler, BridgeSearcher
     from harness.stages import StageCache
 
     parallel = _parallel(spec)
@@ -239,7 +245,8 @@ def _start_ray() -> None:
     if ray.is_initialized():
         return
     ray.init(
-        num_cpus=os.cpu_count(),
+        address="local",
+        num_cpus=len(os.sched_getaffinity(0)),
         include_dashboard=False,
         log_to_driver=False,
         logging_level="ERROR",

@@ -76,7 +76,7 @@ FieldValues = Annotated[dict[str, Any], BeforeValidator(_flattened)]
 def _searchable(data: Any) -> Any:
     for name in data if isinstance(data, dict) else ():
         check_field(name, (name,))
-        if name.startswith("evaluation."):
+        if name.startswith(("evaluation.", "data.")):
             raise problem(
                 (name,),
                 "cannot be searched, or trials would not be comparable; it goes in fixed",

@@ -3,7 +3,7 @@
 It is the study's own record. MLflow, the terminal and the results all follow from it, so none
 of them can disagree with another about what a trial did. Events:
 
-    study     name, yaml, objective, seed, ...                   once, first
+    study     study, yaml, objective, goal, resources, ...      once, first
     trial     number, name, params, fields                       a trial was proposed
     epoch     number, step, num_steps, metrics, stages, digests  it reported
     finished  number, state, reason, value                       it ended
@@ -17,6 +17,7 @@ import json
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,10 @@ class Ledger:
         self.trials: dict[int, TrialRecord] = {}
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> None:
-        """Call ``subscriber`` with every later event, in order, after it is on disk."""
+        """Call ``subscriber`` with every later event, in order, after it is on disk.
+
+        A subscriber that raises is warned of and called no more.
+        """
         self._subscribers.append(subscriber)
 
     def append(self, kind: str, **content: Any) -> None:
@@ -89,8 +93,16 @@ class Ledger:
             self._file.write(line + "\n")
             self._file.flush()
             apply_event(self.trials, event)
-        for subscriber in self._subscribers:
-            subscriber(event)
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception as error:  # whatever a view does, the study must go on and end well
+                self._subscribers.remove(subscriber)
+                warnings.warn(
+                    f"{type(subscriber).__name__} is left out of the study: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     def __enter__(self) -> "Ledger":
         return self

@@ -69,11 +69,11 @@ class StudyView:
     @property
     def num_finished(self) -> int:
         """Trials that have ended, however."""
-        return sum(record.state != "running" for record in self.trials.values())
+        return sum(record.state != "running" for record in list(self.trials.values()))
 
     def best(self) -> TrialRecord | None:
         """The best complete trial."""
-        complete = [record for record in self.trials.values() if record.value is not None]
+        complete = [record for record in list(self.trials.values()) if record.value is not None]
         sign = -1 if self._goal == "maximize" else 1
         return min(complete, key=lambda record: sign * (record.value or 0), default=None)
 
@@ -81,14 +81,14 @@ class StudyView:
         """Share of the study's epochs that have run or will not run any more, in [0, 1]."""
         done = sum(
             1.0 if record.state != "running" else record.step / max(record.num_steps, 1)
-            for record in self.trials.values()
+            for record in list(self.trials.values())
         )
         return min(1.0, done / self.num_trials)
 
     def eta_s(self) -> float | None:
         """Seconds left if epochs go on as they went; None before there are any to judge by."""
-        running = sum(record.state == "running" for record in self.trials.values())
-        length = max((record.num_steps for record in self.trials.values()), default=0)
+        running = sum(record.state == "running" for record in list(self.trials.values()))
+        length = max((record.num_steps for record in list(self.trials.values())), default=0)
         if not self._epoch_s or not running:
             return None
         mean = sum(self._epoch_s) / len(self._epoch_s)
@@ -171,7 +171,9 @@ class LiveProgress:
                 heading, justify="left" if is_text else "right", no_wrap=heading != "settings"
             )
         # Running trials first, then the most recent ones.
-        recent = sorted(view.trials.values(), key=lambda r: (r.state != "running", -r.number))
+        recent = sorted(
+            list(view.trials.values()), key=lambda r: (r.state != "running", -r.number)
+        )
         for record in sorted(recent[:SHOWN_TRIALS], key=lambda r: r.number):
             table.add_row(
                 str(record.number),
@@ -215,7 +217,7 @@ def _setting(value: object) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _clock(seconds: float) -> str:

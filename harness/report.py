@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from harness.engine import StudyResult
@@ -62,9 +61,13 @@ def as_text(
         yield from _table(spec, best)
     yield ""
     yield "Compare the runs and look at the bins:"
-    yield f"  mlflow ui --backend-store-uri {shlex.quote(storage.mlflow_uri)}"
-    ledger = _shortest(storage.ledger(result.study_name))
-    yield f"  POSEBINS_STUDY={shlex.quote(ledger)} jupyter lab analysis/01_per_bin.ipynb"
+    if storage.mlflow_uri.startswith("sqlite"):
+        yield f"  mlflow ui --backend-store-uri {shlex.quote(storage.mlflow_uri)}"
+    else:
+        yield "  the MLflow server named by MLFLOW_TRACKING_URI"
+    # Absolute, as a notebook's kernel runs in the notebook's folder.
+    ledger = shlex.quote(str(storage.ledger(result.study_name)))
+    yield f"  POSEBINS_STUDY={ledger} jupyter lab analysis/01_per_bin.ipynb"
 
 
 def best_trials(result: StudyResult) -> list[TrialRecord]:
@@ -89,7 +92,7 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
         )
         gap = ""
         if reference is not None and record is not reference:
-            gap = f"{(record.value or 0) - (reference.value or 0):+.2f}"
+            gap = f"{(record.value or 0) - (reference.value or 0):+.3g}"
         yield (
             f"  {record.number:>5}  {name:<{width}}  {cells}  {gap:>7}  {describe_params(record)}"
         )
@@ -99,10 +102,4 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
 
 
 def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _shortest(path: Path) -> str:
-    """A path relative to the working folder where it lies below it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return "-" if value is None else f"{value:.4g}"

@@ -29,12 +29,14 @@ validation labels, for the objective and for reports; ``target_test`` is read by
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from harness.ledger import TrialRecord, read_events, read_trials
+from trainables.config import FIELD_TYPES
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
 SEED_MARK = "-seed"
@@ -117,6 +119,11 @@ def load_study(ledger: str | Path | None = None) -> Study:
     )
 
 
+_OWN_COLUMNS = (
+    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "config",
+)  # fmt: skip
+
+
 def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
     rows = [
         {
@@ -132,20 +139,22 @@ def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
         }
         for record in records.values()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *FIELD_TYPES])
 
 
 def setting_name(record: TrialRecord) -> str:
     """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
     if record.is_baseline:
-        return record.name.split(SEED_MARK)[0]
-    searched = {name.rsplit(".", 1)[-1]: v for name, v in record.params.items() if name != "seed"}
+        return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
+    searched = {name: value for name, value in record.params.items() if name != "seed"}
     if "bins.subset" in record.fields and record.fields["sampling.strategy"] == "bins":
         # One boolean per bin is Optuna's way to write a subset; a person wants the bins.
-        searched = {name: v for name, v in searched.items() if not name.startswith("subset/")}
-        searched["subset"] = "+".join(map(str, record.fields["bins.subset"]))
+        searched = {k: v for k, v in searched.items() if not k.startswith("bins.subset/")}
+        searched["bins.subset"] = "+".join(map(str, record.fields["bins.subset"]))
+    short = {name: name.rsplit(".", 1)[-1] for name in searched}
     parts = (
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}="
+        + (f"{value:.6g}" if isinstance(value, float) else str(value))
         for name, value in sorted(searched.items())
     )
     return ", ".join(parts) or record.name

@@ -5,10 +5,11 @@ Exit codes: 0 done, 2 bad input, 3 more trials failed than the file allows, 130 
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from harness.spec import SpecError, StudySpec, load_study
 from harness.storage import Storage
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
-    check_data(spec)
+    check_data(spec.fixed)
     storage = open_storage(options.storage)
     from harness.study import follow_study  # Ray's import takes seconds; the line above is out
 
@@ -76,15 +77,18 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     return DONE
 
 
-def check_data(spec: StudySpec) -> None:
+def check_data(values: Mapping[str, Any]) -> None:
     """Look at the folders of the data sets before anything starts.
+
+    Args:
+        values: Flat fields of a trial; those left out have their default.
 
     Raises:
         SpecError: If a folder or a file is missing or damaged.
     """
     from trainables.config import FOLDER_DOMAINS, TrialConfig
 
-    fields = {**TrialConfig().to_flat(), **spec.fixed}
+    fields = {**TrialConfig().to_flat(), **values}
     for role in ("source", "target"):
         domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
         if domain not in FOLDER_DOMAINS or root is None:
@@ -93,7 +97,7 @@ def check_data(spec: StudySpec) -> None:
 
         try:
             read_leeds(domain, Path(root).expanduser().resolve(), fields[f"data.num_{role}"])
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise SpecError(f"fixed.data.{role}_root: {error}") from error
     weights = fields["net.weights"]
     if weights is not None and not Path(weights).expanduser().is_file():
@@ -106,14 +110,18 @@ def open_storage(folder: Path) -> Storage:
     Raises:
         SpecError: If it cannot be created or written to.
     """
-    root = folder.expanduser().resolve()
     try:
+        root = folder.expanduser().resolve()
+        if forbidden := set("?#%") & set(str(root)):
+            raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / ".writable"
+        probe = root / f".writable-{os.getpid()}"
         probe.write_text("")
         probe.unlink()
-    except OSError as error:
-        raise SpecError(f"--storage {folder}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        raise SpecError(
+            f"--storage {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return Storage(root)
 
 
@@ -121,7 +129,7 @@ def _dry_run(spec: StudySpec, out: TextIO) -> int:
     """Show the space and a few configurations it would try."""
     import random
 
-    check_data(spec)
+    check_data(spec.fixed)
     space = spec.space()
     for line in space.describe():
         _line(out, f"  {line}")

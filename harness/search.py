@@ -20,76 +20,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from harness.ledger import Ledger, TrialRecord
-from harness.sections import EarlyTerminate
 from harness.space import Space
-from harness.spec import StudySpec
 from harness.storage import absolute_paths
 from trainables.config import TrialConfig
 
 RESULT_PREFIX = "metrics/"
 """Tune flattens a trial's ``{"metrics": {...}}`` to this."""
-
-
-def create_study(spec: StudySpec, study_name: str, storage_url: str, seed: int) -> optuna.Study:
-    """A new Optuna study with the sampler and pruner of the spec, and its first trials queued.
-
-    Args:
-        spec: The study.
-        study_name: Name in the storage.
-        storage_url: SQLAlchemy URL.
-        seed: Seed of the sampler.
-
-    Raises:
-        optuna.exceptions.DuplicatedStudyError: If the storage has a study of this name.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler: optuna.samplers.BaseSampler
-    if spec.method == "tpe":
-        num_baselines = len(spec.baselines)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, n_startup_trials=max(4, num_baselines)
-        )
-    else:  # a grid is queued whole; its sampler is never asked
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    study = optuna.create_study(
-        study_name=study_name,
-        storage=storage_url,
-        direction=spec.objective.goal,
-        sampler=sampler,
-        pruner=_pruner(spec.early_terminate),
-    )
-    space = spec.space()
-    for baseline in space.baselines():
-        attributes = {"baseline": baseline.name, "overrides": json.dumps(baseline.overrides)}
-        study.enqueue_trial(baseline.enqueue, user_attrs=attributes)
-    if spec.method == "grid":
-        for params in space.grid():
-            study.enqueue_trial(params)
-    return study
-
-
-def num_trials(spec: StudySpec) -> int:
-    """Trials the study will run: the budget, or the whole grid and the baselines."""
-    if spec.method == "grid":
-        total = len(spec.space().grid()) + len(spec.baselines)
-        return min(total, spec.budget.run_cap or total)
-    if spec.budget.run_cap is None:
-        raise ValueError(f"budget.run_cap must be given for method {spec.method}")
-    return spec.budget.run_cap
-
-
-def _pruner(rule: EarlyTerminate) -> optuna.pruners.BasePruner:
-    if rule.type == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=rule.min_iter,
-            max_resource="auto" if rule.max_iter is None else rule.max_iter,
-            reduction_factor=rule.eta,
-        )
-    if rule.type == "median":
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=rule.startup_trials, n_warmup_steps=rule.min_iter
-        )
-    return optuna.pruners.NopPruner()
 
 
 @dataclass
@@ -104,7 +40,7 @@ class StudyBridge:
     """The only owner of ask and tell.
 
     Args:
-        study: From :func:`create_study`.
+        study: From :func:`harness.optuna_study.create_study`.
         space: Search space.
         objective: Name of the optimised metric.
         max_trials: Trials to ask for in all.
@@ -124,13 +60,24 @@ class StudyBridge:
 
     def ask(self, ray_trial_id: str) -> dict[str, Any] | None:
         """Fields of the next trial, or None when the budget is asked for."""
-        if self._num_asked >= self._max_trials:
-            return None
-        trial = self._study.ask()
-        self._num_asked += 1
-        overrides = json.loads(trial.user_attrs.get("overrides", "{}"))
-        config = TrialConfig.from_flat(self._space.suggest(trial, overrides))
-        fields = absolute_paths(config.to_flat())
+        while self._num_asked < self._max_trials:
+            trial = self._study.ask()
+            self._num_asked += 1
+            overrides = json.loads(trial.user_attrs.get("overrides", "{}"))
+            suggested = self._space.suggest(trial, overrides)
+            try:
+                fields = absolute_paths(TrialConfig.from_flat(suggested).to_flat())
+            except ValueError as error:
+                # A space may hold a combination that no draw of the check at load has met.
+                fields = {**TrialConfig().to_flat(), **suggested}
+                self._start(ray_trial_id, trial, fields)
+                self._finish(ray_trial_id, TrialState.FAIL, "failed", str(error))
+                continue
+            self._start(ray_trial_id, trial, fields)
+            return fields
+        return None
+
+    def _start(self, ray_trial_id: str, trial: optuna.Trial, fields: dict[str, Any]) -> None:
         baseline = trial.user_attrs.get("baseline")
         self._ledger.append(
             "trial",
@@ -143,7 +90,6 @@ class StudyBridge:
         record = self._ledger.trials[trial.number]
         self._open[ray_trial_id] = _OpenTrial(trial, record)
         trial.set_user_attr("ray_trial_id", ray_trial_id)
-        return fields
 
     def report(self, ray_trial_id: str, result: dict[str, Any]) -> bool:
         """Take a trial's flattened Tune result; True if the trial should stop here.

@@ -65,8 +65,8 @@ class EarlyTerminate(Strict):
     """hyperband: one in eta trials goes on from each bracket to the next."""
     max_iter: int | None = Field(default=None, ge=1)
     """hyperband: iterations of a full trial; None to find out."""
-    s: int | None = Field(default=None, ge=1)
-    """hyperband: number of brackets; None for as many as fit."""
+    s: int | None = Field(default=None, ge=1, le=1)
+    """hyperband: 1 for a single bracket (successive halving); None for as many as fit."""
     startup_trials: int = Field(default=5, ge=0)
     """median: trials that are never stopped, at the start."""
 

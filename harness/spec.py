@@ -106,7 +106,7 @@ class StudySpec(Strict):
                 raise problem(("fixed", name), "is in parameters too; keep one", at_key=True)
         for baseline, values in self.baselines.items():
             for name in values:
-                if name.startswith("evaluation."):
+                if name.startswith(("evaluation.", "data.")):
                     raise problem(
                         ("baselines", baseline, name),
                         "cannot differ between trials, or they would not be comparable; "

@@ -1,7 +1,7 @@
 """Where studies live on disk: one folder for everything the harness keeps."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,15 @@ class Storage:
         """Ledger file of one study."""
         return self.study(study_name) / "events.jsonl"
 
-    def reserve(self, name: str) -> str:
-        """Create the folder of a new study; ``name``, or ``name-2``, ... if it is taken."""
+    def reserve(self, name: str, taken: Collection[str] = ()) -> str:
+        """Create the folder of a new study; ``name``, or ``name-2``, ... if it is taken.
+
+        ``taken`` holds further names that are no longer free, such as those Optuna knows.
+        """
         for suffix in range(1, 10_000):
             study_name = name if suffix == 1 else f"{name}-{suffix}"
+            if study_name in taken:
+                continue
             try:
                 self.study(study_name).mkdir(parents=True)
             except FileExistsError:

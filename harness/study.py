@@ -31,9 +31,9 @@ def follow_study(
     Returns:
         How it ended, and the closed tracker with the MLflow run ids.
     """
-    from harness.search import num_trials
+    from harness.optuna_study import num_trials, stored_studies
 
-    study_name = storage.reserve(spec.name)
+    study_name = storage.reserve(spec.name, stored_studies(storage.optuna_url))
     ledger = Ledger(storage.ledger(study_name))
     tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts)
     view = StudyView(spec.objective.name, spec.objective.goal, num_trials(spec))
@@ -46,12 +46,15 @@ def follow_study(
         result = run_study(spec, launch)
     finally:
         progress.close()
-        tracker.close()
         ledger.close()
+        try:
+            tracker.close()
+        except KeyboardInterrupt:  # the study is over; only MLflow is not waited for
+            tracker.give_up()
     if tracker.num_unwritten:
         print(  # noqa: T201 - this is the terminal
-            f"warning: {tracker.num_unwritten} events did not reach MLflow; "
-            f"all are in {storage.ledger(study_name)}",
+            f"warning: {tracker.num_unwritten} events did not reach MLflow "
+            f"({tracker.last_error}); all are in {storage.ledger(study_name)}",
             file=sys.stderr,
         )
     return result, tracker

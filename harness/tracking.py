@@ -41,6 +41,7 @@ class MLflowTracker:
         self.run_ids: dict[int, str] = {}
         self.parent_run_id: str | None = None
         self.num_unwritten = 0
+        self.last_error = "no answer"
         self._artifact_root = artifact_root
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._deadline: float | None = None
@@ -57,13 +58,15 @@ class MLflowTracker:
         self._events.put(None)
         self._thread.join(CLOSE_TIMEOUT_S + 30)
 
+    def give_up(self) -> None:
+        """Do not wait any longer; what is unwritten stays unwritten."""
+        self._deadline = 0.0
+
     def _run(self) -> None:
         # A server that is down must not hold the writer for MLflow's default of four minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow.exceptions import MlflowException
-
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         writer: _RunWriter | None = None
         pending: list[Event] = []
@@ -73,11 +76,14 @@ class MLflowTracker:
             try:
                 writer = writer or _RunWriter(self.tracking_uri, self._artifact_root, self)
                 writer.write(pending)
-            except MlflowException:
+            except Exception as error:  # MLflow lets its client's and database's through
+                self.last_error = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+                self.num_unwritten = len(pending)
                 if self._deadline is not None and time.monotonic() > self._deadline:
-                    self.num_unwritten = len(pending)
                     return
                 time.sleep(RETRY_S)
+            else:
+                self.num_unwritten = 0
 
     def _gather(self, pending: list[Event], is_open: bool) -> bool:
         """Move queued events to ``pending``, waiting at most a flush interval for more."""
@@ -232,7 +238,7 @@ def git_commit() -> str:
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return ""
 
 

@@ -33,8 +33,15 @@ class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
         source, source_stage = image_stage(cache, trial.data, "source", num_threads)
         target, target_stage = image_stage(cache, trial.data, "target", num_threads)
         inputs = (source, source_stage), (target, target_stage)
-        scores, vae_stage = pose_vae_stage(cache, *inputs, trial.vae, trial.seed)
-        reference, reference_stage = pose_vae_stage(cache, *inputs, REFERENCE_VAE, seed=0)
+        read_test = config["read_test"]
+        scores, vae_stage = pose_vae_stage(
+            cache, *inputs, trial.vae, trial.seed, splits=("source/train",)
+        )
+        judged = ("target/val", "target/test") if read_test else ("target/val",)
+        reference, reference_stage = pose_vae_stage(
+            cache, *inputs, REFERENCE_VAE, seed=0, splits=judged
+        )
+        difficulty = scores.scores["source/train"]
 
         def ids(store: Any, name: str) -> list[str]:
             return [store.ids[i] for i in store.splits[name]]
@@ -46,13 +53,15 @@ class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
             target=target,
             difficulty=DifficultyView(
                 num_samples=len(train_ids),
-                order=difficulty_order(scores.source_train, train_ids),
-                bin_index=assign_bins(scores.source_train, train_ids, trial.bins.count),
+                order=difficulty_order(difficulty, train_ids),
+                bin_index=assign_bins(difficulty, train_ids, trial.bins.count),
             ),
-            target_val_bins=assign_bins(reference.target_val, ids(target, "val"), bin_count),
+            target_val_bins=assign_bins(
+                reference.scores["target/val"], ids(target, "val"), bin_count
+            ),
             target_test_bins=(
-                assign_bins(reference.target_test, ids(target, "test"), bin_count)
-                if config["read_test"]
+                assign_bins(reference.scores["target/test"], ids(target, "test"), bin_count)
+                if read_test
                 else None
             ),
         )

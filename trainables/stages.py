@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.config import DataConfig, VAEConfig
+from trainables.config import FOLDER_DOMAINS, DataConfig, VAEConfig
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
+from trainables.data.leeds import leeds_fingerprint
 from trainables.pose_vae.fit import VAEEpoch, active_units, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.normalise import normalise_poses
@@ -23,7 +24,7 @@ from trainables.pose_vae.score import score_poses
 from trainables.seeding import derive_seed, torch_generator
 
 IMAGES_VERSION = 2
-POSE_VAE_VERSION = 2
+POSE_VAE_VERSION = 3
 """Part of the stage keys: raised when the code of a stage changes its results."""
 
 
@@ -59,17 +60,11 @@ class ScoredPoses:
     """Scores of one Pose VAE.
 
     Attributes:
-        source_train: (N,) scores of the source training poses, NaN where unscored.
-        source_val: Scores of the source validation poses.
-        target_val: Scores of the target validation poses; for evaluation only.
-        target_test: Scores of the target test poses; for evaluation only.
-        active_units: Latent units in use.
+        scores: ``<role>/<split>`` to the (N,) scores of its poses, NaN where unscored.
+        active_units: Latent units in use on the source training poses.
     """
 
-    source_train: NDArray[np.float64]
-    source_val: NDArray[np.float64]
-    target_val: NDArray[np.float64]
-    target_test: NDArray[np.float64]
+    scores: dict[str, NDArray[np.float64]]
     active_units: int
 
 
@@ -90,6 +85,7 @@ def image_stage(
         "role": role,
         "domain": domain,
         "root": root,
+        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
         "num": num,
         "image_size": data.image_size,
     }
@@ -111,8 +107,12 @@ def image_stage(
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
-    """(K,) joints that both domains ever label; a Pose VAE for both is trained on these."""
-    return np.asarray(source.visible.any(0) & target.visible.any(0))
+    """(K,) joints that both data sets label; a Pose VAE for both is trained on these.
+
+    Whether a data set labels a joint at all is read off its training split; no coordinate is.
+    """
+    seen = [store.visible[store.splits["train"]].any(0) for store in (source, target)]
+    return np.asarray(seen[0] & seen[1])
 
 
 def vae_inputs(
@@ -132,32 +132,42 @@ def vae_inputs(
     return poses[:, kept], visible[:, kept].float()
 
 
-def pose_vae_stage(
+def pose_vae_stage(  # noqa: PLR0913, PLR0917 - all that decides the scores
     cache: StageCache,
     source: tuple[ImageStore, StageEntry],
     target: tuple[ImageStore, StageEntry],
     vae: VAEConfig,
     seed: int,
+    splits: tuple[str, ...],
 ) -> tuple[ScoredPoses, StageEntry]:
-    """Fit the Pose VAE on the source poses and score the poses of both domains."""
+    """Fit the Pose VAE on the source training poses and score the poses of some splits.
+
+    Args:
+        cache: Where stages are kept.
+        source: Source images and their stage.
+        target: Target images and their stage.
+        vae: Settings.
+        seed: Seed of the fit.
+        splits: ``<role>/<split>`` of the poses to score; the labels of others are not read.
+    """
     inputs = {
         "version": POSE_VAE_VERSION,
         "source": source[1].key,
         "target": target[1].key,
         "seed": seed,
+        "splits": list(splits),
         **{name: getattr(vae, name) for name in VAEConfig.__dataclass_fields__},
     }
+    stores = {"source": source[0], "target": target[0]}
     entry = cache.get(
-        "pose_vae", inputs, lambda folder: _fit_and_score(folder, source[0], target[0], vae, seed)
+        "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
     )
-    arrays = {path.stem: np.load(path) for path in entry.path.glob("*.npy")}
-    return ScoredPoses(
-        source_train=arrays["source_train"],
-        source_val=arrays["source_val"],
-        target_val=arrays["target_val"],
-        target_test=arrays["target_test"],
-        active_units=int(arrays["active_units"]),
-    ), entry
+    scores = {name: np.load(entry.path / _score_file(name)) for name in splits}
+    return ScoredPoses(scores, int(np.load(entry.path / "active_units.npy"))), entry
+
+
+def _score_file(split: str) -> str:
+    return split.replace("/", "_") + ".npy"
 
 
 def new_pose_vae(num_joints: int, vae: VAEConfig, seed: int) -> PoseVAE:
@@ -178,20 +188,21 @@ def train_pose_vae(
 
 
 def _fit_and_score(
-    folder: Path, source: ImageStore, target: ImageStore, vae: VAEConfig, seed: int
+    folder: Path,
+    stores: Mapping[str, ImageStore],
+    vae: VAEConfig,
+    seed: int,
+    splits: tuple[str, ...],
 ) -> None:
-    joints = shared_joints(source, target)
-    model, _ = train_pose_vae(source, joints, vae, seed)
-    for domain, store, names in (
-        ("source", source, ("train", "val")),
-        ("target", target, ("val", "test")),
-    ):
-        for name in names:
-            poses, mask = vae_inputs(store, store.splits[name], joints, vae.norm)
-            scores = score_poses(model, poses, mask).double().numpy()
-            np.save(folder / f"{domain}_{name}.npy", scores)
-            if (domain, name) == ("source", "train"):
-                with torch.no_grad():
-                    np.save(
-                        folder / "active_units.npy", active_units(model.encode(poses, mask)[0])
-                    )
+    joints = shared_joints(stores["source"], stores["target"])
+    model, _ = train_pose_vae(stores["source"], joints, vae, seed)
+    for name in splits:
+        role, split = name.split("/")
+        store = stores[role]
+        poses, mask = vae_inputs(store, store.splits[split], joints, vae.norm)
+        np.save(folder / _score_file(name), score_poses(model, poses, mask).double().numpy())
+    source = stores["source"]
+    poses, mask = vae_inputs(source, source.splits["train"], joints, vae.norm)
+    with torch.no_grad():
+        mu, _ = model.encode(poses, mask)
+    np.save(folder / "active_units.npy", active_units(mu))

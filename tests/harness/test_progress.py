@@ -92,7 +92,7 @@ def test_the_live_view_shows_trials_best_bar_and_time_left():
     time.sleep(0.3)
     progress.close()
     text = out.getvalue()
-    for words in ("all", "preparing", "41.50", "1/2 trials", "best 41.50", "left", "0+2"):
+    for words in ("all", "preparing", "1/2 trials", "best 41.5", "left", "0+2"):
         assert words in text, words
 
 

@@ -7,7 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.ledger import Ledger
-from harness.search import StudyBridge, create_study, error_sentence, num_trials
+from harness.optuna_study import create_study, num_trials
+from harness.search import StudyBridge, error_sentence
 from harness.spec import load_study
 
 STUDY = """

@@ -80,10 +80,10 @@ def test_wandb_spellings_are_accepted(load):
         "parameters:\n  vae.latent_dim: {distribution: int_uniform, min: 2, max: 16}\n"
         "  vae.norm: {value: raw, distribution: constant}\n"
         "  vae.kl_weight: {values: [1, 0.1], distribution: categorical}\n"
-        "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
+        "early_terminate: {type: hyperband, max_iter: 27, s: 1}\n"
     )
     assert (spec.method, spec.budget.run_cap, spec.objective.goal) == ("tpe", 7, "minimize")
-    assert (spec.early_terminate.max_iter, spec.early_terminate.s) == (27, 2)
+    assert (spec.early_terminate.max_iter, spec.early_terminate.s) == (27, 1)
 
 
 def test_fixed_and_baselines_are_flattened_to_values_of_the_right_type(load):

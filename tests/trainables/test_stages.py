@@ -22,6 +22,8 @@ from trainables.stages import (
 DATA = DataConfig(image_size=32, heatmap_size=16, num_source=80, num_target=60)
 VAE = VAEConfig(latent_dim=3, hidden_dim=16, epochs=3)
 
+SPLITS = ("source/train", "source/val", "target/val", "target/test")
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
@@ -171,33 +173,31 @@ def test_the_store_is_not_changed_by_reading_poses(source, norm):
 
 
 def test_a_pose_vae_is_fitted_once_and_then_found(cache, source, target):
-    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0)
-    again, second = pose_vae_stage(cache, source, target, VAE, seed=0)
+    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
+    again, second = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
     assert not entry.hit
     assert second.hit
     assert second.key == entry.key
-    for field in dataclasses.fields(scores):
-        np.testing.assert_array_equal(getattr(scores, field.name), getattr(again, field.name))
-    sizes = [
-        len(s)
-        for s in (scores.source_train, scores.source_val, scores.target_val, scores.target_test)
-    ]
+    assert again.active_units == scores.active_units
+    for name in SPLITS:
+        np.testing.assert_array_equal(again.scores[name], scores.scores[name])
+    sizes = [len(scores.scores[name]) for name in SPLITS]
     assert sizes == [72, 8, 12, 12]
-    assert scores.source_train.dtype == np.float64
-    assert (scores.source_train > 0).all()
+    assert scores.scores["source/train"].dtype == np.float64
+    assert (scores.scores["source/train"] > 0).all()
     assert 0 <= scores.active_units <= 3
 
 
 def test_a_pose_vae_fitted_elsewhere_gives_the_same_scores(cache, source, target, tmp_path):
-    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0)
+    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
     elsewhere = StageCache(tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(123)  # the global generator has no say
-        again, second = pose_vae_stage(elsewhere, source, target, VAE, seed=0)
+        again, second = pose_vae_stage(elsewhere, source, target, VAE, seed=0, splits=SPLITS)
     assert not second.hit
     assert second.key == entry.key
-    np.testing.assert_array_equal(again.source_train, scores.source_train)
-    np.testing.assert_array_equal(again.target_test, scores.target_test)
+    np.testing.assert_array_equal(again.scores["source/train"], scores.scores["source/train"])
+    np.testing.assert_array_equal(again.scores["target/test"], scores.scores["target/test"])
 
 
 @pytest.mark.parametrize(
@@ -212,29 +212,34 @@ def test_a_pose_vae_fitted_elsewhere_gives_the_same_scores(cache, source, target
     ],
 )
 def test_another_vae_or_seed_is_another_stage(cache, source, target, change, seed):
-    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0)
+    scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
     other, second = pose_vae_stage(
-        cache, source, target, dataclasses.replace(VAE, **change), seed=seed
+        cache,
+        source,
+        target,
+        dataclasses.replace(VAE, **change),
+        seed=seed,
+        splits=SPLITS,
     )
     assert second.key != entry.key
-    assert not np.array_equal(other.source_train, scores.source_train)
+    assert not np.array_equal(other.scores["source/train"], scores.scores["source/train"])
 
 
 def test_another_target_is_another_stage(cache, source, target, leeds):
-    _, entry = pose_vae_stage(cache, source, target, VAE, seed=0)
-    scores, second = pose_vae_stage(cache, source, leeds, VAE, seed=0)
+    _, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
+    scores, second = pose_vae_stage(cache, source, leeds, VAE, seed=0, splits=SPLITS)
     assert second.key != entry.key
-    assert scores.source_train.shape == (72,)
+    assert scores.scores["source/train"].shape == (72,)
 
 
 def test_target_poses_with_few_visible_joints_are_unscored(cache, source, leeds):
-    scores, _ = pose_vae_stage(cache, source, leeds, VAE, seed=0)
+    scores, _ = pose_vae_stage(cache, source, leeds, VAE, seed=0, splits=SPLITS)
     store = leeds[0]
     for name in ("val", "test"):
         too_few = store.visible[store.splits[name]].sum(1) < 8
         assert 0 < too_few.sum() < len(too_few)
-        np.testing.assert_array_equal(np.isnan(getattr(scores, f"target_{name}")), too_few)
-    assert np.isfinite(scores.source_train).all()
+        np.testing.assert_array_equal(np.isnan(scores.scores[f"target/{name}"]), too_few)
+    assert np.isfinite(scores.scores["source/train"]).all()
 
 
 def test_target_labels_do_not_reach_the_fitted_weights(source, target):
@@ -271,3 +276,23 @@ def test_a_new_vae_depends_on_its_seed_alone():
     assert not torch.equal(first.encoder[0].weight, other.encoder[0].weight)
     assert (first.num_joints, first.latent_dim) == (14, 3)
     assert first.encoder[0].out_features == 16
+
+
+def test_labels_of_splits_that_are_not_scored_are_never_read(cache, source, target):
+    store, entry = target
+    hidden = store.splits["test"]
+    poisoned = store.keypoints_px.copy()
+    poisoned[hidden] = np.nan
+    visible = store.visible.copy()
+    visible[hidden] = False
+    blind = dataclasses.replace(store, keypoints_px=poisoned, visible=visible)
+    splits = ("source/train", "target/val")
+    seen, _ = pose_vae_stage(cache, source, target, VAE, seed=3, splits=splits)
+
+    class Fresh:
+        def get(self, stage, inputs, compute):
+            return StageCache(cache.root / "fresh").get(stage, inputs, compute)
+
+    unseen, _ = pose_vae_stage(Fresh(), source, (blind, entry), VAE, seed=3, splits=splits)
+    for name in splits:
+        np.testing.assert_array_equal(unseen.scores[name], seen.scores[name])

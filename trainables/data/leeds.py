@@ -14,6 +14,7 @@ Everingham 2010, 2011. The flag of LSPET was checked on its 10,000 images: joint
 have no usable coordinates.)
 """
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,6 +86,23 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
         keypoints_px=(joints[:, slots, :2] - 1).astype(np.float32),
         visible=(visible & in_image)[:, slots] & (slots >= 0),
     )
+
+
+def leeds_fingerprint(root: Path) -> str:
+    """16 hex digits that change with ``joints.mat`` or with an image's name, size or time.
+
+    Raises:
+        FileNotFoundError: If the folder or ``joints.mat`` is missing.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder")
+    if not (root / "joints.mat").is_file():
+        raise FileNotFoundError(f"{root / 'joints.mat'} is missing")
+    digest = hashlib.sha256((root / "joints.mat").read_bytes())
+    for path in sorted((root / "images").glob("*.jpg")):
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _load_joints(path: Path) -> NDArray[np.float64]:

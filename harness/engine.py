@@ -75,9 +75,9 @@ class Interruption:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch the first signal; a second one ends the process as usual."""
-        self._previous = {
-            s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+        self._previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup said to go on
+            self._previous[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
         self.listen()
         try:
             yield

@@ -74,3 +74,36 @@ def test_settings_of_a_confirmation_are_named_without_their_seed(tmp_path):
     assert set(study.trials["config"]) == {"vae_hm"}
     assert isinstance(study.final("target_test/pck_05"), pd.Series)
     assert study.final("target_test/pck_05").to_dict() == {0: 1.0, 1: pytest.approx(2.0)}
+
+
+def test_a_failed_seed_is_counted_and_does_not_hide_the_others(tmp_path):
+    values = {("all", s): 50.0 + s for s in range(3)} | {("x", s): 60.0 + s for s in range(2)}
+    study = _confirmation(tmp_path / "events.jsonl", values)
+    line = next(line for line in verdict(study, ["all"]) if line.strip().startswith("x"))
+    assert "from 2 seeds" in line
+    assert "60.50 [54.15, 66.85]" in line  # 60.5 -+ 12.7062 * 0.7071 / sqrt(2)
+
+
+def test_names_that_merely_look_like_seeds_stay_apart(tmp_path):
+    study = _confirmation(tmp_path / "events.jsonl", {("all", 1): 1.0, ("all-seeds", 1): 2.0})
+    assert set(study.trials["config"]) == {"all", "all-seeds"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["s-confirm"], "is itself a confirmation"),
+        (["s", "--seeds", "0"], "--seeds >= 1"),
+        (["s", "--set", "adapt.epochs=[1"], "is not a YAML value"),
+        (["s", "--set", "data.num_target=3000"], "keeps the study's data"),
+        (["s", "--set", "nonsense"], "write FIELD=VALUE"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments, words, tmp_path, capsys):
+    path = tmp_path / "studies" / "s" / "events.jsonl"
+    path.parent.mkdir(parents=True)
+    _confirmation(path, {("all", 1): 50.0})
+    assert main([*arguments, "--storage", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1

@@ -77,3 +77,18 @@ def test_a_file_without_a_study_is_refused(tmp_path):
     path.write_text(json.dumps({"event": "end"}) + "\n")
     with pytest.raises(ValueError, match="holds no study"):
         read_trials(path)
+
+
+def test_a_subscriber_that_raises_is_left_out_and_the_others_go_on(tmp_path):
+    def broken(_event):
+        raise BrokenPipeError("the terminal is gone")
+
+    seen = []
+    with Ledger(tmp_path / "events.jsonl") as ledger:
+        ledger.subscribe(broken)
+        ledger.subscribe(lambda event: seen.append(event["event"]))
+        with pytest.warns(RuntimeWarning, match="the terminal is gone"):
+            ledger.append("study", study="s")
+        ledger.append("end", state="stopped", wall_s=1.0)
+    assert seen == ["study", "end"]
+    assert len(list(read_events(tmp_path / "events.jsonl"))) == 2

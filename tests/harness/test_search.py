@@ -184,3 +184,29 @@ def test_the_sentence_of_an_error_is_the_last_exception_of_its_text():
     )
     assert error_sentence(text) == "ValueError: /data/im1.jpg is not a readable image"
     assert error_sentence("") == "the trial crashed without a message"
+
+
+def test_a_combination_that_cannot_be_built_fails_and_the_next_is_asked(write_study, tmp_path):
+    text = """
+name: g
+trainable: adaptation
+metric: {name: m, goal: maximize}
+parameters:
+  adapt.pretrain_epochs: {min: 0, max: 40}
+  adapt.epochs: {min: 0, max: 40}
+baselines:
+  none: {adapt.pretrain_epochs: 1, adapt.epochs: 0}
+budget: {run_cap: 3}
+"""
+    spec = load_study(write_study(text))
+    study = create_study(spec, "g", f"sqlite:///{tmp_path / 'optuna.db'}", seed=0)
+    study.enqueue_trial({"adapt.pretrain_epochs": 0, "adapt.epochs": 0})
+    with Ledger(tmp_path / "events.jsonl") as ledger:
+        bridge = StudyBridge(study, spec.space(), "m", 3, ledger)
+        assert bridge.ask("a")["adapt.pretrain_epochs"] == 1
+        assert bridge.ask("b") is not None
+        assert ledger.trials[1].state == "failed"
+        assert "must be >= 1, got 0" in ledger.trials[1].reason
+        assert bridge.ask("c") is None
+        bridge.stop_all("over")
+    assert TrialState.RUNNING not in [trial.state for trial in study.trials]

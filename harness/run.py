@@ -99,9 +99,10 @@ def check_data(values: Mapping[str, Any]) -> None:
             read_leeds(domain, Path(root).expanduser().resolve(), fields[f"data.num_{role}"])
         except (OSError, ValueError, RuntimeError) as error:
             raise SpecError(f"fixed.data.{role}_root: {error}") from error
-    weights = fields["net.weights"]
-    if weights is not None and not Path(weights).expanduser().is_file():
-        raise SpecError(f"fixed.net.weights: {weights} is not a file")
+    for name in ("net.weights", "style.encoder"):
+        weights = fields[name]
+        if weights is not None and not Path(weights).expanduser().is_file():
+            raise SpecError(f"fixed.{name}: {weights} is not a file")
 
 
 def open_storage(folder: Path) -> Storage:

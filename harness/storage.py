@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights")
+PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainables.field_paths import as_type, build, field_types, read_path, require
-from trainables.training_config import AdaptConfig, NetConfig
+from trainables.reference_recipe import reference_fields
+from trainables.training_config import AdaptConfig, NetConfig, StyleConfig
 
 DomainName = Literal[
     "people_clean", "people_wild", "people_wild_hard", "hands_clean", "hands_wild", "lsp", "lspet"
@@ -19,7 +20,9 @@ DomainName = Literal[
 PoseNorm = Literal["bbox", "raw", "root"]
 Strategy = Literal["all", "hardest", "easiest", "random", "bins", "curriculum"]
 Phase = Literal["pretrain", "adapt", "both"]
-Pacing = Literal["linear", "root", "step", "fixed_exponential"]
+Order = Literal["easy_to_hard", "hard_to_easy", "random"]
+Mode = Literal["cumulative", "exclusive", "window"]
+Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
 
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
@@ -122,17 +125,27 @@ class SamplingConfig:
     """all; hardest (VAE-HM); easiest, random (controls); bins; curriculum (VAE-CL)."""
     keep: float = 1 / 3
     """Fraction kept by hardest, easiest and random."""
+    trim: float = 0.0
+    """Fraction of the scored samples, the hardest, that no strategy draws (label errors)."""
     phase: Phase = "both"
     """Phases the strategy applies to; the other phase draws from all samples."""
 
     def __post_init__(self) -> None:
         require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
+        require(0 <= self.trim <= 0.5, "sampling.trim", "in [0, 0.5]", self.trim)
 
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Growth of the active set, easy to hard and cumulative (VAE-CL)."""
+    """Growth of the active set; the defaults are VAE-CL: easy, easy and medium, all."""
 
+    order: Order = "easy_to_hard"
+    """Order in which samples become active; random is the control of the other two."""
+    mode: Mode = "cumulative"
+    """cumulative keeps what was active; exclusive draws from the newest band of width
+    start_fraction alone; window from the newest ``window`` share."""
+    window: float = 1 / 3
+    """Width of the sliding window as a fraction of the samples, for mode window."""
     pacing: Pacing = "step"
     """Shape of the growth from start_fraction to 1."""
     start_fraction: float = 1 / 3
@@ -146,6 +159,7 @@ class CurriculumConfig:
             self.start_fraction,
         )  # fmt: skip
         require(0 < self.full_at <= 1, "curriculum.full_at", "in (0, 1]", self.full_at)
+        require(0 < self.window <= 1, "curriculum.window", "in (0, 1]", self.window)
 
 
 @dataclass(frozen=True)
@@ -183,8 +197,13 @@ class TrialConfig:
     """Training."""
     net: NetConfig = field(default_factory=NetConfig)
     """Pose network."""
+    style: StyleConfig = field(default_factory=StyleConfig)
+    """Style transfer between the domains, which UDAPE draws on."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation."""
+    parity: bool = False
+    """Train as the reference code does: its losses, optimisers, schedules, heads and
+    augmentations. Fields left out take its values (:mod:`trainables.reference_recipe`)."""
     seed: int = 0
     """Root of the seed tree of everything random in the trial."""
 
@@ -195,6 +214,8 @@ class TrialConfig:
                 "sampling.strategy must be 'all' for the oracle, which draws target samples, "
                 f"got {self.sampling.strategy!r}"
             )
+        if self.parity and self.adapt.method == "udape" and self.adapt.loss != "mse":
+            raise ValueError(f"adapt.loss must be mse for UDAPE's recipe, got {self.adapt.loss!r}")
         if self.sampling.strategy == "bins" and self.bins.subset is None:
             raise ValueError(
                 "bins.subset must list the bins to train on when sampling.strategy is 'bins', "
@@ -206,8 +227,9 @@ class TrialConfig:
         """Build a config from dotted field paths.
 
         Args:
-            values: Field path to value; fields left out keep their default. A list is taken
-                where a field is a tuple, a whole float where it is an int.
+            values: Field path to value; fields left out keep their default or, with
+                ``parity``, take the reference recipe's value. A list is taken where a field is
+                a tuple, a whole float where it is an int.
 
         Raises:
             ValueError: On an unknown path, a wrong type or a value out of range; the message
@@ -217,6 +239,9 @@ class TrialConfig:
             if path not in FIELD_TYPES:
                 raise ValueError(f"{path} is not a field of a trial")
         checked = {path: coerce(path, value) for path, value in values.items()}
+        if checked.get("parity"):
+            method = checked.get("adapt.method", AdaptConfig().method)
+            checked = {**reference_fields(method), **checked}
         return typing.cast(TrialConfig, build(cls, checked))
 
     def to_flat(self) -> dict[str, Any]:

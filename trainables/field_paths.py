@@ -43,7 +43,8 @@ def as_type(path: str, hint: Any, value: object) -> Any:
 
     Args:
         path: Name of the field, for the message.
-        hint: Its type: int, float, str, a Literal, a tuple of ints, or one of these or None.
+        hint: Its type: bool, int, float, str, a Literal, a tuple of ints, or one of these or
+            None.
         value: A list is taken for a tuple and sorted, a whole float for an int.
 
     Raises:
@@ -65,9 +66,9 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         if not abs(value) <= sys.float_info.max:  # NaN, infinite or a huge whole number
             raise ValueError(f"{path} must be finite, got {value!r}")
         return float(value)
-    if hint is str and isinstance(value, str):
+    if hint in (bool, str) and isinstance(value, hint):
         return value
-    kind = {int: "a whole number", float: "a number", str: "a text"}[hint]
+    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
     raise ValueError(f"{path} must be {kind}, got {value!r}")
 
 

@@ -1,0 +1,52 @@
+"""Values of trial fields in the reference code, for ``parity: true``.
+
+Sources: RegDA, ``examples/domain_adaptation/keypoint_detection/regda.py`` of the transfer
+learning library (tllib); UDAPE, ``train_human.py`` of UDA_PoseEstimation. What is no field of a
+trial (optimisers, schedules, heads, augmentations) is in :mod:`trainables.adapt.optimisation`
+and :mod:`trainables.adapt.methods`.
+
+Differs from the references, whatever ``parity`` says: target labels neither weigh a loss nor
+choose a checkpoint.
+"""
+
+from typing import Any
+
+_ALL: dict[str, Any] = {"adapt.steps_per_epoch": 500, "adapt.batch_size": 32}
+
+_BY_METHOD: dict[str, dict[str, Any]] = {
+    "source_only": {"adapt.pretrain_epochs": 70, "adapt.epochs": 0, "adapt.loss": "mse"},
+    "oracle": {"adapt.pretrain_epochs": 70, "adapt.epochs": 0, "adapt.loss": "mse"},
+    "regda": {
+        "adapt.pretrain_epochs": 70,
+        "adapt.epochs": 30,
+        "adapt.loss": "kl",
+        "adapt.regda.margin": 4.0,
+        "adapt.regda.tradeoff": 1.0,
+        "adapt.regda.gradient_scale": 0.1,
+    },
+    "udape": {
+        "adapt.pretrain_epochs": 40,
+        "adapt.epochs": 30,
+        "adapt.loss": "mse",
+        "adapt.udape.ema_decay": 0.999,
+        "adapt.udape.consistency": 1.0,
+        "adapt.udape.keep": 0.5,
+        "adapt.udape.mask": "batch",
+        "adapt.udape.occlusion": 0.5,
+        "adapt.udape.occlusion_confidence": 0.9,
+        "adapt.udape.labels": "warp",
+        "adapt.udape.style_source": 0.5,
+        "adapt.udape.style_target": 0.5,
+        "adapt.udape.style_alpha": 1.0,
+    },
+}
+
+
+def reference_fields(method: str) -> dict[str, Any]:
+    """Field path to the reference's value, for one ``adapt.method``.
+
+    Example:
+        >>> reference_fields("udape")["adapt.udape.ema_decay"]
+        0.999
+    """
+    return {**_ALL, **_BY_METHOD[method]}

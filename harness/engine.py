@@ -15,6 +15,7 @@ from harness.ledger import Ledger, TrialRecord
 from harness.spec import SpecError, StudySpec
 from harness.storage import Storage, absolute_paths
 from trainables.config import TrialConfig
+from trainables.reference_recipe import reference_fields
 
 if TYPE_CHECKING:
     from harness.search import StudyBridge
@@ -157,6 +158,10 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 
 def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
     varied = set(spec.parameters).union(*spec.baselines.values())
+    fields = TrialConfig().to_flat()
+    if spec.fixed.get("parity"):
+        fields |= reference_fields(spec.fixed.get("adapt.method", fields["adapt.method"]))
+    fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
     return {
         "study": launch.study_name,
         "yaml": spec.model_dump_json(indent=1, exclude_defaults=True),
@@ -166,13 +171,7 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
         "resources": spec.resources.model_dump(),
         "read_test": launch.read_test,
         "varied": sorted(varied),
-        "fixed": {
-            name: value
-            for name, value in absolute_paths(
-                TrialConfig.from_flat({**TrialConfig().to_flat(), **spec.fixed}).to_flat()
-            ).items()
-            if name not in varied
-        },
+        "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
     }
 
 
@@ -190,6 +189,8 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interrup
     shared_config = {
         "cache": StageCache(launch.storage.stages),
         "num_threads": spec.resources.cpus,
+        # A trial with several GPUs trains one process on each; a share of one is one process.
+        "num_replicas": max(1, int(spec.resources.gpus)),
         "read_test": launch.read_test,
     }
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
@@ -216,7 +217,11 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interrup
             name="tune",
             storage_path=str(launch.storage.study(launch.study_name)),
             failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=1,
+                checkpoint_frequency=int(_writes_checkpoints(trainable)),
+                checkpoint_at_end=False,
+            ),
             stop=Stop(),
             verbose=0,
         ),
@@ -227,6 +232,12 @@ def _load(place: str) -> type:
     module, name = place.split(":")
     loaded: type = getattr(importlib.import_module(module), name)
     return loaded
+
+
+def _writes_checkpoints(trainable: type) -> bool:
+    from ray import tune
+
+    return getattr(trainable, "save_checkpoint", None) is not tune.Trainable.save_checkpoint
 
 
 def _start_ray() -> None:

@@ -5,7 +5,8 @@ of them can disagree with another about what a trial did. Events:
 
     study     study, yaml, objective, goal, resources, ...      once, first
     trial     number, name, params, fields                       a trial was proposed
-    epoch     number, step, num_steps, metrics, stages, digests  it reported
+    epoch     number, step, num_steps, metrics, stages,          it reported
+              digests, tags
     finished  number, state, reason, value                       it ended
     end       state, wall_s                                      once, last
 

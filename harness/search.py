@@ -116,6 +116,7 @@ class StudyBridge:
             metrics={name: number for name, number in metrics.items() if math.isfinite(number)},
             stages=_below("stages/", result),
             digests=_below("digests/", result),
+            tags=_below("tags/", result),
         )
         if not math.isfinite(value):
             what = "was not reported" if self._objective not in metrics else f"is {value}"

@@ -162,8 +162,10 @@ class _RunWriter:
                 self._experiment_id, tags=tags, run_name=f"{event['name']}#{number}"
             )
             self._ids.run_ids[number] = run.info.run_id
-        varied = {name: event["fields"][name] for name in self._study["varied"]}
-        self._log_params(self._ids.run_ids[number], varied)
+        # Beside what varies: what a baseline's ``parity`` sets and the study's fields do not.
+        fixed = self._study["fixed"]
+        own = {n: v for n, v in event["fields"].items() if n not in fixed or v != fixed[n]}
+        self._log_params(self._ids.run_ids[number], own)
 
     def _write_epochs(self, pending: list[Event]) -> None:
         """One batch per run of all epochs at the head of the list."""
@@ -180,7 +182,7 @@ class _RunWriter:
                 step = 0 if name.startswith("final/") else event["step"]
                 batch.append(Metric(name, value, at, step))
         for event in pending[:count]:
-            self._log_datasets(self._ids.run_ids[event["number"]], event["digests"])
+            self._log_once(self._ids.run_ids[event["number"]], event)
         for run_id, batch in by_run.items():
             for start in range(0, len(batch), _MAX_METRICS):
                 self._client.log_batch(run_id, metrics=batch[start : start + _MAX_METRICS])
@@ -210,14 +212,17 @@ class _RunWriter:
         for start in range(0, len(params), _MAX_PARAMS):
             self._client.log_batch(run_id, params=params[start : start + _MAX_PARAMS])
 
-    def _log_datasets(self, run_id: str, digests: dict[str, str]) -> None:
-        if run_id in self._reported or not digests:
+    def _log_once(self, run_id: str, event: Event) -> None:
+        """Data sets and tags of a run, which are known from its first report on."""
+        if run_id in self._reported or not event["digests"]:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        for name, value in event["tags"].items():
+            self._client.set_tag(run_id, name, value)
         fixed = self._study["fixed"]
         inputs = []
-        for role, digest in digests.items():
+        for role, digest in event["digests"].items():
             name = str(fixed.get(f"data.{role}", role))
             source = json.dumps({"root": fixed.get(f"data.{role}_root"), "domain": name})
             dataset = Dataset(name, digest, "local", source)

@@ -124,11 +124,12 @@ class SamplingConfig:
     strategy: Strategy = "all"
     """all; hardest (VAE-HM); easiest, random (controls); bins; curriculum (VAE-CL)."""
     keep: float = 1 / 3
-    """Fraction kept by hardest, easiest and random."""
+    """Fraction, of the scored samples that ``trim`` leaves, kept by hardest, easiest, random."""
     trim: float = 0.0
-    """Fraction of the scored samples, the hardest, that no strategy draws (label errors)."""
+    """Fraction of the scored samples, the hardest, that no strategy draws in either phase; 0.5 to
+    1 % is meant for label errors. A curriculum's fractions are of what is left."""
     phase: Phase = "both"
-    """Phases the strategy applies to; the other phase draws from all samples."""
+    """Phases the strategy applies to; the other phase draws from all samples but the trimmed."""
 
     def __post_init__(self) -> None:
         require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
@@ -137,21 +138,28 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Growth of the active set; the defaults are VAE-CL: easy, easy and medium, all."""
+    """Growth of the active set; the defaults are VAE-CL: easy, easy and medium, all.
+
+    Progress is measured over the epochs of ``sampling.phase``, at the start of each, so the last
+    of E epochs has (E - 1) / E behind it.
+    """
 
     order: Order = "easy_to_hard"
-    """Order in which samples become active; random is the control of the other two."""
+    """Order in which samples become active; random, one permutation for the whole training with
+    the same numbers of active samples, is the control of the other two."""
     mode: Mode = "cumulative"
-    """cumulative keeps what was active; exclusive draws from the newest band of width
-    start_fraction alone; window from the newest ``window`` share."""
+    """cumulative keeps what was active (baby-step); exclusive draws from the newest band alone
+    (one-pass): at the defaults easy, medium, hard; window from the newest ``window`` share."""
     window: float = 1 / 3
-    """Width of the sliding window as a fraction of the samples, for mode window."""
+    """Fraction of the samples in the sliding window, all the time; read by mode window only."""
     pacing: Pacing = "step"
-    """Shape of the growth from start_fraction to 1."""
+    """Shape of the growth from start_fraction to 1 (:mod:`trainables.sampling.schedule`)."""
     start_fraction: float = 1 / 3
-    """Fraction of the samples active at the start (b of the pacing formulas)."""
+    """Fraction of the samples active at the start (b of the pacing formulas) and, in mode
+    exclusive, width of the first of about 1 / b bands."""
     full_at: float = 2 / 3
-    """Fraction of the training after which all samples are active (a of the formulas)."""
+    """Progress at which all samples have become active (a of the formulas); above (E - 1) / E
+    that is after the last of E epochs."""
 
     def __post_init__(self) -> None:
         require(
@@ -209,18 +217,41 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        if self.adapt.method == "oracle" and self.sampling.strategy != "all":
-            raise ValueError(
-                "sampling.strategy must be 'all' for the oracle, which draws target samples, "
-                f"got {self.sampling.strategy!r}"
-            )
         if self.parity and self.adapt.method == "udape" and self.adapt.loss != "mse":
             raise ValueError(f"adapt.loss must be mse for UDAPE's recipe, got {self.adapt.loss!r}")
-        if self.sampling.strategy == "bins" and self.bins.subset is None:
+        if self.adapt.method == "oracle":
+            for name, plain in (("strategy", "all"), ("trim", 0)):
+                value = getattr(self.sampling, name)
+                rule = f"{plain!r} for the oracle, which draws target samples"
+                require(value == plain, f"sampling.{name}", rule, value)
+        if self.sampling.strategy != "all":
+            self._check_phase()
+        if self.sampling.strategy == "bins":
+            self._check_subset()
+
+    def _check_phase(self) -> None:
+        """Refuse a strategy that applies in no epoch and would silently be ``all``."""
+        phase, adapt = self.sampling.phase, self.adapt
+        epochs = {"pretrain": adapt.pretrain_epochs, "adapt": adapt.epochs}
+        if epochs.get(phase) == 0:
+            name = "adapt.pretrain_epochs" if phase == "pretrain" else "adapt.epochs"
+            raise ValueError(
+                f"sampling.phase must be a phase with epochs, got {phase!r} with {name} = 0"
+            )
+
+    def _check_subset(self) -> None:
+        """Refuse bins that are not given or of which ``sampling.trim`` leaves nothing."""
+        subset, count, trim = self.bins.subset, self.bins.count, self.sampling.trim
+        if subset is None:
             raise ValueError(
                 "bins.subset must list the bins to train on when sampling.strategy is 'bins', "
                 "got None"
             )
+        # The last j of k bins hold at most j / k of the samples, whatever their number.
+        require(
+            min(subset) < count * (1 - trim) - 1e-9, "bins.subset",
+            f"bins of which sampling.trim ({trim}) leaves samples", list(subset),
+        )  # fmt: skip
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any]) -> "TrialConfig":

@@ -19,13 +19,15 @@ from trainables.data.image_store import ImageStore, build_image_store, open_imag
 from trainables.data.leeds import leeds_fingerprint
 from trainables.pose_vae.fit import VAEEpoch, active_units, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
-from trainables.pose_vae.normalise import normalise_poses
+from trainables.pose_vae.normalise import pose_vae_inputs
 from trainables.pose_vae.score import score_poses
 from trainables.seeding import derive_seed, torch_generator
 
 IMAGES_VERSION = 2
-POSE_VAE_VERSION = 3
+POSE_VAE_VERSION = 4
 """Part of the stage keys: raised when the code of a stage changes its results."""
+
+_MODEL_FILE = "model.pt"
 
 
 class StageCache(Protocol):
@@ -57,15 +59,19 @@ class StageEntry(Protocol):
 
 @dataclass(frozen=True)
 class ScoredPoses:
-    """Scores of one Pose VAE.
+    """Scores of one Pose VAE, and the Pose VAE.
 
     Attributes:
         scores: ``<role>/<split>`` to the (N,) scores of its poses, NaN where unscored.
         active_units: Latent units in use on the source training poses.
+        model: The fitted Pose VAE on the CPU, frozen; its J joints are those of ``joints``.
+        joints: (K,) the skeleton's joints that both domains label.
     """
 
     scores: dict[str, NDArray[np.float64]]
     active_units: int
+    model: PoseVAE
+    joints: NDArray[np.bool_]
 
 
 def image_stage(
@@ -118,18 +124,15 @@ def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
 def vae_inputs(
     store: ImageStore, rows: NDArray[np.int64], joints: NDArray[np.bool_], norm: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only.
-
-    With ``norm`` ``root`` every joint of a pose without its four torso joints is masked: there
-    is nothing to measure it by, so it stays unscored.
-    """
-    keypoints = torch.from_numpy(store.keypoints_px[rows])
-    visible = torch.from_numpy(store.visible[rows] & joints)
-    if norm == "root":
-        visible &= visible[:, list(store.skeleton.torso)].all(1, keepdim=True)
-    poses = normalise_poses(keypoints, visible, norm, store.image_size, store.skeleton.torso)
-    kept = torch.from_numpy(joints)
-    return poses[:, kept], visible[:, kept].float()
+    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only."""
+    return pose_vae_inputs(
+        torch.from_numpy(store.keypoints_px[rows]),
+        torch.from_numpy(store.visible[rows]),
+        torch.from_numpy(joints),
+        norm,
+        store.image_size,
+        store.skeleton.torso,
+    )
 
 
 def pose_vae_stage(  # noqa: PLR0913, PLR0917 - all that decides the scores
@@ -162,8 +165,16 @@ def pose_vae_stage(  # noqa: PLR0913, PLR0917 - all that decides the scores
     entry = cache.get(
         "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
     )
-    scores = {name: np.load(entry.path / _score_file(name)) for name in splits}
-    return ScoredPoses(scores, int(np.load(entry.path / "active_units.npy"))), entry
+    joints = np.load(entry.path / "joints.npy")
+    model = new_pose_vae(int(joints.sum()), vae, seed)
+    model.load_state_dict(torch.load(entry.path / _MODEL_FILE, weights_only=True))
+    scored = ScoredPoses(
+        scores={name: np.load(entry.path / _score_file(name)) for name in splits},
+        active_units=int(np.load(entry.path / "active_units.npy")),
+        model=model.requires_grad_(False).eval(),
+        joints=joints,
+    )
+    return scored, entry
 
 
 def _score_file(split: str) -> str:
@@ -206,3 +217,5 @@ def _fit_and_score(
     with torch.no_grad():
         mu, _ = model.encode(poses, mask)
     np.save(folder / "active_units.npy", active_units(mu))
+    np.save(folder / "joints.npy", joints)
+    torch.save(model.state_dict(), folder / _MODEL_FILE)

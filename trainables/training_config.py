@@ -141,13 +141,14 @@ class StyleConfig:
     encoder: str | None = None
     """File of VGG-19 weights with torchvision's names; None trains an encoder on the two
     domains."""
-    width: int = 16
+    width: int = 8
     """Channels of the first level of a trained encoder; VGG-19 has 64."""
-    encoder_steps: int = 300
+    encoder_steps: int = 600
     """Steps that train an encoder as an autoencoder; none for VGG-19."""
-    steps: int = 600
-    """Steps that train the decoder."""
-    batch_size: int = 16
+    steps: int = 800
+    """Steps that train the decoder; with VGG-19, whose decoder starts from nothing, tens of
+    thousands."""
+    batch_size: int = 8
     """Content images (and as many style images) of a step."""
     style_weight: float = 0.1
     """Weight of the style loss beside the content loss."""

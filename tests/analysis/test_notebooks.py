@@ -44,7 +44,7 @@ def small_study(tmp_path):
                     metrics |= {f"final/pck_bin/{b:02d}": pck - b for b in range(6)}
                 ledger.append(
                     "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages={},
-                    digests={},
+                    digests={}, tags={},
                 )  # fmt: skip
             ledger.append("finished", number=number, state="complete", reason=None, value=pck)
         ledger.append("end", state="complete", wall_s=1.0)

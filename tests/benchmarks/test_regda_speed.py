@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from tests.reference.regda_three_forward import ThreeForwardRegDA
-from trainables.adapt.adapter import LearningRate, SourceBatch, TargetBatch
+from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.optimisation import default_recipe
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.regda import RegDA, RegDAWeights
 from trainables.config import AdaptConfig, DataConfig, NetConfig
@@ -27,8 +28,8 @@ def make(cls):
     data, net = DataConfig(), NetConfig()
     torch.manual_seed(0)
     pose_net = PoseNet(NUM_JOINTS, net.depth, net.width, data.image_size, data.heatmap_size)
-    weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0)
-    return cls(pose_net.to(memory_format=torch.channels_last), weights, LearningRate(1e-3, 600))
+    weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0, ramp_steps=100.0)
+    return cls(pose_net.to(memory_format=torch.channels_last), weights, default_recipe(1e-3, 600))
 
 
 def make_batches():
@@ -42,7 +43,8 @@ def make_batches():
     keypoints = torch.rand((num, NUM_JOINTS, 2), generator=generator) * data.image_size
     visible = torch.rand((num, NUM_JOINTS), generator=generator) < 0.9
     labels = heatmap_targets(keypoints, visible, data.image_size, data.heatmap_size)
-    return SourceBatch(source, *labels), TargetBatch(target)
+    rows, view = torch.zeros(num, dtype=torch.int64), torch.eye(2, 3).repeat(num, 1, 1)
+    return SourceBatch(source, *labels, rows, view), TargetBatch(target, rows, view)
 
 
 def timed_ms(adapter, batches):

@@ -19,7 +19,14 @@ def _confirmation(path, values):
             )
             metrics = {"m": 0.0, "target_test/pck_05": pck}
             ledger.append(
-                "epoch", number=number, step=1, num_steps=1, metrics=metrics, stages={}, digests={}
+                "epoch",
+                number=number,
+                step=1,
+                num_steps=1,
+                metrics=metrics,
+                stages={},
+                digests={},
+                tags={},
             )
             ledger.append("finished", number=number, state="complete", reason=None, value=0.0)
     return load_study(path)

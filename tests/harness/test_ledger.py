@@ -12,7 +12,7 @@ def _filled(path):
     ledger.append("study", study="s", objective="m", goal="maximize")
     ledger.append("trial", number=0, name="all", is_baseline=True, params={}, fields=FIELDS)
     ledger.append(
-        "epoch", number=0, step=1, num_steps=2, metrics={"m": 1.5}, stages={}, digests={}
+        "epoch", number=0, step=1, num_steps=2, metrics={"m": 1.5}, stages={}, digests={}, tags={}
     )
     ledger.append("finished", number=0, state="complete", reason=None, value=1.5)
     return ledger

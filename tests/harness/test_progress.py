@@ -17,7 +17,7 @@ def _trial(number, name="trial", **params):
 def _epoch(number, step, value, at, num_steps=4):
     return {
         "event": "epoch", "time": at, "number": number, "step": step, "num_steps": num_steps,
-        "metrics": {"m": value}, "stages": {}, "digests": {},
+        "metrics": {"m": value}, "stages": {}, "digests": {}, "tags": {},
     }  # fmt: skip
 
 

@@ -24,19 +24,20 @@ def _event(kind, **content):
 def _study(trials):
     yield _event(
         "study", study="s", yaml="name: s", objective="m", goal="maximize",
-        varied=["vae.kl_weight", "bins.subset"], fixed={"data.source": "people_clean"},
+        varied=["vae.kl_weight", "bins.subset"],
+        fixed={"data.source": "people_clean", "seed": 0, "adapt.epochs": 4},
     )  # fmt: skip
     for number, state in trials:
         yield _event(
             "trial", number=number, name=f"t{number}", is_baseline=False, params={},
-            fields=FIELDS,
+            fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
         )  # fmt: skip
         for step in (1, 2):
             metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
             metrics |= {"final/pck_bin/00": 7.0} if step == 2 else {}
             yield _event(
                 "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages={},
-                digests={"source": "abc", "target": "def"},
+                digests={"source": "abc", "target": "def"}, tags={"style_encoder": "vgg19"},
             )  # fmt: skip
         reason = "interrupted by SIGINT" if state == "stopped" else None
         yield _event("finished", number=number, state=state, reason=reason, value=None)
@@ -53,13 +54,16 @@ def _check(uri, tracker):
     client = _client(uri)
     parent = client.get_run(tracker.parent_run_id)
     assert parent.info.status == "FINISHED"
-    assert parent.data.params == {"data.source": "people_clean"}
+    assert parent.data.params == {"data.source": "people_clean", "seed": "0", "adapt.epochs": "4"}
     runs = [client.get_run(run_id) for run_id in tracker.run_ids.values()]
     assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED", "FAILED"]
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {tracker.parent_run_id}
     assert [run.data.tags["pruned"] for run in runs] == ["false", "true", "false", "false"]
     assert runs[2].data.tags["reason"] == "interrupted by SIGINT"
     assert runs[0].data.params == {"vae.kl_weight": "0.1", "bins.subset": "0,2"}
+    # What a trial has of its own beside what varies, as the fields that ``parity`` sets.
+    assert runs[3].data.params == runs[0].data.params | {"adapt.epochs": "30"}
+    assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
     curve = client.get_metric_history(tracker.run_ids[1], "m")
     assert [(point.step, point.value) for point in curve] == [(1, 11.0), (2, 12.0)]
     bar = client.get_metric_history(tracker.run_ids[1], "final/pck_bin/00")

@@ -5,31 +5,35 @@ baseline of the speed benchmark. Steps B and C each run the whole network on the
 and the backward pass of step B reaches the features, where nobody uses its gradient.
 """
 
-from trainables.adapt.adapter import adam, set_learning_rate
+import torch
+
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
-from trainables.adapt.pose_net import HeatmapHead
-from trainables.adapt.regda import MIN_RAMP_STEPS, RAMP_SHARE, gradient_factor
+from trainables.adapt.regda import gradient_factor
 
 
 class ThreeForwardRegDA:
     """RegDA without a shared pass; arguments as those of ``RegDA``."""
 
-    def __init__(self, net, weights, learning_rate, first_step=0):
+    def __init__(self, net, weights, recipe, first_step=0):
         self.net = net
         self.weights = weights
-        self.learning_rate = learning_rate
+        self.recipe = recipe
         self.first_step = self.current_step = first_step
-        self.adversarial_head = HeatmapHead(net.channels, net.head[-1].out_channels)
-        self.optimizer_f = adam([*net.backbone.parameters(), *net.upsampling.parameters()])
-        self.optimizer_h = adam(net.head.parameters())
-        self.optimizer_adv = adam(self.adversarial_head.parameters())
+        self.adversarial_head = net.new_head().to(memory_format=torch.channels_last)
+        self.optimizer_f = recipe.optimizer(
+            {"backbone": net.backbone.parameters(), "upsampling": net.upsampling.parameters()}
+        )
+        self.optimizer_h = recipe.optimizer({"head": net.head.parameters()})
+        self.optimizer_adv = recipe.optimizer(
+            {"adversarial_head": self.adversarial_head.parameters()}
+        )
 
     def step(self, source, target):
         """Steps A, B and C; returns the losses."""
         self.net.train()
         self.adversarial_head.train()
         optimizers = (self.optimizer_f, self.optimizer_h, self.optimizer_adv)
-        set_learning_rate(self.learning_rate.at(self.current_step), *optimizers)
+        self.recipe.set_rates(self.current_step, *optimizers)
         margin, tradeoff = self.weights.margin, self.weights.tradeoff
 
         y, y_adv = self.predict(source.images)
@@ -64,10 +68,8 @@ class ThreeForwardRegDA:
 
     def factor(self):
         """Factor of this step on the gradient from the adversarial head to the features."""
-        num_steps = self.learning_rate.total_steps - self.first_step
-        ramp_steps = max(num_steps * RAMP_SHARE, MIN_RAMP_STEPS)
         done = self.current_step - self.first_step
-        return gradient_factor(done, self.weights.gradient_scale, ramp_steps)
+        return gradient_factor(done, self.weights.gradient_scale, self.weights.ramp_steps)
 
     def update(self, loss, *optimizers):
         """Backward through everything, then a step of some optimisers."""

@@ -10,6 +10,7 @@ from harness.stages import StageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.leeds import write_leeds
 from trainables.data.rendered import render_domain
+from trainables.pose_vae.score import score_poses
 from trainables.stages import (
     image_stage,
     new_pose_vae,
@@ -186,6 +187,24 @@ def test_a_pose_vae_is_fitted_once_and_then_found(cache, source, target):
     assert scores.scores["source/train"].dtype == np.float64
     assert (scores.scores["source/train"] > 0).all()
     assert 0 <= scores.active_units <= 3
+
+
+@pytest.mark.parametrize("target_name", ["target", "leeds"])
+def test_the_fitted_pose_vae_comes_with_its_scores(cache, source, target_name, request):
+    target = request.getfixturevalue(target_name)
+    fitted, _ = pose_vae_stage(cache, source, target, VAE, seed=5, splits=SPLITS)
+    before = torch.random.get_rng_state()
+    found, entry = pose_vae_stage(cache, source, target, VAE, seed=5, splits=SPLITS)
+    assert entry.hit
+    assert torch.equal(torch.random.get_rng_state(), before)
+    np.testing.assert_array_equal(fitted.joints, shared_joints(source[0], target[0]))
+    np.testing.assert_array_equal(found.joints, fitted.joints)
+    for scored in (fitted, found):
+        poses, mask = vae_inputs(target[0], target[0].splits["val"], scored.joints, VAE.norm)
+        again = score_poses(scored.model, poses, mask).double().numpy()
+        np.testing.assert_array_equal(again, scored.scores["target/val"])
+        assert not any(parameter.requires_grad for parameter in scored.model.parameters())
+        assert not scored.model.training
 
 
 def test_a_pose_vae_fitted_elsewhere_gives_the_same_scores(cache, source, target, tmp_path):

@@ -1,18 +1,26 @@
-"""Endless training batches from two image stores."""
+"""Endless training batches from two image stores.
+
+Random numbers are drawn for the whole batch on the CPU; a process that trains on a shard of it
+reads and augments its own part only.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import (
+    AugmentDraw,
     AugmentRanges,
     augment_images,
-    between_views,
     draw_augmentation,
+    draw_views,
     warp_keypoints,
 )
 from trainables.data.heatmaps import heatmap_targets
@@ -21,42 +29,66 @@ from trainables.sampling.sampler import draw_indices
 from trainables.seeding import torch_generator
 
 
-class SourceBatches:
-    """Labelled batches of the source training split, drawn by weights.
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are made.
 
-    Args:
-        store: Source images.
-        heatmap_size: Side of the target maps.
+    Attributes:
+        heatmap_size: Side of the target maps in cells.
         device: Where batches are augmented.
         seed: Root seed of the trial.
+        ranges: Limits of the augmentation.
+        is_quantised: Whether labels are drawn at whole cells, as in the references.
+        shard: Part of each batch to make.
     """
 
-    def __init__(
-        self, store: ImageStore, heatmap_size: int, device: torch.device, seed: int
-    ) -> None:
+    heatmap_size: int
+    device: torch.device
+    seed: int
+    ranges: AugmentRanges = AugmentRanges()  # noqa: RUF009 - frozen
+    is_quantised: bool = False
+    shard: Shard = WHOLE
+
+
+class SourceBatches:
+    """Labelled batches of a training split, drawn by weights.
+
+    Args:
+        store: Labelled images.
+        settings: How batches are made.
+    """
+
+    def __init__(self, store: ImageStore, settings: BatchSettings) -> None:
         self._store = store
         self._rows = store.splits["train"]
-        self._heatmap_size = heatmap_size
-        self._device = device
-        self._draws = torch_generator(seed, "source", "samples")
-        self._augment = torch_generator(seed, "source", "augment")
+        self._settings = settings
+        self._draws = torch_generator(settings.seed, "source", "samples")
+        self._augment = torch_generator(settings.seed, "source", "augment")
 
     def epoch(
         self, weights: NDArray[np.float64], steps: int, batch_size: int
     ) -> Iterator[SourceBatch]:
         """``steps`` batches of samples drawn in proportion to weights (N,) of the split."""
+        settings, size = self._settings, self._store.image_size
         indices = draw_indices(weights, steps * batch_size, self._draws).numpy()
-        size = self._store.image_size
-        for rows in np.split(self._rows[indices], steps):
-            draw = draw_augmentation(batch_size, size, AugmentRanges(), self._augment)
-            images = torch.from_numpy(self._store.images[rows]).to(self._device)
-            keypoints = torch.from_numpy(self._store.keypoints_px[rows])
-            visible = torch.from_numpy(self._store.visible[rows])
-            keypoints = warp_keypoints(keypoints, draw.matrix).to(self._device)
+        for whole in np.split(self._rows[indices], steps):
+            draw = draw_augmentation(batch_size, size, settings.ranges, self._augment)
+            draw = _part(draw, settings.shard)
+            rows = settings.shard.take(torch.from_numpy(whole))
+            images = _to_device(self._store.images[rows.numpy()], settings.device)
+            view = _moved(draw.matrix, settings.device)
+            keypoints = _to_device(self._store.keypoints_px[rows.numpy()], settings.device)
+            visible = _to_device(self._store.visible[rows.numpy()], settings.device)
             maps, weight = heatmap_targets(
-                keypoints, visible.to(self._device), size, self._heatmap_size
+                warp_keypoints(keypoints, view),
+                visible,
+                size,
+                settings.heatmap_size,
+                settings.is_quantised,
             )
-            yield SourceBatch(_channels_last(augment_images(images, draw)), maps, weight)
+            yield SourceBatch(
+                _channels_last(augment_images(images, draw)), maps, weight, rows, view
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""
@@ -74,38 +106,42 @@ class TargetBatches:
     Args:
         images: (N, H, W, 3) uint8 images of the target domain.
         rows: Indices of the training split.
-        device: Where batches are augmented.
-        seed: Root seed of the trial.
+        settings: How batches are made.
     """
 
     def __init__(
-        self,
-        images: NDArray[np.uint8],
-        rows: NDArray[np.int64],
-        device: torch.device,
-        seed: int,
+        self, images: NDArray[np.uint8], rows: NDArray[np.int64], settings: BatchSettings
     ) -> None:
         self._images = images
         self._rows = rows
-        self._device = device
-        self._draws = torch_generator(seed, "target", "samples")
-        self._augment = torch_generator(seed, "target", "augment")
+        self._settings = settings
+        self._draws = torch_generator(settings.seed, "target", "samples")
+        self._augment = torch_generator(settings.seed, "target", "augment")
 
     def next(self, batch_size: int, with_teacher_view: bool = False) -> TargetBatch:
         """One batch drawn uniformly with replacement, if asked for in two independent views."""
+        settings = self._settings
         index = torch.randint(len(self._rows), (batch_size,), generator=self._draws).numpy()
-        size = self._images.shape[1]
-        draw = draw_augmentation(batch_size, size, AugmentRanges(), self._augment)
-        images = torch.from_numpy(self._images[self._rows[index]]).to(self._device)
-        view = _channels_last(augment_images(images, draw))
-        if not with_teacher_view:
-            return TargetBatch(view)
-        other = draw_augmentation(batch_size, size, AugmentRanges(), self._augment)
-        return TargetBatch(
-            view,
-            teacher_images=_channels_last(augment_images(images, other)),
-            teacher_to_student=between_views(other.matrix, draw.matrix).to(self._device),
+        rows = settings.shard.take(torch.from_numpy(self._rows[index]))
+        draws = draw_views(
+            batch_size,
+            self._images.shape[1],
+            settings.ranges,
+            self._augment,
+            num_views=2 if with_teacher_view else 1,
         )
+        images = _to_device(self._images[rows.numpy()], settings.device)
+        views = [
+            (
+                _channels_last(augment_images(images, _part(draw, settings.shard))),
+                _moved(settings.shard.take(draw.matrix), settings.device),
+            )
+            for draw in draws
+        ]
+        (student, view), *teacher = views
+        if not teacher:
+            return TargetBatch(student, rows, view)
+        return TargetBatch(student, rows, view, *teacher[0])
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""
@@ -117,5 +153,28 @@ class TargetBatches:
         self._augment.set_state(state["augment"])
 
 
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
+def _part(draw: AugmentDraw, shard: Shard) -> AugmentDraw:
+    if shard.world == 1:
+        return draw
+    return AugmentDraw(
+        shard.take(draw.matrix),
+        shard.take(draw.brightness),
+        shard.take(draw.contrast),
+        shard.take(draw.saturation),
+        None if draw.blur_px is None else shard.take(draw.blur_px),
+    )
+
+
+def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    return _moved(torch.from_numpy(array), device)
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device, without waiting for it: from pinned memory the copy overlaps the step."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)

@@ -74,9 +74,10 @@ def evaluate(
         bin_index: (N,) evaluation bin of each sample, -1 for none.
         num_bins: Number of evaluation bins.
     """
-    predicted = predict(net, store, rows).cpu()
-    keypoints = torch.from_numpy(store.keypoints_px[rows])
-    visible = torch.from_numpy(store.visible[rows])
+    predicted = predict(net, store, rows)
+    device = predicted.device
+    keypoints = torch.from_numpy(store.keypoints_px[rows]).to(device)
+    visible = torch.from_numpy(store.visible[rows]).to(device)
     cell = store.image_size / heatmap_size
     pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
     printed, signed = (
@@ -85,5 +86,6 @@ def evaluate(
     )
     bins = None
     if bin_index is not None:
-        bins = per_bin_mean(pck.per_pose, torch.from_numpy(bin_index), num_bins).tolist()
+        index = torch.from_numpy(bin_index).to(device)
+        bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
     return Evaluation(pck, printed, signed, bins)

@@ -5,6 +5,7 @@ equal batch size, evaluated after each epoch. It knows no clock, no disk and no 
 """
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.adapter import Adapter, LearningRate, TargetBatch
-from trainables.adapt.batches import SourceBatches, TargetBatches
+from trainables.adapt.adapter import Adapter, TargetBatch
+from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.collectives import mean_over_processes
 from trainables.adapt.evaluate import evaluate
+from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
 from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.regda import RegDA, RegDAWeights
-from trainables.adapt.source_only import SourceOnly
-from trainables.adapt.udape import UDAPE, UDAPESettings
+from trainables.adapt.restyle import Restyler, Transfer
+from trainables.adapt.shard import WHOLE, Shard
+from trainables.adapt.validation import LabelFreeValidation, PoseScorer
 from trainables.config import TrialConfig
 from trainables.data.image_store import ImageStore
+from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
 from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
 from trainables.seeding import derive_seed, torch_generator
 
@@ -33,7 +37,9 @@ class Domains:
         source: Labelled images.
         target: Target images; labels are read by evaluation only.
         difficulty: Order and bins of the source training split.
+        scorer: The reference Pose VAE, for label-free validation.
         target_val_bins: (N,) evaluation bin of each target validation pose.
+        style: Style transfer between the domains, for a method that uses it; else None.
         target_test_bins: (M,) evaluation bin of each target test pose; None leaves the test
             split unread.
     """
@@ -41,21 +47,10 @@ class Domains:
     source: ImageStore
     target: ImageStore
     difficulty: DifficultyView
+    scorer: PoseScorer
     target_val_bins: NDArray[np.int64]
+    style: Transfer | None = None
     target_test_bins: NDArray[np.int64] | None = None
-
-
-def build_net(config: TrialConfig, num_joints: int) -> PoseNet:
-    """A freshly initialised network; the global generator is left as it was found."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(config.seed, "net"))
-        return PoseNet(
-            num_joints,
-            config.net.depth,
-            config.net.width,
-            config.data.image_size,
-            config.data.heatmap_size,
-        )
 
 
 class AdaptationRun:
@@ -64,29 +59,76 @@ class AdaptationRun:
     Args:
         config: The trial's settings.
         domains: Data.
-        net: Network from :func:`build_net`, possibly with loaded weights.
+        net: Network from :func:`trainables.adapt.methods.build_net`, possibly with loaded
+            weights.
         device: Where to train.
+        shard: Part of each batch that this process trains on.
+
+    Attributes:
+        total_epochs: Of both phases.
+        epoch: Epochs that have run.
+        best: ``epoch`` and ``net`` (parameters and buffers) of the last epoch that the default
+            label-free choice preferred to all before it.
     """
 
     def __init__(
-        self, config: TrialConfig, domains: Domains, net: PoseNet, device: torch.device
+        self,
+        config: TrialConfig,
+        domains: Domains,
+        net: PoseNet,
+        device: torch.device,
+        shard: Shard = WHOLE,
     ) -> None:
         self._config = config
         self._domains = domains
+        self._shard = shard
         adapt = config.adapt
         self.total_epochs = adapt.pretrain_epochs + adapt.epochs
         self.epoch = 0
-        self.net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._learning_rate = LearningRate(adapt.lr, self.total_epochs * adapt.steps_per_epoch)
-        self._adapter: Adapter = SourceOnly(self.net, self._learning_rate)
+        net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.accelerate(_use_bfloat16(adapt.precision, device), config.net.compile)
+        self._restyler = self._build_restyler()
+        pretraining = pretraining_adapter(config, net, self._restyler)
+        self._adapter: Adapter = pretraining
+        self._pretraining = pretraining
         self._is_adapting = False
         # The oracle is the one method that is trained on target labels, and on nothing else.
         self._is_oracle = adapt.method == "oracle"
         labelled = domains.target if self._is_oracle else domains.source
-        self._source = SourceBatches(labelled, config.data.heatmap_size, device, config.seed)
-        self._target = TargetBatches(
-            domains.target.images, domains.target.splits["train"], device, config.seed
+        batches = BatchSettings(
+            heatmap_size=config.data.heatmap_size,
+            device=device,
+            seed=config.seed,
+            ranges=augment_ranges(config, domains.source.skeleton),
+            is_quantised=config.parity,
+            shard=shard,
         )
+        self._source = SourceBatches(labelled, batches)
+        unlabelled = domains.target.images, domains.target.splits["train"]
+        self._target = TargetBatches(*unlabelled, batches)
+        self._validation = LabelFreeValidation(
+            domains.source, *unlabelled, domains.scorer, config.data.heatmap_size
+        )
+        self._history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {}
+
+    def _build_restyler(self) -> Restyler | None:
+        domains, udape = self._domains, self._config.adapt.udape
+        if domains.style is None or self._config.adapt.method != "udape":
+            return None
+        return Restyler(
+            domains.style,
+            {"source": domains.source.splits["train"], "target": domains.target.splits["train"]},
+            {"source": udape.style_target, "target": udape.style_source},
+            udape.style_alpha,
+            torch_generator(self._config.seed, "udape", "style"),
+            self._shard,
+        )
+
+    @property
+    def net(self) -> PoseNet:
+        """The network that is judged: a mean teacher where the method has one."""
+        return self._adapter.net
 
     @property
     def is_done(self) -> bool:
@@ -94,13 +136,13 @@ class AdaptationRun:
         return self.epoch >= self.total_epochs
 
     def run_epoch(self) -> dict[str, float]:
-        """Train one epoch and evaluate.
+        """Train one epoch and, in the first of several processes, evaluate.
 
         Returns:
             Flat metrics: ``train/*`` mean losses, ``sampling/active_fraction``,
             ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ... of the target validation
-            split; with the last epoch also ``final/pck_bin/*`` and, if the run may read it,
-            ``target_test/*``.
+            split, ``validator/*``; with the last epoch also ``final/pck_bin/*``, ``chosen/*``
+            and, if the run may read it, ``target_test/*``. Empty in the other processes.
 
         Raises:
             FloatingPointError: If a loss is not finite; names the first one, epoch and step.
@@ -112,9 +154,30 @@ class AdaptationRun:
         weights = self._sample_weights(clock)
         losses = self._train(weights)
         self.epoch += 1
+        if self._shard.rank > 0:
+            return {}
         metrics = {f"train/{name}": value for name, value in losses.items()}
         metrics["sampling/active_fraction"] = float((weights > 0).mean())
-        return metrics | self._evaluate()
+        metrics |= self._evaluate()
+        self._remember(metrics)
+        if self.is_done:
+            metrics |= chosen_metrics(self._history)
+            kept = self.best["epoch"]
+            metrics["chosen/kept/epoch"] = float(kept)
+            metrics["chosen/kept/pck_05"] = self._history[kept - 1][TARGET_PCK]
+        return metrics
+
+    def _remember(self, metrics: dict[str, float]) -> None:
+        """Keep what checkpoints are chosen by, and the network if it is the choice so far."""
+        read = {
+            name: value
+            for name, value in metrics.items()
+            if name.startswith("validator/") or name == TARGET_PCK
+        }
+        self._history.append(read)
+        if default_choice(self._history) == len(self._history) - 1:
+            state = {name: value.cpu() for name, value in self.net.state_dict().items()}
+            self.best = {"epoch": self.epoch, "net": deepcopy(state)}
 
     def _sample_weights(self, clock: TrainingClock) -> NDArray[np.float64]:
         config = self._config
@@ -136,7 +199,8 @@ class AdaptationRun:
             target = self._next_target()
             steps.append(self._adapter.step(source, target))
         names = list(steps[0])
-        losses = torch.stack([torch.stack(list(step.values())) for step in steps]).cpu()
+        losses = torch.stack([torch.stack(list(step.values())) for step in steps])
+        losses = mean_over_processes(losses).cpu()
         broken = (~losses.isfinite()).nonzero().tolist()
         if broken:
             step, column = broken[0]  # the first: from there NaN spreads to the other losses
@@ -164,6 +228,12 @@ class AdaptationRun:
         )  # fmt: skip
         metrics |= judged.metrics("target_val")
         metrics |= named_bins("pck_bin", judged.pck_bins)
+        metrics |= self._validation.metrics(
+            net,
+            self._adapter.second_opinion,
+            self._config.adapt.loss,
+            metrics["source_val/pck_05"],
+        )
         if self.is_done:
             metrics |= named_bins("final/pck_bin", judged.pck_bins)
             if domains.target_test_bins is not None:
@@ -177,49 +247,41 @@ class AdaptationRun:
 
     def _start_adapting(self) -> None:
         self._is_adapting = True
-        adapt, seed = self._config.adapt, self._config.seed
-        first_step = adapt.pretrain_epochs * adapt.steps_per_epoch
-        if adapt.method == "regda":
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive_seed(seed, "regda", "adversarial_head"))
-                self._adapter = RegDA(
-                    self.net,
-                    RegDAWeights(**vars(adapt.regda)),
-                    self._learning_rate,
-                    first_step,
-                )
-        elif adapt.method == "udape":
-            fields = dict(vars(adapt.udape))
-            self._adapter = UDAPE(
-                self.net,
-                UDAPESettings(per_joint=fields.pop("mask") == "joint", **fields),
-                self._config.data.image_size,
-                self._learning_rate,
-                torch_generator(seed, "udape", "occlusion"),
-                first_step,
-            )
-        # source_only and oracle go on with the optimiser they have.
+        self._adapter = adaptation_adapter(
+            self._config, self._pretraining, self._restyler, self._shard
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the following epochs depend on."""
+        """Everything the following epochs depend on, but for ``best``, which they only replace."""
         return {
             "epoch": self.epoch,
+            "history": self._history,
             "is_adapting": self._is_adapting,
             "adapter": self._adapter.state_dict(),
             "source": self._source.state_dict(),
             "target": self._target.state_dict(),
+            "style": None if self._restyler is None else self._restyler.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken."""
         self.epoch = state["epoch"]
+        self._history = state["history"]
         if state["is_adapting"]:
             self._start_adapting()
         self._adapter.load_state_dict(state["adapter"])
         self._source.load_state_dict(state["source"])
         self._target.load_state_dict(state["target"])
+        if self._restyler is not None:
+            self._restyler.load_state_dict(state["style"])
 
 
 def named_bins(prefix: str, values: list[float] | None) -> dict[str, float]:
     """``prefix/00``, ``prefix/01``, ... of the bins that hold a scored pose."""
     return {f"{prefix}/{i:02d}": v for i, v in enumerate(values or ()) if not math.isnan(v)}
+
+
+def _use_bfloat16(precision: str, device: torch.device) -> bool:
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"

@@ -1,15 +1,19 @@
-"""Losses between logit heatmaps and target maps, and RegDA's ground-truth and ground-false.
+"""Losses between predicted and target maps, and RegDA's ground-truth and ground-false maps.
 
 Notation: y main head logits, y' adversarial head logits, both (B, K, H, W); GT(y) the
 Gaussians at the peaks of y; GF(y) for joint k the clipped sum of the other joints' Gaussians;
 w (B, K) weights.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from trainables.data.heatmaps import default_sigma, gaussian_heatmaps, peak_cells
 
+SupervisedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Predicted maps, target maps, weights to a scalar."""
 DISPARITY_EPSILON = 1e-7
 """Added to the maps of the disparities, as in RegDA, so that a ground-false map that happens
 to be empty stands for the uniform distribution."""
@@ -26,7 +30,7 @@ def spatial_kl(logits: Tensor, maps: Tensor, weights: Tensor, epsilon: float = 0
 
     Args:
         logits: (B, K, H, W).
-        maps: (B, K, H, W), not negative.
+        maps: (B, K, H, W), not negative; no gradient reaches them.
         weights: (B, K), not negative.
         epsilon: Added to the maps.
 
@@ -34,11 +38,42 @@ def spatial_kl(logits: Tensor, maps: Tensor, weights: Tensor, epsilon: float = 0
         Scalar in nats.
     """
     log_p = logits.flatten(2).log_softmax(-1)  # (B, K, H*W)
-    q = maps.flatten(2) + epsilon
-    q = q / q.sum(-1, keepdim=True).clamp_min(1e-12)
-    per_joint = (torch.special.xlogy(q, q) - q * log_p).sum(-1)  # (B, K)
-    per_joint = torch.where(weights > 0, per_joint * weights, torch.zeros_like(per_joint))
-    return per_joint.mean()
+    with torch.no_grad():
+        # Left out here already: 0 times what is not finite would come back as a gradient.
+        m = torch.where((weights > 0).unsqueeze(-1), maps.flatten(2), 0.0) + epsilon
+        mass = m.sum(-1)
+        z = mass.clamp_min(1e-12)
+        # With q = m / z: sum q ln q = (sum m ln m) / z - ln z * mass / z. No map of q is made.
+        negative_entropy = torch.special.xlogy(m, m).sum(-1) / z - z.log() * mass / z
+    per_joint = negative_entropy - torch.linalg.vecdot(m, log_p) / z
+    mean: Tensor = (per_joint * weights).mean()
+    return mean
+
+
+def heatmap_mse(predicted: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
+    """Half the squared error of heatmaps, the loss of UDAPE and of tllib's baseline.
+
+    0.5 * mean over B * K * H * W of w (y - t)^2, joints of weight 0 staying in the denominator
+    (tllib, JointsMSELoss).
+
+    Differs from the reference: a joint of weight 0 is left out, not multiplied, so what is
+    written in its map does not matter.
+
+    Args:
+        predicted: (B, K, H, W) values that learn to be the map itself.
+        maps: (B, K, H, W) with peak 1.
+        weights: (B, K), not negative.
+    """
+    # Left out before the square: 0 times what is not finite would come back as a gradient.
+    error = torch.where((weights > 0)[..., None, None], predicted - maps, 0.0)
+    per_joint = error.square().flatten(2).mean(-1)  # (B, K)
+    return 0.5 * (per_joint * weights).mean()
+
+
+def supervised_loss(kind: str) -> SupervisedLoss:
+    """The loss named by ``adapt.loss``: ``kl`` or ``mse``."""
+    losses: dict[str, SupervisedLoss] = {"kl": spatial_kl, "mse": heatmap_mse}
+    return losses[kind]
 
 
 def ground_truth_maps(logits: Tensor) -> Tensor:

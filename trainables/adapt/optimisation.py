@@ -8,9 +8,11 @@ index of a step, from 0; parts of a network are named as in :class:`PoseNet`.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+
+from trainables.adapt.collectives import average_gradients
 
 WARMUP_STEPS = 30
 """Steps over which the default learning rate rises from zero at the start of training."""
@@ -42,6 +44,11 @@ class Recipe:
             {"params": list(parameters), "base_lr": self.rates[part]}
             for part, parameters in parts.items()
         ]
+        optimizer = self._optimizer(groups)
+        optimizer.register_step_pre_hook(average_gradients)
+        return optimizer
+
+    def _optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         match self.algorithm:
             case "adamw":
                 return torch.optim.AdamW(groups, lr=0.0, weight_decay=1e-2, foreach=True)

@@ -6,11 +6,14 @@ heatmaps a quarter of the image the stem is torchvision's; with heatmaps half th
 small images, the max-pool is left out.
 """
 
+from copy import deepcopy
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from trainables.adapt.collectives import BatchNorm2d
 
 _BLOCKS = {
     10: (1, 1, 1, 1),
@@ -30,9 +33,9 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = BatchNorm2d(planes)
         self.downsample = _shortcut(inputs, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,11 +53,11 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.bn2 = BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, planes * 4, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(planes * 4)
+        self.bn3 = BatchNorm2d(planes * 4)
         self.downsample = _shortcut(inputs, planes * 4, stride)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,9 +71,7 @@ class Bottleneck(nn.Module):
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and inputs == outputs:
         return None
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
 
 
 class ResNet(nn.Module):
@@ -80,7 +81,7 @@ class ResNet(nn.Module):
         super().__init__()
         block: type[BasicBlock] | type[Bottleneck] = Bottleneck if depth >= 50 else BasicBlock
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if use_max_pool else nn.Identity()
         channels = width
         for stage, num_blocks in enumerate(_BLOCKS[depth]):
@@ -124,40 +125,75 @@ class ResNet(nn.Module):
 
 
 class Upsampling(nn.Sequential):
-    """Three 4x4 deconvolutions of stride 2, each doubling the resolution (Xiao et al. 2018)."""
+    """Three 4x4 deconvolutions of stride 2, each doubling the resolution (Xiao et al. 2018).
 
-    def __init__(self, inputs: int, channels: int) -> None:
+    Args:
+        inputs: Channels of the backbone's features.
+        channels: Channels of each deconvolution.
+        std: Deviation of the initial weights; None keeps the variance of the features.
+    """
+
+    def __init__(self, inputs: int, channels: int, std: float | None = None) -> None:
         layers: list[nn.Module] = []
         for i in range(NUM_DECONVOLUTIONS):
             layers += [
                 nn.ConvTranspose2d(inputs if i == 0 else channels, channels, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(channels),
+                BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             ]
         super().__init__(*layers)
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=(2 / (4 * module.in_channels)) ** 0.5)
+                nn.init.normal_(module.weight, std=std or (2 / (4 * module.in_channels)) ** 0.5)
 
 
 class HeatmapHead(nn.Sequential):
-    """Conv3x3, BN, ReLU, Conv1x1 to one logit map per joint (RegDA's head, two layers)."""
+    """Features to one map per joint, in float32.
 
-    def __init__(self, channels: int, num_joints: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, channels, 3, 1, 1),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, num_joints, 1),
-        )
+    Args:
+        channels: Of the features.
+        num_joints: K.
+        is_deep: Conv3x3, BN, ReLU before the Conv1x1 (RegDA's two-layer head) or the Conv1x1
+            alone (RegDA's pre-training, UDAPE).
+        std: Deviation of the initial weights; 0.001 in the references.
+    """
+
+    use_bfloat16 = False
+
+    def __init__(
+        self, channels: int, num_joints: int, is_deep: bool = True, std: float = 0.01
+    ) -> None:
+        hidden: list[nn.Module] = []
+        if is_deep:
+            hidden = [
+                nn.Conv2d(channels, channels, 3, 1, 1),
+                BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*hidden, nn.Conv2d(channels, num_joints, 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
+                nn.init.normal_(module.weight, std=std)
                 nn.init.zeros_(cast(Tensor, module.bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, h) to (B, K, h, h)."""
+        with torch.autocast(features.device.type, torch.bfloat16, self.use_bfloat16):
+            maps: Tensor = super().forward(features)  # type: ignore[no-untyped-call]
+        return maps.float()
 
 
 class PoseNet(nn.Module):
-    """Images to logit heatmaps.
+    """Images to maps of the joints.
+
+    Args:
+        num_joints: K.
+        depth: Of the ResNet.
+        width: Channels of its first stage.
+        image_size: Side of the images in pixels.
+        heatmap_size: Side h of the maps in cells, a half or a quarter of the image's.
+        is_reference: Deconvolutions of 4 ``width`` instead of 2 ``width`` channels, a 1x1 head
+            and initial weights of 0.001, as in the references.
 
     Attributes:
         backbone: ResNet.
@@ -165,19 +201,64 @@ class PoseNet(nn.Module):
         head: Main heatmap head; the only one evaluation reads.
     """
 
-    def __init__(
-        self, num_joints: int, depth: int, width: int, image_size: int, heatmap_size: int
+    def __init__(  # noqa: PLR0913, PLR0917 - all that decides the shape
+        self,
+        num_joints: int,
+        depth: int,
+        width: int,
+        image_size: int,
+        heatmap_size: int,
+        is_reference: bool = False,
     ) -> None:
         super().__init__()
+        self.num_joints = num_joints
+        self._is_reference = is_reference
+        self._use_bfloat16 = False
+        self._is_compiled = False
         self.backbone = ResNet(depth, width, use_max_pool=heatmap_size * 4 == image_size)
-        self.channels = 2 * width
-        self.upsampling = Upsampling(self.backbone.out_channels, self.channels)
-        self.head = HeatmapHead(self.channels, num_joints)
+        self.channels = (4 if is_reference else 2) * width
+        self.upsampling = Upsampling(
+            self.backbone.out_channels, self.channels, 0.001 if is_reference else None
+        )
+        self.head = self.new_head(is_deep=not is_reference)
+
+    def new_head(self, is_deep: bool = True) -> HeatmapHead:
+        """A fresh head for this network's features, on the CPU, with its number format."""
+        std = 0.001 if self._is_reference else 0.01
+        head = HeatmapHead(self.channels, self.num_joints, is_deep, std)
+        head.use_bfloat16 = self._use_bfloat16
+        if self._is_compiled:
+            head.compile()
+        return head
+
+    def renew_head(self) -> None:
+        """Replace the head by a fresh deep one, as RegDA's second phase does."""
+        device = next(self.parameters()).device
+        self.head = self.new_head().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def accelerate(self, use_bfloat16: bool, is_compiled: bool) -> None:
+        """Choose the number format of the products and whether torch.compile fuses the layers.
+
+        Weights, running statistics and maps stay float32.
+        """
+        self._use_bfloat16 = self.head.use_bfloat16 = use_bfloat16
+        self._is_compiled = is_compiled
+        if is_compiled:
+            for module in (self.backbone, self.upsampling, self.head):
+                module.compile()
+
+    def frozen_copy(self) -> "PoseNet":
+        """A copy without gradients, accelerated like the original: the start of a teacher."""
+        copy = deepcopy(self).requires_grad_(False)
+        if self._is_compiled:
+            copy.accelerate(self._use_bfloat16, is_compiled=True)
+        return copy
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 2 width, heatmap_size, heatmap_size)."""
-        return cast(Tensor, self.upsampling(self.backbone(images)))
+        """(B, 3, H, W) to (B, channels, h, h)."""
+        with torch.autocast(images.device.type, torch.bfloat16, self._use_bfloat16):
+            return cast(Tensor, self.upsampling(self.backbone(images)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images to (B, K, heatmap_size, heatmap_size) logits."""
+        """(B, 3, H, W) normalised images to (B, K, h, h) maps: logits, or values under MSE."""
         return cast(Tensor, self.head(self.features(images)))

@@ -10,14 +10,15 @@ Each step does
 so the adversarial head learns to err on target images as a wrong prediction would, and the
 features are trained until it cannot.
 
-Differs from the reference:
+Differs from the reference, the first two even with ``parity``:
 - B and C share one forward pass of f, which is exact for the parameters, because B changes h'
   alone; the running statistics of f's batch norms see the target batch once instead of twice.
 - Target weights are ones; the reference weights B and C by the visibility of target labels.
 - The gradient from h' to f grows to 1 instead of 0.1. On the built-in domains, 300 + 300 steps,
   0.1 gave 55.6 and 1 gave 64.8 % PCK@0.05 on target_val (one seed).
-- h keeps its pre-trained weights and h' starts from scratch; the reference starts both anew.
-- AdamW and the common learning rate schedule.
+- h keeps its pre-trained weights and h' starts from scratch; the reference, and ``parity``,
+  start both anew.
+- AdamW and the common learning rate schedule; with ``parity`` the reference's.
 """
 
 import math
@@ -27,23 +28,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from trainables.adapt.adapter import (
-    LearningRate,
-    SourceBatch,
-    TargetBatch,
-    adam,
-    set_learning_rate,
-)
+from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
-from trainables.adapt.pose_net import HeatmapHead, PoseNet
+from trainables.adapt.optimisation import Recipe
+from trainables.adapt.pose_net import PoseNet
 
-RAMP_SHARE = 1 / 15
-"""Time constant of the gradient's warm start as a share of the adaptation, as in RegDA: 1,000 of
-15,000 steps."""
-MIN_RAMP_STEPS = 100
+REFERENCE_RAMP_STEPS = 1000.0
+"""Time constant of the gradient's warm start in RegDA, which trains for 15,000 steps."""
+MIN_RAMP_STEPS = 100.0
 """A fresh adversarial head needs so many steps to be worth listening to: on the built-in domains
 with 150 + 150 steps, a constant of 10 steps ended at 31, one of 100 at 56 % PCK@0.05 on
 target_val (one seed)."""
+
+
+def ramp_steps(num_steps: int) -> float:
+    """Time constant for an adaptation of ``num_steps``, at least :data:`MIN_RAMP_STEPS`.
+
+    A fifteenth of the steps, as in RegDA.
+    """
+    return max(num_steps * REFERENCE_RAMP_STEPS / 15_000, MIN_RAMP_STEPS)
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -64,12 +67,12 @@ def scale_gradient(features: Tensor, factor: float) -> Tensor:
     return cast(Tensor, _ScaleGradient.apply(features, factor))  # type: ignore[no-untyped-call]
 
 
-def gradient_factor(step: int, high: float = 0.1, ramp_steps: float = 1000) -> float:
-    """Warm start of the gradient from h' to f: 2 high / (1 + exp(-step / ramp_steps)) - high.
+def gradient_factor(step: int, high: float = 0.1, ramp: float = REFERENCE_RAMP_STEPS) -> float:
+    """Warm start of the gradient from h' to f: 2 high / (1 + exp(-step / ramp)) - high.
 
     0 at step 0, 0.0462 at step 1000 of the defaults (RegDA's), towards ``high``.
     """
-    return 2 * high / (1 + math.exp(-step / ramp_steps)) - high
+    return 2 * high / (1 + math.exp(-step / ramp)) - high
 
 
 @dataclass(frozen=True)
@@ -80,45 +83,48 @@ class RegDAWeights:
         margin: Weight of the source disparity in step A.
         tradeoff: Weight of every disparity.
         gradient_scale: Final factor of the gradient from h' to f.
+        ramp_steps: Time constant of that factor's warm start.
     """
 
     margin: float
     tradeoff: float
     gradient_scale: float
+    ramp_steps: float
 
 
 class RegDA:
     """RegDA's three updates per step.
 
     Args:
-        net: Pre-trained network, trained in place.
+        net: Pre-trained network, trained in place. The adversarial head is drawn from the global
+            generator.
         weights: Weights of the terms.
-        learning_rate: Schedule over the whole training.
-        first_step: Index of the first step within the whole training.
+        recipe: Optimiser and learning rates.
+        first_step: Index of the first step for the recipe.
     """
 
     needs_target = True
     needs_teacher_view = False
 
     def __init__(
-        self,
-        net: PoseNet,
-        weights: RegDAWeights,
-        learning_rate: LearningRate,
-        first_step: int = 0,
+        self, net: PoseNet, weights: RegDAWeights, recipe: Recipe, first_step: int = 0
     ) -> None:
         self.net = net
         self._weights = weights
-        self._learning_rate = learning_rate
+        self._recipe = recipe
         self._first_step = self._step = first_step
         device = next(net.parameters()).device
-        num_joints = cast(torch.nn.Conv2d, net.head[-1]).out_channels
-        self.adversarial_head = HeatmapHead(net.channels, num_joints).to(device)
+        self.adversarial_head = net.new_head().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._f = [*net.backbone.parameters(), *net.upsampling.parameters()]
         self._optimizers = {
-            "f": adam(self._f),
-            "h": adam(net.head.parameters()),
-            "h_adv": adam(self.adversarial_head.parameters()),
+            "f": recipe.optimizer(
+                {
+                    "backbone": net.backbone.parameters(),
+                    "upsampling": net.upsampling.parameters(),
+                }
+            ),
+            "h": recipe.optimizer({"head": net.head.parameters()}),
+            "h_adv": recipe.optimizer({"adversarial_head": self.adversarial_head.parameters()}),
         }
 
     def step(self, source: SourceBatch, target: TargetBatch | None) -> dict[str, Tensor]:
@@ -131,14 +137,12 @@ class RegDA:
             raise ValueError("RegDA needs a target batch, got None")
         self.net.train()
         self.adversarial_head.train()
-        set_learning_rate(self._learning_rate.at(self._step), *self._optimizers.values())
+        self._recipe.set_rates(self._step, *self._optimizers.values())
         margin, tradeoff = self._weights.margin, self._weights.tradeoff
-        num_steps = self._learning_rate.total_steps - self._first_step
-        ramp_steps = max(num_steps * RAMP_SHARE, MIN_RAMP_STEPS)
         factor = gradient_factor(
-            self._step - self._first_step, self._weights.gradient_scale, ramp_steps
+            self._step - self._first_step, self._weights.gradient_scale, self._weights.ramp_steps
         )
-        optimizer_f, optimizer_h, optimizer_adv = self._optimizers.values()
+        optimizer_f, _, optimizer_adv = self._optimizers.values()
 
         features = self.net.features(source.images)
         y = self.net.head(features)
@@ -176,6 +180,13 @@ class RegDA:
     def _zero_grad(self) -> None:
         for optimizer in self._optimizers.values():
             optimizer.zero_grad()
+
+    @torch.no_grad()
+    def second_opinion(self, images: Tensor) -> Tensor:
+        """Logits of the adversarial head, in evaluation mode."""
+        self.net.eval()
+        self.adversarial_head.eval()
+        return cast(Tensor, self.adversarial_head(self.net.features(images)))
 
     def state_dict(self) -> dict[str, Any]:
         """Network, adversarial head, optimisers, step."""

@@ -1,59 +1,75 @@
-"""Supervised training on the source: the first phase of every method, and the baseline."""
+"""Supervised training: the first phase of every method, the baseline, the oracle."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from trainables.adapt.adapter import (
-    LearningRate,
-    SourceBatch,
-    TargetBatch,
-    adam,
-    set_learning_rate,
-)
-from trainables.adapt.losses import spatial_kl
+from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.losses import supervised_loss
+from trainables.adapt.optimisation import Recipe
 from trainables.adapt.pose_net import PoseNet
+
+Restyle = Callable[[SourceBatch], Tensor]
+"""Source images in another domain's style: (B, 3, H, W)."""
 
 
 class SourceOnly:
-    """Spatial KL loss on labelled source batches.
+    """Supervised loss on labelled batches.
 
     Args:
         net: Network to train in place.
-        learning_rate: Schedule over the whole training.
-        first_step: Index of the first step within the whole training.
+        loss: ``kl``, RegDA's spatial KL, or ``mse``, UDAPE's heatmap error.
+        recipe: Optimiser and learning rates.
+        restyle: Shows source images in the target's style, as UDAPE's pre-training does; None
+            trains on the images as they are.
     """
 
     needs_target = False
     needs_teacher_view = False
 
-    def __init__(self, net: PoseNet, learning_rate: LearningRate, first_step: int = 0) -> None:
+    def __init__(
+        self, net: PoseNet, loss: str, recipe: Recipe, restyle: Restyle | None = None
+    ) -> None:
         self.net = net
-        self._learning_rate = learning_rate
-        self._step = first_step
-        self._optimizer = adam(net.parameters())
+        self._loss_name = f"source_{loss}"
+        self._loss = supervised_loss(loss)
+        self._recipe = recipe
+        self._restyle = restyle
+        self._step = 0
+        self.optimizer = recipe.optimizer(
+            {
+                "backbone": net.backbone.parameters(),
+                "upsampling": net.upsampling.parameters(),
+                "head": net.head.parameters(),
+            }
+        )
 
     def step(self, source: SourceBatch, target: TargetBatch | None = None) -> dict[str, Tensor]:
-        """One step of AdamW; the target batch is not read."""
+        """One step of the optimiser; the target batch is not read."""
         self.net.train()
-        set_learning_rate(self._learning_rate.at(self._step), self._optimizer)
-        loss = spatial_kl(self.net(source.images), source.maps, source.weights)
-        self._optimizer.zero_grad()
+        self._recipe.set_rates(self._step, self.optimizer)
+        images = source.images if self._restyle is None else self._restyle(source)
+        loss = self._loss(self.net(images), source.maps, source.weights)
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        self.optimizer.step()
         self._step += 1
-        return {"source_kl": loss.detach()}
+        return {self._loss_name: loss.detach()}
+
+    def second_opinion(self, images: Tensor) -> None:
+        """Nothing is trained beside the network."""
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, step."""
         return {
             "net": self.net.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self._step,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self.net.load_state_dict(state["net"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self._step = state["step"]

@@ -1,34 +1,45 @@
-"""UDAPE: a mean teacher for pose estimation (Kim et al. 2022), without its style transfer.
+"""UDAPE: a mean teacher for pose estimation with style transfer (Kim et al. 2022).
 
-Each step trains the student on labelled source images and on target images labelled by the
-teacher, whose parameters follow the student's as an exponential moving average:
+Each step trains the student on labelled source images, some in the style of the target, and on
+target images labelled by the teacher, whose parameters follow the student's as an exponential
+moving average:
 
-    loss = KL(student(source), labels) + consistency * KL(student(view 1), teacher(view 2))
+    loss = L(student(S2T(x_s)), labels) + consistency * C(student(occlude(view 1)), labels of
+           teacher(T2S(view 2)))
 
-The two views of a target image are warped and recoloured independently; the teacher's labels
-are moved from one to the other as coordinates (:mod:`trainables.adapt.pseudo_labels`).
+The two views of a target image are warped and recoloured independently. L is ``adapt.loss``; C
+is the same loss over the trusted pseudo-labels, for ``mse`` without L's factor 0.5.
 
-Differs from the reference: spatial KL instead of heatmap MSE, as everywhere here; the teacher's
-decay suits short trainings; style transfer between the domains is left out.
+Two ways to bring both views together: ``coord`` moves the teacher's keypoints into the student's
+view; ``warp`` resamples the maps of both into the stored image and compares there.
+
+Differs from the reference, also with ``parity``: maps are resampled once instead of three times
+and turn about the pixels' centre; occlusion moves a coordinate instead of warping the image
+twice. By default also: spatial KL instead of heatmap MSE; the teacher's decay suits short
+trainings; two random crops instead of one with two affine warps.
 """
 
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainables.adapt.adapter import (
-    LearningRate,
-    SourceBatch,
-    TargetBatch,
-    adam,
-    set_learning_rate,
-)
-from trainables.adapt.losses import spatial_kl
+from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.losses import heatmap_mse, spatial_kl, supervised_loss
+from trainables.adapt.occlusion import occlude_confident_joints
+from trainables.adapt.optimisation import Recipe
 from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.pseudo_labels import occlude_confident_joints, pseudo_labels
+from trainables.adapt.pseudo_labels import (
+    PseudoLabels,
+    compare_in_stored,
+    pseudo_labels,
+    warped_pseudo_labels,
+)
+from trainables.adapt.restyle import Restyler
+from trainables.adapt.shard import WHOLE, Shard
+from trainables.adapt.teacher import ExponentialMean
+from trainables.data.augment import between_views, warp_keypoints
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,9 @@ class UDAPESettings:
     """What weighs UDAPE's terms.
 
     Attributes:
+        loss: ``kl`` or ``mse``.
+        labels: ``coord`` or ``warp``.
+        image_size: Side of the images in pixels.
         ema_decay: Share of the teacher that stays each step.
         consistency: Weight of the target loss.
         keep: Fraction of pseudo-labels to learn from.
@@ -44,6 +58,9 @@ class UDAPESettings:
         occlusion_confidence: Confidence from which a joint may be hidden.
     """
 
+    loss: str
+    labels: str
+    image_size: int
     ema_decay: float
     consistency: float
     keep: float
@@ -52,92 +69,128 @@ class UDAPESettings:
     occlusion_confidence: float
 
 
-@torch.no_grad()
-def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None:
-    """Teacher <- decay * teacher + (1 - decay) * student, on parameters alone.
-
-    Buffers are left: the teacher's batch norms see target images only and keep their own
-    statistics, as in the reference.
-    """
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - decay)
-
-
 class UDAPE:
-    """Mean teacher with confident pseudo-labels and adaptive occlusion.
+    """Mean teacher with confident pseudo-labels, adaptive occlusion and style transfer.
 
     Args:
         student: Pre-trained network, trained in place.
         settings: Weights of the terms.
-        image_size: Side of the images in pixels.
-        learning_rate: Schedule over the whole training.
+        recipe: Optimiser and learning rates.
+        restyler: Style transfer; None shows all images as they are.
         generator: CPU generator of the occlusions.
-        first_step: Index of the first step within the whole training.
+        first_step: Index of the first step for the recipe.
+        shard: Part of each batch that this process trains on.
     """
 
     needs_target = True
     needs_teacher_view = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of the method
         self,
         student: PoseNet,
         settings: UDAPESettings,
-        image_size: int,
-        learning_rate: LearningRate,
+        recipe: Recipe,
+        restyler: Restyler | None,
         generator: torch.Generator,
         first_step: int = 0,
+        shard: Shard = WHOLE,
     ) -> None:
         self._student = student
         self._settings = settings
-        self._image_size = image_size
-        self._learning_rate = learning_rate
-        self._step = first_step
+        self._recipe = recipe
+        self._restyler = restyler
         self._generator = generator
-        self._optimizer = adam(student.parameters())
-        self.net = deepcopy(student).requires_grad_(False)
+        self._step = first_step
+        self._shard = shard
+        self.optimizer = recipe.optimizer(
+            {
+                "backbone": student.backbone.parameters(),
+                "upsampling": student.upsampling.parameters(),
+                "head": student.head.parameters(),
+            }
+        )
+        self.net = student.frozen_copy()
+        self._teacher = ExponentialMean(self.net, student)
 
     def step(self, source: SourceBatch, target: TargetBatch | None) -> dict[str, Tensor]:
         """One student step and one teacher update."""
-        if target is None or target.teacher_images is None or target.teacher_to_student is None:
+        if target is None or target.teacher_images is None or target.teacher_view is None:
             raise ValueError("UDAPE needs a target batch with a teacher view")
         settings = self._settings
         self._student.train()
         self.net.train()
+        source_images, teacher_images = source.images, target.teacher_images
+        if self._restyler is not None:
+            source_images = self._restyler.source(source)
+            teacher_images = self._restyler.teacher(target)
         with torch.no_grad():
-            labels = pseudo_labels(
-                self.net(target.teacher_images),
-                target.teacher_to_student,
-                self._image_size,
-                settings.keep,
-                settings.per_joint,
-            )
-            images = occlude_confident_joints(
-                target.images,
-                labels,
-                settings.occlusion,
-                settings.occlusion_confidence,
-                self._generator,
-            )
-        set_learning_rate(self._learning_rate.at(self._step), self._optimizer)
-        source_kl = spatial_kl(self._student(source.images), source.maps, source.weights)
-        consistency = spatial_kl(self._student(images), labels.maps, labels.weights)
-        self._optimizer.zero_grad()
-        loss = source_kl + settings.consistency * consistency
+            labels = self._labels(self.net(teacher_images), target)
+            images = self._occlude(target, labels)
+        self._recipe.set_rates(self._step, self.optimizer)
+        supervised = supervised_loss(settings.loss)(
+            self._student(source_images), source.maps, source.weights
+        )
+        consistency = self._consistency(self._student(images), labels, target.view)
+        self.optimizer.zero_grad()
+        loss = supervised + settings.consistency * consistency
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        update_teacher(self.net, self._student, settings.ema_decay)
+        self.optimizer.step()
+        self._teacher.update(settings.ema_decay)
         self._step += 1
         return {
-            "source_kl": source_kl.detach(),
+            f"source_{settings.loss}": supervised.detach(),
             "consistency": consistency.detach(),
             "confidence": labels.confidence.mean(),
         }
 
+    def _labels(self, teacher_maps: Tensor, target: TargetBatch) -> PseudoLabels:
+        """Pseudo-labels in the student's view (``coord``) or in the stored image (``warp``)."""
+        settings, view = self._settings, cast(Tensor, target.teacher_view)
+        is_coord = settings.labels == "coord"
+        return (pseudo_labels if is_coord else warped_pseudo_labels)(
+            teacher_maps,
+            between_views(view, target.view) if is_coord else view,
+            settings.image_size,
+            settings.keep,
+            settings.per_joint,
+            settings.loss,
+        )
+
+    def _occlude(self, target: TargetBatch, labels: PseudoLabels) -> Tensor:
+        settings = self._settings
+        if settings.labels == "warp":
+            moved = warp_keypoints(labels.keypoints_px, target.view)
+            labels = replace(labels, keypoints_px=moved)
+        return occlude_confident_joints(
+            target.images,
+            labels,
+            settings.occlusion,
+            settings.occlusion_confidence,
+            self._generator,
+            self._shard,
+        )
+
+    def _consistency(self, student_maps: Tensor, labels: PseudoLabels, view: Tensor) -> Tensor:
+        loss = self._settings.loss
+        if self._settings.labels == "warp":
+            size = self._settings.image_size
+            student_maps, labels = compare_in_stored(student_maps, view, size, labels, loss)
+        if loss == "mse":
+            return 2 * heatmap_mse(student_maps, labels.maps, labels.weights)
+        return spatial_kl(student_maps, labels.maps, labels.weights)
+
+    @torch.no_grad()
+    def second_opinion(self, images: Tensor) -> Tensor:
+        """Maps of the student, in evaluation mode."""
+        self._student.eval()
+        return cast(Tensor, self._student(images))
+
     def state_dict(self) -> dict[str, Any]:
-        """Student, teacher, optimiser, step, random stream."""
+        """Student, teacher, optimiser, step, random stream of the occlusions."""
         return {
             "student": self._student.state_dict(),
             "teacher": self.net.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "step": self._step,
             "occlusion": self._generator.get_state(),
         }
@@ -146,6 +199,6 @@ class UDAPE:
         """Restore what :meth:`state_dict` returned."""
         self._student.load_state_dict(state["student"])
         self.net.load_state_dict(state["teacher"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self._step = state["step"]
         self._generator.set_state(state["occlusion"])

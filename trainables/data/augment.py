@@ -5,6 +5,7 @@ keypoints, so the two cannot drift apart. Draws come from a CPU generator: the s
 the same batch on every device.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -15,15 +16,33 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class AffineRanges:
+    """A further warp about the centre, after the crop; the defaults are UDAPE's for bodies."""
+
+    rotation_deg: float = 60.0
+    """Largest rotation to either side."""
+    shear_deg: float = 30.0
+    """Largest horizontal shear to either side."""
+    translation: float = 0.05
+    """Largest shift along each axis as a share of the side."""
+    scale: tuple[float, float] = (0.6, 1.3)
+    """Smallest and largest magnification."""
+
+
+@dataclass(frozen=True)
 class AugmentRanges:
     """How far images are warped and recoloured; the defaults are RegDA's for bodies."""
 
     rotation_deg: float = 30.0
-    """Largest rotation to either side."""
+    """Largest rotation to either side, before the crop."""
     min_area: float = 0.6
     """Smallest share of the image a random crop keeps; crops zoom in, never out."""
     colour: float = 0.25
     """Largest relative change of brightness, contrast and saturation."""
+    blur_px: float = 0.0
+    """Largest deviation of a Gaussian blur in pixels; 0.8 at 256 pixels in RegDA."""
+    affine: AffineRanges | None = None
+    """A further warp, which is drawn anew for each view of an image; the crop is not."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +54,38 @@ class AugmentDraw:
         brightness: (B,) factor.
         contrast: (B,) factor.
         saturation: (B,) factor.
+        blur_px: (B,) deviation of the blur in pixels, or None without blur.
     """
 
     matrix: Tensor
     brightness: Tensor
     contrast: Tensor
     saturation: Tensor
+    blur_px: Tensor | None = None
+
+
+@functools.cache
+def imagenet_mean_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and deviation (1, 3, 1, 1) of colours in [0, 1]; kept on each device.
+
+    Built anew they would be copied to the device, and waited for, in every step.
+    """
+    return tuple(  # type: ignore[return-value]
+        torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
 
 
 def normalise(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 images to (B, 3, H, W) floats with ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(1, 3, 1, 1) * 255
-    return (images.permute(0, 3, 1, 2).float() - mean) / std
+    mean, std = imagenet_mean_std(images.device)
+    return (images.permute(0, 3, 1, 2).float() - mean * 255) / (std * 255)
 
 
 def draw_augmentation(
     num: int, image_size: int, ranges: AugmentRanges, generator: torch.Generator
 ) -> AugmentDraw:
-    """Draw rotation about the centre, then a random square crop scaled back to full size.
+    """Draw rotation about the centre, a random square crop scaled back to full size, colours.
 
     Args:
         num: Batch size B.
@@ -61,7 +93,37 @@ def draw_augmentation(
         ranges: Limits of the draws.
         generator: CPU generator.
     """
-    u = torch.rand((num, 7), generator=generator)
+    return draw_views(num, image_size, ranges, generator, num_views=1)[0]
+
+
+def draw_views(
+    num: int, image_size: int, ranges: AugmentRanges, generator: torch.Generator, num_views: int
+) -> list[AugmentDraw]:
+    """Several random views of the same images.
+
+    Without ``ranges.affine`` each view has its own rotation and crop. With it, all views share
+    one and are warped further each for itself, as in UDAPE.
+    """
+    shared = None
+    views = []
+    for _ in range(num_views):
+        u = torch.rand((num, 7), generator=generator)
+        crop = _crop_matrix(u[:, :4], image_size, ranges)
+        if ranges.affine is not None:
+            shared = crop if shared is None else shared
+            further = torch.rand((num, 5), generator=generator)
+            crop = compose(_affine_matrix(further, image_size, ranges.affine), shared)
+        blur = None
+        if ranges.blur_px > 0:
+            blur = ranges.blur_px * torch.rand(num, generator=generator)
+        factors = 1 + (2 * u[:, 4:] - 1) * ranges.colour
+        views.append(AugmentDraw(crop, factors[:, 0], factors[:, 1], factors[:, 2], blur))
+    return views
+
+
+def _crop_matrix(u: Tensor, image_size: int, ranges: AugmentRanges) -> Tensor:
+    """(B, 2, 3) of a rotation and a crop from uniform draws (B, 4)."""
+    num = len(u)
     angle = (2 * u[:, 0] - 1) * (ranges.rotation_deg * torch.pi / 180)
     area = ranges.min_area + (1 - ranges.min_area) * u[:, 1]
     scale = area.rsqrt()
@@ -76,13 +138,24 @@ def draw_augmentation(
     # of the output.
     rotated_middle = (rotation @ middle.unsqueeze(-1)).squeeze(-1)
     shift = (middle - rotated_middle - corner) * scale.unsqueeze(1) - 0.5
-    factors = 1 + (2 * u[:, 4:] - 1) * ranges.colour
-    return AugmentDraw(
-        matrix=torch.cat([linear, shift.unsqueeze(-1)], dim=-1),
-        brightness=factors[:, 0],
-        contrast=factors[:, 1],
-        saturation=factors[:, 2],
-    )
+    return torch.cat([linear, shift.unsqueeze(-1)], dim=-1)
+
+
+def _affine_matrix(u: Tensor, image_size: int, ranges: AffineRanges) -> Tensor:
+    """(B, 2, 3) of T C R Shear s C^-1 (C: about the centre) from uniform draws (B, 5)."""
+    degree = torch.pi / 180
+    angle = (2 * u[:, 0] - 1) * (ranges.rotation_deg * degree)
+    shear = ((2 * u[:, 1] - 1) * (ranges.shear_deg * degree)).tan()
+    low, high = ranges.scale
+    scale = low + (high - low) * u[:, 2]
+    cos, sin = angle.cos(), angle.sin()
+    rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
+    sheared = torch.eye(2).repeat(len(u), 1, 1)
+    sheared[:, 0, 1] = shear
+    linear = rotation @ sheared * scale.view(-1, 1, 1)
+    middle = torch.full((len(u), 2, 1), (image_size - 1) / 2)
+    moved = (2 * u[:, 3:] - 1) * (ranges.translation * image_size)
+    return torch.cat([linear, middle - linear @ middle + moved.unsqueeze(-1)], dim=-1)
 
 
 def warp_images(images: Tensor, matrix: Tensor) -> Tensor:
@@ -96,7 +169,7 @@ def warp_images(images: Tensor, matrix: Tensor) -> Tensor:
         (B, C, H, W), bilinear.
     """
     height, width = images.shape[-2:]
-    inverse = torch.linalg.inv(matrix[:, :, :2])  # (B, 2, 2) output to input
+    inverse = _inverse(matrix[:, :, :2])  # (B, 2, 2) output to input
     offset = -(inverse @ matrix[:, :, 2:])  # (B, 2, 1)
     # grid_sample counts from -1 to 1 between the outer pixel edges: n = (2 x + 1) / size - 1
     size = torch.tensor([width, height], device=matrix.device, dtype=matrix.dtype).view(1, 2, 1)
@@ -115,6 +188,20 @@ def warp_keypoints(keypoints_px: Tensor, matrix: Tensor) -> Tensor:
     return keypoints_px @ matrix[:, :, :2].mT + matrix[:, :, 2].unsqueeze(1)
 
 
+def _inverse(linear: Tensor) -> Tensor:
+    """Inverse of (B, 2, 2) matrices; ``torch.linalg.inv`` would wait for the device to check."""
+    (a, b), (c, d) = linear[:, 0].unbind(-1), linear[:, 1].unbind(-1)
+    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    return adjugate / (a * d - b * c).view(-1, 1, 1)
+
+
+def compose(second: Tensor, first: Tensor) -> Tensor:
+    """The matrix (B, 2, 3) that does what ``first`` does and then what ``second`` does."""
+    linear = second[:, :, :2] @ first[:, :, :2]
+    shift = second[:, :, :2] @ first[:, :, 2:] + second[:, :, 2:]
+    return torch.cat([linear, shift], dim=-1)
+
+
 def between_views(first: Tensor, second: Tensor) -> Tensor:
     """The matrix (B, 2, 3) from one view of an image to another, given each view's matrix.
 
@@ -122,7 +209,7 @@ def between_views(first: Tensor, second: Tensor) -> Tensor:
         first: (B, 2, 3) from the image to the view the result starts from.
         second: (B, 2, 3) from the image to the view the result leads to.
     """
-    inverse = torch.linalg.inv(first[:, :, :2])
+    inverse = _inverse(first[:, :, :2])
     linear = second[:, :, :2] @ inverse
     return torch.cat([linear, second[:, :, 2:] - linear @ first[:, :, 2:]], dim=-1)
 
@@ -151,9 +238,26 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
     )
     grey = _grey(pixels)
     pixels = ((pixels - grey) * saturation + grey).clamp(0, 1)
-    mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
+    if draw.blur_px is not None:
+        pixels = blur_images(pixels, draw.blur_px.to(device))
+    mean, std = imagenet_mean_std(device)
     return (pixels - mean) / std
+
+
+def blur_images(pixels: Tensor, deviation_px: Tensor) -> Tensor:
+    """Gaussian blur of each image (B, C, H, W) with its own deviation (B,), edges repeated."""
+    batch, channels, height, width = pixels.shape
+    offset = torch.arange(-3, 4, device=pixels.device)  # three deviations of up to a pixel
+    line = torch.exp(-0.5 * (offset / deviation_px.clamp_min(1e-3).unsqueeze(1)).square())
+    line = (line / line.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*C, 7)
+    flat = pixels.reshape(1, batch * channels, height, width)
+    for kernel, pad in (
+        (line[:, None, None], (3, 3, 0, 0)),
+        (line[:, None, :, None], (0, 0, 3, 3)),
+    ):
+        flat = torch.nn.functional.pad(flat, pad, mode="replicate")
+        flat = torch.nn.functional.conv2d(flat, kernel, groups=batch * channels)
+    return flat.view(batch, channels, height, width)
 
 
 def _grey(pixels: Tensor) -> Tensor:

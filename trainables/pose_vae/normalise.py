@@ -51,3 +51,34 @@ def normalise_poses(
         raise ValueError(f"vae.norm must be bbox, raw or root, got {norm!r}")
     scaled = (keypoints_px - centre.unsqueeze(1)) / side.clamp_min(_MIN_SIDE_PX).view(-1, 1, 1)
     return torch.where(mask, scaled, 0.0)
+
+
+def pose_vae_inputs(  # noqa: PLR0913, PLR0917 - poses, the joints that count, and the norm
+    keypoints_px: Tensor,
+    visible: Tensor,
+    joints: Tensor,
+    norm: str,
+    image_size: int,
+    torso: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """What a Pose VAE of some joints of the skeleton is given of full poses.
+
+    With ``norm`` ``root`` every joint of a pose without its four torso joints is masked: there
+    is nothing to measure it by, so it stays unscored.
+
+    Args:
+        keypoints_px: (N, K, 2) pixels.
+        visible: (N, K) bool; not changed.
+        joints: (K,) bool, the J joints the Pose VAE knows.
+        norm: See :func:`normalise_poses`.
+        image_size: Side of the image in pixels.
+        torso: Four joint indices.
+
+    Returns:
+        (N, J, 2) normalised poses and (N, J) float mask, 1 for joints that count.
+    """
+    counted = visible & joints
+    if norm == "root":
+        counted = counted & counted[:, list(torso)].all(1, keepdim=True)
+    poses = normalise_poses(keypoints_px, counted, norm, image_size, torso)
+    return poses[:, joints], counted[:, joints].float()

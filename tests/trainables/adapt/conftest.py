@@ -7,8 +7,10 @@ import torch
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.fit import Domains
 from trainables.adapt.pose_net import PoseNet
+from trainables.adapt.validation import PoseScorer
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import build_image_store, open_image_store
+from trainables.pose_vae.model import PoseVAE
 from trainables.sampling.sampler import DifficultyView
 
 IMAGE_SIZE = 32
@@ -37,6 +39,11 @@ def make_net():
     return make
 
 
+def upright(size):
+    """Views that are the stored images themselves."""
+    return torch.eye(2, 3).repeat(size, 1, 1)
+
+
 @pytest.fixture
 def make_source():
     """A random labelled batch from a seed; the last joint of the first image does not count."""
@@ -48,7 +55,7 @@ def make_source():
         visible = torch.ones((size, NUM_JOINTS), dtype=torch.bool)
         visible[0, -1] = False
         maps, weights = heatmap_targets(keypoints, visible, IMAGE_SIZE, HEATMAP_SIZE)
-        return SourceBatch(images, maps, weights)
+        return SourceBatch(images, maps, weights, torch.arange(size), upright(size))
 
     return make
 
@@ -63,11 +70,20 @@ def make_target():
         quarter_turn = torch.tensor([[0.0, -1.0, IMAGE_SIZE - 1.0], [1.0, 0.0, 0.0]])
         return TargetBatch(
             torch.randn(shape, generator=generator),
+            torch.arange(size),
+            quarter_turn.repeat(size, 1, 1),
             teacher_images=torch.randn(shape, generator=generator),
-            teacher_to_student=quarter_turn.repeat(size, 1, 1),
+            teacher_view=upright(size),
         )
 
     return make
+
+
+class Negative:
+    """A style transfer one can follow: towards the negative of the image."""
+
+    def restyle(self, images, view, towards, rows, alpha):
+        return torch.lerp(images, -images, alpha.view(-1, 1, 1, 1))
 
 
 @pytest.fixture(scope="session")
@@ -83,9 +99,15 @@ def domains(tmp_path_factory):
     bin_index = np.empty(num_train, dtype=np.int64)
     for index, members in enumerate(np.array_split(order, 4)):
         bin_index[members] = index
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = PoseVAE(16, 4, 8).requires_grad_(False)
+    skeleton = stores["source"].skeleton
     return Domains(
         source=stores["source"],
         target=stores["target"],
         difficulty=DifficultyView(num_train, order, bin_index),
+        scorer=PoseScorer(model, np.ones(16, dtype=bool), "bbox", skeleton, IMAGE_SIZE),
         target_val_bins=np.arange(24) % 3,
+        style=Negative(),
     )

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.adapt.batches import SourceBatches, TargetBatches
+from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.shard import Shard
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
 
-CPU = torch.device("cpu")
 NUM_SAMPLES = 12
 TRAIN_ROWS = np.array([1, 2, 4, 5, 7, 8, 10, 11])
 
@@ -35,6 +35,10 @@ def store():
     )
 
 
+def settings(heatmap_size=4, seed=0, **other):
+    return BatchSettings(heatmap_size, torch.device("cpu"), seed, **other)
+
+
 def samples(batch):
     """Which samples a source batch holds, by its weights."""
     return (batch.weights @ 2.0 ** torch.arange(16)).long().tolist()
@@ -52,37 +56,38 @@ def assert_same_batches(first, second):
 
 
 def test_source_batches_have_the_asked_number_and_shapes(store):
-    batches = list(SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 3, 5))
+    batches = list(SourceBatches(store, settings()).epoch(np.ones(8), 3, 5))
     assert len(batches) == 3
     for batch in batches:
         assert batch.images.shape == (5, 3, 8, 8)
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert batch.maps.shape == (5, 16, 4, 4)
         assert batch.weights.shape == (5, 16)
-        assert {t.dtype for t in vars(batch).values()} == {torch.float32}
+        assert batch.view.shape == (5, 2, 3)
+        assert batch.rows.tolist() == samples(batch)
 
 
 def test_only_active_samples_of_the_split_are_drawn(store):
     weights = np.array([0.0, 1, 0, 0, 1, 0, 1, 0])  # samples 2, 7 and 10
-    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 200)
+    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 200)
     assert set(samples(batch)) == {2, 7, 10}
 
 
 def test_samples_are_drawn_in_proportion_to_their_weights(store):
     weights = np.array([1.0, 3, 0, 0, 0, 0, 0, 0])  # samples 1 and 2
-    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 400)
+    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 400)
     drawn = samples(batch)
     assert set(drawn) == {1, 2}
     assert drawn.count(2) == pytest.approx(300, abs=45)  # five standard deviations
 
 
 def test_all_samples_of_the_split_and_no_others_are_drawn_with_equal_weights(store):
-    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 1, 200)
+    (batch,) = SourceBatches(store, settings()).epoch(np.ones(8), 1, 200)
     assert set(samples(batch)) == set(TRAIN_ROWS.tolist())
 
 
 def test_images_and_labels_of_a_batch_belong_together(store):
-    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.ones(8), 1, 50)
+    (batch,) = SourceBatches(store, settings()).epoch(np.ones(8), 1, 50)
     assert channels(batch.images) == [i % 3 for i in samples(batch)]
 
 
@@ -102,7 +107,7 @@ def test_label_maps_follow_the_warped_pixels(store):
         skeleton=BODY16,
         digest="",
     )
-    (batch,) = SourceBatches(marked, 32, CPU, seed=0).epoch(np.ones(8), 1, 40)
+    (batch,) = SourceBatches(marked, settings(heatmap_size=32)).epoch(np.ones(8), 1, 40)
     brightness = batch.images.mean(1)
     spot = (brightness - brightness.amin((1, 2), keepdim=True)).clamp_min(0)
     assert batch.weights.min() == 1
@@ -119,28 +124,28 @@ def centroid(maps):
 
 def test_a_sample_is_augmented_anew_each_time(store):
     weights = np.eye(8)[0]
-    (batch,) = SourceBatches(store, 4, CPU, seed=0).epoch(weights, 1, 2)
+    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 2)
     assert not torch.equal(batch.images[0], batch.images[1])
 
 
 def test_target_batches_hold_the_rows_they_were_given(store):
-    batches = TargetBatches(store.images, TRAIN_ROWS, CPU, seed=0)
+    batches = TargetBatches(store.images, TRAIN_ROWS, settings())
     drawn = batches.next(200)
     assert drawn.images.shape == (200, 3, 8, 8)
     assert drawn.images.is_contiguous(memory_format=torch.channels_last)
     assert set(channels(drawn.images)) == {1, 2}  # red samples are in no training row
-    few = TargetBatches(store.images, np.array([3, 4]), CPU, seed=0).next(100)
+    few = TargetBatches(store.images, np.array([3, 4]), settings()).next(100)
     assert set(channels(few.images)) == {0, 1}
     assert channels(few.images).count(0) == pytest.approx(50, abs=25)
 
 
 def make_source_stream(store, seed):
-    stream = SourceBatches(store, 4, CPU, seed)
+    stream = SourceBatches(store, settings(seed=seed))
     return stream, lambda: list(stream.epoch(np.ones(8), 2, 3))
 
 
 def make_target_stream(store, seed):
-    stream = TargetBatches(store.images, TRAIN_ROWS, CPU, seed)
+    stream = TargetBatches(store.images, TRAIN_ROWS, settings(seed=seed))
     return stream, lambda: [stream.next(3), stream.next(3)]
 
 
@@ -166,6 +171,39 @@ def test_a_stream_continues_from_its_saved_state(make, store, tmp_path):
 
 def test_source_and_target_are_augmented_apart(store):
     # Batches of one and the same sample, so that only the augmentation can tell them apart.
-    (source,) = SourceBatches(store, 4, CPU, seed=0).epoch(np.eye(8)[0], 1, 20)
-    target = TargetBatches(store.images, TRAIN_ROWS[:1], CPU, seed=0).next(20)
+    (source,) = SourceBatches(store, settings()).epoch(np.eye(8)[0], 1, 20)
+    target = TargetBatches(store.images, TRAIN_ROWS[:1], settings()).next(20)
     assert not torch.equal(source.images, target.images)
+
+
+def test_a_teacher_sees_the_same_images_in_another_view(store):
+    batch = TargetBatches(store.images, TRAIN_ROWS, settings()).next(20, with_teacher_view=True)
+    assert channels(batch.images) == channels(batch.teacher_images) == (batch.rows % 3).tolist()
+    assert not torch.equal(batch.view, batch.teacher_view)
+
+
+def test_the_parts_of_a_batch_are_the_whole(store):
+    whole = list(SourceBatches(store, settings()).epoch(np.ones(8), 2, 6))
+    parts = [
+        list(SourceBatches(store, settings(shard=Shard(r, 3))).epoch(np.ones(8), 2, 6))
+        for r in range(3)
+    ]
+    for batch, *shards in zip(whole, *parts, strict=True):
+        for name, value in vars(batch).items():
+            assert torch.equal(torch.cat([getattr(s, name) for s in shards]), value), name
+    targets = [
+        TargetBatches(store.images, TRAIN_ROWS, settings(shard=shard)).next(6, True)
+        for shard in (Shard(), Shard(0, 2), Shard(1, 2))
+    ]
+    for name, value in vars(targets[0]).items():
+        assert torch.equal(torch.cat([getattr(t, name) for t in targets[1:]]), value), name
+
+
+def test_labels_may_be_drawn_at_whole_cells(store):
+    weights = np.eye(8)[0]
+    quantised = settings(is_quantised=True)
+    (batch,) = SourceBatches(store, quantised).epoch(weights, 1, 30)
+    visible = batch.maps[batch.weights > 0]
+    assert torch.equal(visible.amax((1, 2)), torch.ones(len(visible)))  # a centre is a cell
+    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 30)
+    assert batch.maps[batch.weights > 0].amax((1, 2)).min() < 1

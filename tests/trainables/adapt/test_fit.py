@@ -8,13 +8,28 @@ import pytest
 import torch
 
 import trainables.adapt.fit
+import trainables.adapt.source_only
 from trainables.adapt.evaluate import evaluate
-from trainables.adapt.fit import AdaptationRun, build_net
-from trainables.checkpoint import load_state, save_state
+from trainables.adapt.fit import AdaptationRun
+from trainables.adapt.methods import build_net
+from trainables.checkpoint import load_state, save_states
 from trainables.config import Strategy, TrialConfig
 
 CPU = torch.device("cpu")
 METHODS = ["source_only", "regda", "udape"]
+PARITY = {"parity": True, "adapt.pretrain_epochs": 2, "adapt.epochs": 2, "net.width": 4}
+RECIPES = {
+    "source_only": {"adapt.method": "source_only"},
+    "source_only_mse": {"adapt.method": "source_only", "adapt.loss": "mse"},
+    "source_only_parity": {"adapt.method": "source_only", **PARITY},
+    "regda": {"adapt.method": "regda"},
+    "regda_parity": {"adapt.method": "regda", **PARITY},
+    "udape": {"adapt.method": "udape"},
+    "udape_plain": {"adapt.method": "udape", "adapt.udape.style_alpha": 0.0},
+    "udape_warp": {"adapt.method": "udape", "adapt.loss": "mse", "adapt.udape.labels": "warp"},
+    "udape_parity": {"adapt.method": "udape", **PARITY},
+    "oracle": {"adapt.method": "oracle"},
+}
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 FIELDS = {
     "data.image_size": 32,
@@ -31,6 +46,7 @@ FIELDS = {
 
 
 def make_config(**fields):
+    """A small trial; a field is named by its path, or with ``__`` for the dot."""
     named = {name.replace("__", "."): value for name, value in fields.items()}
     return TrialConfig.from_flat(FIELDS | named)
 
@@ -61,8 +77,18 @@ def expected_keys(epoch, method, reads_test):
         if reads_test:
             splits.append("target_test")
             bins.append("target_test/pck_bin")
+    validators = ["source_pck", "confidence", "infomax", "bnm", "equivariance", "plausibility"]
+    validators += ["mmd", "coral"]
+    if method in ("regda", "udape") and epoch > 2:
+        validators.append("agreement")
+    chosen = []
+    if epoch == 4:
+        ways = [*validators, "last", "default", "oracle_val", "kept"]
+        chosen = [f"chosen/{way}/{what}" for way in ways for what in ("epoch", "pck_05")]
     return {
         "sampling/active_fraction",
+        *(f"validator/{name}" for name in validators),
+        *chosen,
         *(f"train/{name}" for name in losses),
         *(f"{split}/{name}" for split in splits for name in judged),
         *(f"{prefix}/{i:02d}" for prefix in bins for i in range(3)),
@@ -123,52 +149,60 @@ def test_a_bin_without_a_scored_pose_is_left_out(domains):
 
 def test_the_reported_loss_is_the_mean_over_the_epoch(domains, monkeypatch):
     seen = []
-    step = trainables.adapt.fit.SourceOnly.step
+    step = trainables.adapt.source_only.SourceOnly.step
 
     def recorded(self, source, target=None):
         losses = step(self, source, target)
         seen.append(losses["source_kl"].item())
         return losses
 
-    monkeypatch.setattr(trainables.adapt.fit.SourceOnly, "step", recorded)
+    monkeypatch.setattr(trainables.adapt.source_only.SourceOnly, "step", recorded)
     metrics = make_run(make_config(), domains).run_epoch()
     assert len(seen) == 3
     assert metrics["train/source_kl"] == pytest.approx(np.mean(seen), rel=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_gives_the_same_metrics(method, domains):
-    config = make_config(adapt__method=method)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_same_seed_gives_the_same_metrics(recipe, domains):
+    config = make_config(**RECIPES[recipe])
     first, second = (finish(make_run(config, domains)) for _ in range(2))
     assert first == second
     other = finish(make_run(dataclasses.replace(config, seed=1), domains))
-    assert first[0]["train/source_kl"] != other[0]["train/source_kl"]
+    (loss,) = (name for name in first[0] if name.startswith("train/source_"))
+    assert first[0][loss] != other[0][loss]
 
 
-def test_all_methods_share_their_pretraining(domains):
-    first, *others = (
-        finish(make_run(make_config(adapt__method=method), domains)) for method in METHODS
+def test_all_methods_share_their_pretraining_but_for_the_style_of_udape(domains):
+    first, *others, styled = (
+        finish(make_run(make_config(**RECIPES[recipe]), domains))
+        for recipe in ("source_only", "regda", "udape_plain", "udape")
     )
+    assert first[0] != styled[0]
     for other in others:
         assert first[:2] == other[:2]
         assert first[2] != other[2]
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_continues_from_a_checkpoint_bit_for_bit(method, epoch, domains, tmp_path):
-    config = make_config(adapt__method=method, sampling__strategy="curriculum")
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_continues_from_a_checkpoint_bit_for_bit(recipe, epoch, domains, tmp_path):
+    strategy = {} if recipe == "oracle" else {"sampling.strategy": "curriculum"}
+    config = make_config(**RECIPES[recipe], **strategy)
     run = make_run(config, domains)
     for _ in range(epoch):
         run.run_epoch()
-    save_state(tmp_path, run.state_dict())
+    save_states(tmp_path, {"last": run.state_dict(), "best": run.best})
     expected = finish(run)
     resumed = make_run(config, domains, net_seed=7)
     resumed.load_state_dict(load_state(tmp_path))
+    resumed.best = load_state(tmp_path, "best")
     assert resumed.epoch == epoch
     assert finish(resumed) == expected
     for name, value in run.net.state_dict().items():
         assert torch.equal(resumed.net.state_dict()[name], value), name
+    assert resumed.best["epoch"] == run.best["epoch"]
+    for name, value in run.best["net"].items():
+        assert torch.equal(resumed.best["net"][name], value), name
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -238,9 +272,9 @@ def test_the_loss_that_broke_first_is_named(domains):
         run.run_epoch()
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_global_generator_is_neither_read_nor_moved(method, domains):
-    config = make_config(adapt__method=method)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_global_generator_is_neither_read_nor_moved(recipe, domains):
+    config = make_config(**RECIPES[recipe])
     before = torch.get_rng_state()
     try:
         torch.manual_seed(1)
@@ -277,8 +311,8 @@ class SealedStore:
         return getattr(self._store, name)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_training_never_reads_a_target_label(method, domains, monkeypatch):
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "oracle"])
+def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
     sealed = SealedStore(domains.target)
 
     def unsealed(net, store, *args):
@@ -288,7 +322,7 @@ def test_training_never_reads_a_target_label(method, domains, monkeypatch):
         finally:
             sealed.is_sealed = True
 
-    config = make_config(adapt__method=method)
+    config = make_config(**RECIPES[recipe])
     with pytest.raises(PermissionError):
         finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
     monkeypatch.setattr(trainables.adapt.fit, "evaluate", unsealed)
@@ -303,8 +337,8 @@ def trained(config, domains):
     return finish(run), torch.cat([p.detach().flatten() for p in run.net.parameters()])
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_target_labels_and_held_out_images_leave_the_network_alone(method, domains):
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "oracle"])
+def test_target_labels_and_held_out_images_leave_the_network_alone(recipe, domains):
     rng = np.random.default_rng(0)
 
     def without_held_out(store):
@@ -319,7 +353,7 @@ def test_target_labels_and_held_out_images_leave_the_network_alone(method, domai
         keypoints_px=rng.permutation(domains.target.keypoints_px),
         visible=rng.permutation(domains.target.visible),
     )
-    config = make_config(adapt__method=method)
+    config = make_config(**RECIPES[recipe])
     metrics, parameters = trained(config, domains)
     other_metrics, other_parameters = trained(
         config, dataclasses.replace(domains, source=source, target=target)
@@ -377,3 +411,36 @@ def test_udape_is_judged_by_its_teacher(domains):
     rows = domains.source.splits["val"]
     judged = evaluate(student_net, domains.source, rows, 16).metrics("source_val")
     assert judged["source_val/evalpose"] == last["source_val/evalpose"]
+
+
+def test_the_best_network_is_that_of_the_default_choice(domains):
+    run = make_run(make_config(), domains)
+    networks = []
+    while not run.is_done:
+        metrics = run.run_epoch()
+        networks.append({name: v.clone() for name, v in run.net.state_dict().items()})
+    # Whatever the last choice is, the kept network is one that was chosen when it was new.
+    kept = run.best["epoch"]
+    assert 1 <= kept <= 4
+    for name, value in run.best["net"].items():
+        assert torch.equal(value, networks[kept - 1][name]), name
+    assert metrics["chosen/last/epoch"] == 4
+    assert metrics["chosen/last/pck_05"] == metrics["target_val/pck_05"]
+
+
+def test_style_transfer_reaches_the_student_and_the_teacher_apart(domains):
+    parameters = {}
+    for name, source, target in (("none", 0, 0), ("source", 1, 0), ("target", 0, 1)):
+        config = make_config(
+            adapt__method="udape",
+            adapt__udape__style_source=source,
+            adapt__udape__style_target=target,
+        )
+        parameters[name] = trained(config, domains)[1]
+    assert not torch.equal(parameters["none"], parameters["source"])
+    assert not torch.equal(parameters["none"], parameters["target"])
+    still = make_config(
+        adapt__method="udape", adapt__udape__style_source=1, adapt__udape__style_target=1,
+        adapt__udape__style_alpha=0,
+    )  # fmt: skip
+    assert torch.equal(trained(still, domains)[1], parameters["none"])  # strength 0: as it was

@@ -13,7 +13,14 @@ from tests.reference.ground_false_loops import (
     ground_false_by_matmul,
     ground_truth_from_table,
 )
-from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
+from trainables.adapt.losses import (
+    disparity,
+    ground_false_maps,
+    ground_truth_maps,
+    heatmap_mse,
+    spatial_kl,
+    supervised_loss,
+)
 
 
 def spatial_kl_loops(logits, maps, weights, epsilon):
@@ -180,3 +187,30 @@ def test_ground_false_maps_agree_with_the_sum_over_the_other_joints(by):
     assert false.min() >= 0
     assert false.max() == 1
     assert torch.equal(truth, before)
+
+
+def test_heatmap_mse_is_half_the_mean_square_with_unweighted_joints_in_the_denominator():
+    predicted = torch.zeros(1, 3, 2, 2)
+    maps = torch.tensor([[[[1.0, 0], [0, 0]], [[2.0, 2], [2, 2]], [[5.0, 5], [5, 5]]]])
+    weights = torch.tensor([[1.0, 0.5, 0.0]])
+    # The joints have a mean square of 1/4, 4 and 25; the first two count 1 and 0.5.
+    assert heatmap_mse(predicted, maps, weights).item() == pytest.approx(0.5 * 2.25 / 3)
+
+
+@pytest.mark.parametrize("loss", [heatmap_mse, spatial_kl])
+def test_what_is_written_in_a_map_without_weight_does_not_matter(loss):
+    predicted = torch.ones(1, 2, 2, 2, requires_grad=True)
+    maps, weights = torch.eye(2).repeat(1, 2, 1, 1), torch.tensor([[1.0, 0.0]])
+    expected = loss(predicted, maps, weights)
+    (gradient,) = torch.autograd.grad(expected, predicted)
+    maps[0, 1] = float("nan")
+    found = loss(predicted, maps, weights)
+    found.backward()
+    assert found == expected
+    assert torch.equal(predicted.grad, gradient)
+    assert gradient[0, 1].abs().max() == 0
+
+
+def test_losses_have_names():
+    assert supervised_loss("kl") is spatial_kl
+    assert supervised_loss("mse") is heatmap_mse

@@ -165,3 +165,52 @@ def test_a_torch_file_without_named_weights_is_refused_by_name(tmp_path, make_ba
     torch.save(value, path)
     with pytest.raises(ValueError, match=r"other\.pth"):
         make_backbone().load_imagenet(path)
+
+
+def test_the_references_network_has_a_linear_head_and_wider_deconvolutions():
+    net = PoseNet(5, 18, 4, 32, 8, is_reference=True).eval()
+    assert [type(layer).__name__ for layer in net.head] == ["Conv2d"]
+    assert net.head[0].weight.shape == (5, 16, 1, 1)  # 256 for the ResNet of width 64
+    assert net.head[0].weight.std() < 0.002
+    assert net.head[0].bias.abs().max() == 0
+    net.renew_head()
+    assert [type(layer).__name__ for layer in net.head][-1] == "Conv2d"
+    assert len(net.head) == 4
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 5, 8, 8)
+
+
+def test_maps_in_bfloat16_are_float32_and_close():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = PoseNet(5, 10, 8, 32, 16).eval()
+        images = torch.randn(2, 3, 32, 32)
+    exact = net(images)
+    net.accelerate(use_bfloat16=True, is_compiled=False)
+    rounded = net(images)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
+    rounded.sum().backward()
+    assert {p.grad.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_a_frozen_copy_shares_nothing_and_learns_nothing():
+    net = PoseNet(5, 10, 4, 32, 16)
+    copy = net.frozen_copy()
+    assert not any(p.requires_grad for p in copy.parameters())
+    assert all(p.requires_grad for p in net.parameters())
+    with torch.no_grad():
+        net.head[0].weight.add_(1)
+    assert not torch.equal(net.head[0].weight, copy.head[0].weight)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::")  # PyTorch's own, while compiling
+def test_a_compiled_network_computes_the_same_and_saves_the_same_names():
+    net = PoseNet(5, 10, 4, 32, 16).eval()
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    names, exact = list(net.state_dict()), net(images)
+    net.accelerate(use_bfloat16=False, is_compiled=True)
+    torch.testing.assert_close(net(images), exact, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(net.frozen_copy()(images), exact, rtol=1e-3, atol=1e-4)
+    assert list(net.state_dict()) == names

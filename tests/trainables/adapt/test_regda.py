@@ -7,20 +7,26 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.reference.regda_three_forward import ThreeForwardRegDA
-from trainables.adapt.adapter import LearningRate
-from trainables.adapt.regda import RegDA, RegDAWeights, gradient_factor, scale_gradient
+from trainables.adapt.optimisation import default_recipe
+from trainables.adapt.regda import (
+    RegDA,
+    RegDAWeights,
+    gradient_factor,
+    ramp_steps,
+    scale_gradient,
+)
 
 
 @pytest.fixture
 def make_regda(make_net):
     """RegDA, or a class with its arguments, on a network of seed 0."""
 
-    def make(cls=RegDA, gradient_scale=1.0, margin=4.0, tradeoff=1.0, total_steps=60):
+    def make(cls=RegDA, gradient_scale=1.0, margin=4.0, tradeoff=1.0, total_steps=60, ramp=100.0):
         net = make_net(0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            weights = RegDAWeights(margin, tradeoff, gradient_scale)
-            return cls(net, weights, LearningRate(1e-2, total_steps), first_step=10)
+            weights = RegDAWeights(margin, tradeoff, gradient_scale, ramp)
+            return cls(net, weights, default_recipe(1e-2, total_steps), first_step=10)
 
     return make
 
@@ -56,7 +62,7 @@ def test_the_gradient_factor_is_a_hyperbolic_tangent():
     # 2 h / (1 + exp(-x)) - h = h tanh(x / 2)
     for step in (0, 7, 40, 300):
         expected = 0.7 * math.tanh(step / 50 / 2)
-        assert gradient_factor(step, high=0.7, ramp_steps=50) == pytest.approx(expected, abs=1e-12)
+        assert gradient_factor(step, high=0.7, ramp=50) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.25, 1.0])
@@ -140,9 +146,17 @@ def test_the_gradient_from_the_adversarial_head_starts_at_zero(
     assert changed(copies(first), copies(second)) == {"h_adv"}
 
 
-@pytest.mark.parametrize(("total_steps", "ramp_steps"), [(60, 100), (1510, 100), (3010, 200)])
+@pytest.mark.parametrize(
+    ("num_steps", "expected"), [(50, 100), (1500, 100), (3000, 200), (15_000, 1000)]
+)
 def test_the_warm_start_takes_a_fifteenth_of_the_adaptation_or_a_hundred_steps(
-    make_regda, make_source, make_target, monkeypatch, total_steps, ramp_steps
+    num_steps, expected
+):
+    assert ramp_steps(num_steps) == expected
+
+
+def test_the_warm_start_begins_with_the_adaptation(
+    make_regda, make_source, make_target, monkeypatch
 ):
     factors = []
 
@@ -151,10 +165,10 @@ def test_the_warm_start_takes_a_fifteenth_of_the_adaptation_or_a_hundred_steps(
         return scale_gradient(features, factor)
 
     monkeypatch.setattr("trainables.adapt.regda.scale_gradient", recorded)
-    adapter = make_regda(gradient_scale=0.5, total_steps=total_steps)  # 10 steps came before
+    adapter = make_regda(gradient_scale=0.5, ramp=70.0)  # 10 steps came before
     for _ in range(3):
         adapter.step(make_source(), make_target())
-    expected = [0.5 * math.tanh(step / ramp_steps / 2) for step in (0, 1, 2)]
+    expected = [0.5 * math.tanh(step / 70 / 2) for step in (0, 1, 2)]
     assert sorted(set(factors)) == pytest.approx(expected, abs=1e-12)
 
 

@@ -8,10 +8,15 @@ import torch
 from trainables.data.augment import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    AffineRanges,
     AugmentDraw,
     AugmentRanges,
     augment_images,
+    between_views,
+    blur_images,
+    compose,
     draw_augmentation,
+    draw_views,
     normalise,
     warp_images,
     warp_keypoints,
@@ -236,3 +241,103 @@ def test_images_of_a_batch_do_not_see_each_other():
         ),
     )
     torch.testing.assert_close(together[2:3], alone, atol=1e-5, rtol=0)
+
+
+def test_composed_matrices_move_points_one_after_the_other():
+    first, second = draw(seed=1).matrix, draw(seed=2).matrix
+    points = torch.rand(16, 5, 2) * 64
+    expected = warp_keypoints(warp_keypoints(points, first), second)
+    torch.testing.assert_close(warp_keypoints(points, compose(second, first)), expected)
+
+
+def test_a_way_there_and_back_ends_within_a_twentieth_of_a_pixel():
+    affine = AffineRanges()
+    first, second = draw_views(
+        64, 256, AugmentRanges(affine=affine), torch.Generator().manual_seed(0), num_views=2
+    )
+    points = torch.rand(64, 9, 2) * 256
+    there = warp_keypoints(points, between_views(first.matrix, second.matrix))
+    back = warp_keypoints(there, between_views(second.matrix, first.matrix))
+    assert (back - points).abs().max() < 0.05
+
+
+def test_views_without_a_further_warp_are_drawn_apart():
+    generator = torch.Generator().manual_seed(0)
+    first, second = draw_views(16, 64, AugmentRanges(), generator, num_views=2)
+    assert torch.equal(first.matrix, draw(seed=0).matrix)  # the first is what one view would be
+    assert not torch.equal(first.matrix, second.matrix)
+
+
+def test_views_with_a_further_warp_share_their_crop():
+    still = AffineRanges(rotation_deg=0, shear_deg=0, translation=0, scale=(1.0, 1.0))
+    generator = torch.Generator().manual_seed(0)
+    ranges = AugmentRanges(rotation_deg=0, affine=still)
+    first, second = draw_views(16, 64, ranges, generator, num_views=2)
+    torch.testing.assert_close(first.matrix, second.matrix)
+    crop = draw(seed=0, rotation_deg=0).matrix
+    torch.testing.assert_close(first.matrix, crop)
+    assert not torch.equal(first.brightness, second.brightness)  # colours are each view's own
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [  # of the point one unit right of the centre and of the point one unit below it
+        ({"scale": (2.0, 2.0)}, [(2, 0), (0, 2)]),
+        ({"translation": 0.0}, [(1, 0), (0, 1)]),
+    ],
+)
+def test_a_further_warp_turns_about_the_centre(ranges, expected):
+    still = {"rotation_deg": 0, "shear_deg": 0, "translation": 0, "scale": (1.0, 1.0)} | ranges
+    matrix = draw(rotation_deg=0, min_area=1.0, affine=AffineRanges(**still)).matrix
+    centre = 31.5
+    points = torch.tensor([[centre + 1, centre], [centre, centre + 1]]).expand(16, 2, 2)
+    moved = warp_keypoints(points, matrix) - centre
+    torch.testing.assert_close(moved, torch.tensor(expected).float().expand(16, 2, 2))
+
+
+def test_further_warps_stay_in_their_ranges():
+    ranges = AffineRanges(rotation_deg=0, shear_deg=30, translation=0.05, scale=(0.6, 1.3))
+    matrix = draw(500, rotation_deg=0, min_area=1.0, affine=ranges).matrix
+    scale = matrix[:, 1, 1]  # without rotation: [[s, s tan], [0, s]]
+    torch.testing.assert_close(matrix[:, 0, 0], scale)
+    assert matrix[:, 1, 0].abs().max() < 1e-6
+    assert 0.6 <= scale.min() < 0.65
+    assert 1.25 < scale.max() <= 1.3
+    tangent = matrix[:, 0, 1] / scale
+    assert 0.5 < tangent.abs().max() <= math.tan(math.radians(30)) + 1e-6
+    centre = torch.full((500, 1, 2), 31.5)
+    shift = (warp_keypoints(centre, matrix) - centre).abs()
+    assert 2.5 < shift.max() <= 0.05 * 64 + 1e-4
+
+
+def test_a_further_rotation_turns_by_up_to_its_angle():
+    ranges = AffineRanges(rotation_deg=60, shear_deg=0, translation=0, scale=(1.0, 1.0))
+    matrix = draw(500, rotation_deg=0, min_area=1.0, affine=ranges).matrix
+    angle = torch.rad2deg(torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]))
+    assert -60 <= angle.min() < -55
+    assert 55 < angle.max() <= 60
+
+
+def test_blur_spreads_each_image_by_its_own_deviation():
+    pixels = torch.zeros(2, 3, 15, 15)
+    pixels[:, :, 7, 7] = 1
+    sharp, blurred = blur_images(pixels, torch.tensor([0.0, 0.8]))
+    torch.testing.assert_close(sharp, pixels[0])
+    torch.testing.assert_close(blurred.sum((1, 2)), torch.ones(3))
+    offset = torch.arange(15) - 7.0
+    variance = (blurred[0].sum(0) * offset.square()).sum()
+    assert variance == pytest.approx(0.64, rel=0.02)
+    torch.testing.assert_close(blurred[0], blurred[0].T)
+
+
+def test_blur_repeats_the_edges():
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    torch.testing.assert_close(blur_images(flat, torch.tensor([0.8])), flat)
+
+
+def test_blur_is_drawn_only_where_it_is_asked_for():
+    assert draw().blur_px is None
+    deviation = draw(500, blur_px=0.8).blur_px
+    assert deviation.min() >= 0
+    assert 0.7 < deviation.max() <= 0.8
+    assert torch.equal(draw(blur_px=0.8).matrix, draw().matrix)

@@ -1,4 +1,7 @@
-"""Sampling: who is active under each strategy and phase, and what is drawn."""
+"""Sampling: who is active under each strategy and phase, and what is drawn.
+
+The orders and modes of a curriculum are in test_curriculum.py.
+"""
 
 import math
 
@@ -110,6 +113,52 @@ def test_the_other_phase_draws_from_all_samples(strategy, phase, epochs_with_all
     for epoch in range(TOTAL):
         samples = active(epoch, (0,), strategy=strategy, phase=phase)
         assert (samples == EVERYTHING) is (epoch in epochs_with_all)
+
+
+# A quarter of the twelve scored samples, the hardest three; samples 12 and 13 have no score.
+ALL_BUT_TRIMMED = list(range(3, NUM))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "subset", "expected"),
+    [
+        ({"strategy": "all"}, None, ALL_BUT_TRIMMED),
+        ({"strategy": "hardest"}, None, [3, 4, 5]),  # a third of nine
+        ({"strategy": "easiest"}, None, [9, 10, 11]),
+        ({"strategy": "easiest", "keep": 1.0}, None, list(range(3, 12))),
+        ({"strategy": "bins"}, (2, 3), [3, 4, 5]),  # bin 3 is trimmed altogether
+    ],
+)
+def test_no_strategy_draws_what_is_trimmed(sampling, subset, expected):
+    for epoch in range(TOTAL):
+        assert active(epoch, subset, trim=0.25, **sampling) == expected
+
+
+def test_the_random_third_is_chosen_among_what_trimming_leaves():
+    chosen = [active(seed=seed, strategy="random", trim=0.25) for seed in range(40)]
+    assert {len(samples) for samples in chosen} == {3}
+    assert set().union(*chosen) == set(range(3, 12))
+
+
+def test_a_curriculum_is_complete_without_what_is_trimmed():
+    samples = [active(epoch, strategy="curriculum", trim=0.25) for epoch in (0, 3, 6)]
+    assert samples == [[9, 10, 11], [6, 7, 8, 9, 10, 11], ALL_BUT_TRIMMED]
+
+
+@pytest.mark.parametrize(("trim", "num"), [(0.0, 0), (0.08, 0), (1 / 12, 1), (0.2, 2), (0.5, 6)])
+def test_the_number_of_trimmed_samples_is_rounded_down(trim, num):
+    assert active(strategy="all", trim=trim) == list(range(num, NUM))
+
+
+@pytest.mark.parametrize("strategy", ["hardest", "easiest", "random", "bins", "curriculum"])
+def test_trimming_holds_in_the_phase_without_the_strategy_too(strategy):
+    for epoch in range(PRETRAIN):
+        assert active(epoch, (0,), strategy=strategy, phase="adapt", trim=0.25) == ALL_BUT_TRIMMED
+
+
+def test_bins_of_which_trimming_leaves_nothing_are_refused():
+    with pytest.raises(ValueError, match="'bins' leaves no source sample"):
+        active(0, (3,), strategy="bins", trim=0.25)
 
 
 @pytest.mark.parametrize(

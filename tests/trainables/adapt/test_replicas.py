@@ -1,0 +1,150 @@
+"""Several processes train like one: the same numbers up to the order of sums, clean ends."""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainables.adapt.conftest import Negative
+from trainables.adapt.fit import AdaptationRun, Domains
+from trainables.adapt.methods import build_net
+from trainables.adapt.replicas import ReplicatedRun
+from trainables.adapt.shard import WHOLE
+from trainables.adapt.validation import PoseScorer
+from trainables.config import TrialConfig
+from trainables.data.image_store import build_image_store, open_image_store
+from trainables.pose_vae.model import PoseVAE
+from trainables.sampling.sampler import DifficultyView
+
+CPU = torch.device("cpu")
+FIELDS = {
+    "data.image_size": 32,
+    "data.heatmap_size": 16,
+    "net.width": 4,
+    "adapt.pretrain_epochs": 1,
+    "adapt.epochs": 1,
+    "adapt.steps_per_epoch": 2,
+    "adapt.batch_size": 8,
+    "adapt.lr": 0.02,
+    "evaluation.bin_count": 3,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """Builds a tiny run in any process."""
+
+    folder: Path
+    fields: dict
+    broken_rank: int = -1
+
+    def __call__(self, device, shard):
+        if shard.rank == self.broken_rank:
+            raise OSError("no space left on device")
+        torch.manual_seed(shard.rank)  # what a process finds there must not matter
+        config = TrialConfig.from_flat(FIELDS | self.fields)
+        source, target = (open_image_store(self.folder / r) for r in ("source", "target"))
+        num_train = len(source.splits["train"])
+        model = PoseVAE(16, 4, 8)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, 0.1)
+        domains = Domains(
+            source=source,
+            target=target,
+            difficulty=DifficultyView(num_train, np.arange(num_train), np.arange(num_train) % 4),
+            scorer=PoseScorer(
+                model.requires_grad_(False), np.ones(16, dtype=bool), "bbox", source.skeleton, 32
+            ),
+            target_val_bins=np.arange(24) % 3,
+            style=Negative(),
+        )
+        return AdaptationRun(config, domains, build_net(config, 16), device, shard)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stores")
+    for role, domain in (("source", "people_clean"), ("target", "people_wild")):
+        (root / role).mkdir()
+        build_image_store(root / role, role, domain, None, 120, 32, seed=0, num_threads=1)
+    return root
+
+
+def finish(run):
+    reports = []
+    while not run.is_done:
+        reports.append(run.run_epoch())
+    return reports
+
+
+def losses(report):
+    return {name: value for name, value in report.items() if name.startswith("train/")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("method", ["source_only", "regda", "udape"])
+def test_several_processes_end_where_one_does(folder, method, world):
+    build = Build(folder, {"adapt.method": method})
+    alone = build(CPU, WHOLE)
+    expected = finish(alone)
+    several = ReplicatedRun(build, world, "cpu", num_threads=1)
+    try:
+        found = finish(several)
+        state, alone_state = several.state_dict(), alone.state_dict()
+    finally:
+        several.close()
+    for one, other in zip(expected, found, strict=True):
+        assert one.keys() == other.keys()
+        assert losses(other) == pytest.approx(losses(one), rel=1e-5)
+    for name in ("source", "target"):
+        for stream in ("draws", "augment"):
+            assert torch.equal(state[name][stream], alone_state[name][stream])
+    assert (several.epoch, several.total_epochs) == (2, 2)
+    with torch.no_grad():
+        for (name, one), other in zip(
+            alone.net.state_dict().items(), several._run.net.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(other, one, rtol=0.02, atol=5e-3, msg=name)
+
+
+@pytest.mark.slow
+def test_several_processes_continue_from_a_state(folder):
+    build = Build(folder, {"adapt.method": "udape"})
+    reports, state, best = [], {}, {}
+    for resume in (False, True):
+        run = ReplicatedRun(build, 2, "cpu", num_threads=1)
+        try:
+            if resume:
+                run.load_state_dict(state)
+                run.best = best
+            else:
+                reports.append(run.run_epoch())
+                state, best = copy.deepcopy((run.state_dict(), run.best))
+            reports += finish(run)
+        finally:
+            run.close()
+    assert reports[1] == reports[2]
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_start_is_named(folder):
+    with pytest.raises(RuntimeError, match=r"process 1 of the trial failed: OSError: no space"):
+        ReplicatedRun(Build(folder, {}, broken_rank=1), 2, "cpu", num_threads=1)
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_trial_with_a_message(folder):
+    run = ReplicatedRun(Build(folder, {}), 2, "cpu", num_threads=1)
+    try:
+        run._processes[0].kill()
+        run._processes[0].join()
+        with pytest.raises((RuntimeError, BrokenPipeError)):
+            run.run_epoch()
+    finally:
+        run.close()
+    assert not torch.distributed.is_initialized()

@@ -1,0 +1,105 @@
+"""When a batch is shown in the other domain's style, and how strongly.
+
+UDAPE shows a whole source batch in the style of target images (S2T) with some probability, and
+the teacher's view of a target batch in the style of source images (T2S) likewise; the strength
+of each image is uniform from 0 to ``alpha``.
+
+Differs from the reference: the style images are drawn from the whole training split rather than
+from the other batch, since their statistics are kept (:mod:`trainables.adapt.style`).
+"""
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.shard import WHOLE, Shard
+
+
+class Transfer(Protocol):
+    """What :class:`trainables.adapt.style.StyleTransfer` does for two domains."""
+
+    def restyle(
+        self,
+        images: Tensor,
+        view: Tensor,
+        towards: Literal["source", "target"],
+        rows: Tensor,
+        alpha: Tensor,
+    ) -> Tensor:
+        """Images (B, 3, H, W) in the style of rows (B,) of a domain, with strengths (B,).
+
+        ``view`` (B, 2, 3) leads from pixels of the stored images to pixels of ``images``.
+        """
+        ...
+
+
+class Restyler:
+    """Random style transfer in both directions.
+
+    Args:
+        transfer: Frozen networks and style statistics of both domains.
+        rows: Rows of the training images of each domain, to draw styles from.
+        probabilities: Chance that a batch is shown in the style of ``target`` (a source batch)
+            or of ``source`` (a teacher's view).
+        alpha: Largest strength of a transfer, in [0, 1].
+        generator: CPU generator; the number of draws does not depend on what they decide.
+        shard: Part of each batch that this process trains on.
+    """
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        rows: dict[str, NDArray[np.int64]],
+        probabilities: dict[str, float],
+        alpha: float,
+        generator: torch.Generator,
+        shard: Shard = WHOLE,
+    ) -> None:
+        self._transfer = transfer
+        self._rows = {domain: torch.from_numpy(r) for domain, r in rows.items()}
+        self._probabilities = probabilities
+        self._alpha = alpha
+        self._generator = generator
+        self._shard = shard
+
+    def source(self, batch: SourceBatch) -> Tensor:
+        """Source images (B, 3, H, W), perhaps in the style of target images."""
+        return self._restyle(batch.images, batch.view, "target")
+
+    def teacher(self, batch: TargetBatch) -> Tensor:
+        """The teacher's images (B, 3, H, W), perhaps in the style of source images.
+
+        Raises:
+            ValueError: If the batch has no teacher view.
+        """
+        if batch.teacher_images is None or batch.teacher_view is None:
+            raise ValueError("T2S needs a target batch with a teacher view")
+        return self._restyle(batch.teacher_images, batch.teacher_view, "source")
+
+    def _restyle(
+        self, images: Tensor, view: Tensor, towards: Literal["source", "target"]
+    ) -> Tensor:
+        num = len(images) * self._shard.world
+        chance = torch.rand((), generator=self._generator)
+        alpha = self._alpha * torch.rand(num, generator=self._generator)
+        candidates = self._rows[towards]
+        styles = candidates[torch.randint(len(candidates), (num,), generator=self._generator)]
+        if chance >= self._probabilities[towards]:  # known on the CPU: no wait for the device
+            return images
+        alpha, styles = (
+            self._shard.take(draws).to(images.device, non_blocking=True)
+            for draws in (alpha, styles)
+        )
+        return self._transfer.restyle(images, view, towards, styles, alpha)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the random stream."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._generator.set_state(state["generator"])

@@ -1,0 +1,222 @@
+"""Label-free validators: what predictions on target images say of a network without labels.
+
+Called after each epoch (:mod:`trainables.adapt.validation`); a checkpoint is chosen by them
+(:mod:`trainables.metrics.selection`). Those that compare two sets, of features or of pose scores,
+are in :mod:`trainables.metrics.discrepancies`. Higher is better for every validator, and every
+one can be gamed: how is said with each. None is comparable between tasks, losses or skeletons;
+the place of a checkpoint among those of one run is what they are for.
+
+Notation: B images, K joints; a map's probabilities p sum to 1 over its cells; H is the entropy
+in nats. Coordinates are ``(x, y)`` pixels with y down.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from trainables.data.augment import warp_keypoints
+from trainables.data.skeleton import Skeleton
+from trainables.metrics.pck import pck_pooled
+from trainables.training_config import Loss
+
+MAX_POOLED_SIDE = 16
+"""Maps are pooled to at most this many cells a side where images are compared by them: places
+that are a cell apart are the same place."""
+
+
+def map_probabilities(maps: Tensor, loss: Loss) -> Tensor:
+    """Turn predicted maps into distributions over their cells.
+
+    Args:
+        maps: (B, K, H, W) as the network gives them, finite.
+        loss: ``kl``: the softmax of the logits, which is what that loss trains. ``mse``: the
+            positive part divided by its sum (the softmax of values from 0 to 1 is all but
+            uniform); uniform for a map without a positive value.
+
+    Returns:
+        (B, K, H, W), each map not negative and of sum 1.
+
+    Raises:
+        ValueError: If the maps are empty or not finite, or the loss is unknown.
+    """
+    _check_maps(maps)
+    flat = maps.float().flatten(2)  # (B, K, H*W)
+    if loss == "kl":
+        return flat.softmax(-1).view(maps.shape)
+    if loss == "mse":
+        positive = flat.relu()
+        total = positive.sum(-1, keepdim=True)
+        uniform = torch.full_like(flat, 1 / flat.shape[-1])
+        return torch.where(total > 0, positive / total, uniform).view(maps.shape)
+    raise _unknown(loss)
+
+
+def confidence(maps: Tensor, loss: Loss) -> float:
+    """How sure the network is of its maps, in [0, 1]; comparable within one loss only.
+
+    For ``kl`` the mean of 1 - H(p) / ln(cells) over images and joints: 0 for uniform maps, 1
+    for a single cell; a perfectly learned Gaussian reaches 0.59 on maps of 32 x 32 cells, 0.49 on
+    64 x 64. For ``mse`` the mean peak, clamped to [0, 1]: a perfectly learned map has the peak
+    1, an unsure one a low hill.
+
+    Source: the entropy validator (Morerio et al. 2018), normalised.
+    Gamed by: sharp maps at wrong places; every loss that sharpens maps raises it.
+
+    Args:
+        maps: (B, K, H, W) as the network gives them, finite.
+        loss: ``kl`` or ``mse``.
+
+    Raises:
+        ValueError: If the maps are empty or not finite, or the loss is unknown.
+    """
+    if loss == "kl":
+        flat = map_probabilities(maps, loss).flatten(2)
+        if flat.shape[-1] == 1:
+            return 1.0
+        sure = 1 - _entropy(flat) / math.log(flat.shape[-1])
+        return float(sure.clamp(0, 1).mean())
+    if loss == "mse":
+        _check_maps(maps)
+        return float(maps.float().amax((2, 3)).clamp(0, 1).mean())
+    raise _unknown(loss)
+
+
+def information_maximisation(probabilities: Tensor) -> float:
+    """Information a joint's map carries about which image it is of, in nats, mean over joints.
+
+    I = H(mean_b p_b) - mean_b H(p_b) on maps pooled to cells of which there are C: sure in each
+    image and different between images. From 0 to ln(min(B, C)): 0 if all images have the same
+    map, uniform ones or a collapse to one place among them; the most if each image has a cell
+    of its own.
+
+    Source: the mutual information of Shi and Sha 2012, classes replaced by places.
+    Gamed by: sharp maps at random places.
+
+    Args:
+        probabilities: (B, K, H, W) of :func:`map_probabilities`.
+
+    Raises:
+        ValueError: If there is no map.
+    """
+    pooled = _pool(probabilities)  # (B, K, C)
+    information = _entropy(pooled.mean(0)) - _entropy(pooled).mean(0)
+    return float(information.clamp_min(0).mean())
+
+
+def batch_nuclear_norm(probabilities: Tensor) -> float:
+    """Nuclear norm of a joint's B maps as rows of a matrix, in (0, 1], mean over joints.
+
+    ||P||_* / sqrt(B C), P of shape (B, C) with the pooled maps' cells as columns: 1 if every
+    cell is the sure place of as many images as every other, 1 / sqrt(C) for a sure collapse to
+    one place, 1 / C for uniform maps. With fewer images than cells at most sqrt(B / C).
+
+    Source: batch nuclear-norm maximisation (Cui et al. 2020), as a validator by Musgrave et al.
+    2022; classes replaced by places.
+    Gamed by: sharp maps at random places. Places a joint has no reason to be in raise it too.
+
+    Args:
+        probabilities: (B, K, H, W) of :func:`map_probabilities`.
+
+    Raises:
+        ValueError: If there is no map.
+    """
+    pooled = _pool(probabilities).transpose(0, 1)  # (K, B, C)
+    norms = torch.linalg.svdvals(pooled).sum(-1)
+    return float((norms / math.sqrt(pooled.shape[1] * pooled.shape[2])).mean())
+
+
+def agreement(
+    first_px: Tensor,
+    second_px: Tensor,
+    skeleton: Skeleton,
+    image_size: float,
+    counted: Tensor | None = None,
+) -> float:
+    """PCK@0.05 in percent of one prediction with another in the place of labels.
+
+    From 0 to 100, over the joints behind "All"; two that are the same reach 100.
+
+    Source: agreement of a mean teacher with its student or of two heads.
+    Gamed by: two networks that err alike, as a student copied from its teacher does.
+
+    Args:
+        first_px: (N, K, 2) predicted keypoints, finite.
+        second_px: (N, K, 2) those of the other, finite.
+        skeleton: Joint order and the joints behind "All".
+        image_size: Side of the square image in pixels, > 0.
+        counted: (N, K) bool, joints to compare; None for all. If none of those behind "All" is
+            counted the agreement is 0.
+
+    Raises:
+        ValueError: If there is no pose, a shape is wrong or a coordinate is not finite.
+    """
+    if len(first_px) == 0:
+        raise ValueError("agreement needs at least one pose, got none")
+    if counted is None:
+        counted = torch.ones(first_px.shape[:2], dtype=torch.bool, device=first_px.device)
+    if not counted[:, list(skeleton.all_joints)].any():
+        return 0.0
+    return pck_pooled(first_px, second_px, counted, skeleton, image_size).all
+
+
+def equivariance(
+    predicted_px: Tensor,
+    on_warped_px: Tensor,
+    matrix: Tensor,
+    skeleton: Skeleton,
+    image_size: float,
+) -> float:
+    """PCK@0.05 in percent between predictions on warped images and warped predictions.
+
+    From 0 to 100. A warp with a negative determinant mirrors the image, so what the network
+    then calls the left is compared with the right. Joints that the warp moves out of the image
+    do not count; if none is left the equivariance is 0.
+
+    Source: equivariance of landmarks under known warps (Thewlis et al. 2017), as a measure.
+    Gamed by: all joints at the image's centre, which rotations and mirrors leave where it is.
+
+    Args:
+        predicted_px: (N, K, 2) keypoints predicted in the images, finite.
+        on_warped_px: (N, K, 2) keypoints predicted in the warped images, finite.
+        matrix: (N, 2, 3) from pixels of the image to pixels of the warped image.
+        skeleton: Joint order, left and right, and the joints behind "All".
+        image_size: Side of the square image in pixels, > 0.
+
+    Raises:
+        ValueError: If there is no pose, a shape is wrong or a coordinate is not finite.
+    """
+    mirrored = torch.linalg.det(matrix[:, :, :2]) < 0
+    exchanged = predicted_px[:, list(skeleton.mirror)]
+    named = torch.where(mirrored.view(-1, 1, 1), exchanged, predicted_px)
+    expected = warp_keypoints(named, matrix)
+    is_inside = ((expected >= -0.5) & (expected < image_size - 0.5)).all(-1)
+    return agreement(on_warped_px, expected, skeleton, image_size, is_inside)
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    """Entropy in nats over the last dimension."""
+    terms: Tensor = torch.special.xlogy(probabilities, probabilities)
+    return -terms.sum(-1)
+
+
+def _pool(probabilities: Tensor) -> Tensor:
+    """Sum (B, K, H, H) over blocks into (B, K, C), the finest grid that divides the map."""
+    _check_maps(probabilities)
+    size = probabilities.shape[-1]
+    side = max(n for n in range(1, MAX_POOLED_SIDE + 1) if size % n == 0)
+    block = size // side
+    pooled: Tensor = torch.nn.functional.avg_pool2d(probabilities, block) * block**2
+    return pooled.flatten(2)
+
+
+def _check_maps(maps: Tensor) -> None:
+    if maps.ndim != 4 or maps.shape[2] != maps.shape[3] or maps.numel() == 0:
+        raise ValueError(f"maps must be (B, K, H, H) and not empty, got {tuple(maps.shape)}")
+    num_broken = int((~maps.isfinite()).sum())
+    if num_broken:
+        raise ValueError(f"maps must be finite, got {num_broken} values that are not")
+
+
+def _unknown(loss: str) -> ValueError:
+    return ValueError(f"loss must be kl or mse, got {loss!r}")

@@ -1,0 +1,174 @@
+"""From a trial's settings and the stages to a run that can be trained."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.adapt.fit import AdaptationRun, Domains
+from trainables.adapt.methods import build_net
+from trainables.adapt.replicas import ReplicatedRun, RunBuilder
+from trainables.adapt.shard import WHOLE, Shard
+from trainables.adapt.style import StyleTransfer
+from trainables.adapt.validation import PoseScorer
+from trainables.config import TrialConfig, VAEConfig
+from trainables.data.image_store import ImageStore
+from trainables.sampling.bins import assign_bins, difficulty_order
+from trainables.sampling.sampler import DifficultyView
+from trainables.stages import ScoredPoses, StageCache, StageEntry, image_stage, pose_vae_stage
+from trainables.style_stage import style_stage
+
+REFERENCE_VAE = VAEConfig()
+"""Scores the target poses behind ``pck_bin/*`` and the predictions behind
+``validator/plausibility``: the same for all trials, so that these mean the same whatever a
+trial's own ``vae.*``."""
+
+
+@dataclass(frozen=True)
+class TrialStages:
+    """What one trial needs of the stages, computed when first read; picklable before that.
+
+    Attributes:
+        trial: Settings.
+        cache: Where stages are kept.
+        num_threads: Threads of a stage that is computed here.
+        read_test: Whether the target test split may be read.
+    """
+
+    trial: TrialConfig
+    cache: StageCache
+    num_threads: int
+    read_test: bool
+
+    def __call__(self, device: torch.device, shard: Shard) -> AdaptationRun:
+        """A run before its first epoch, see :class:`trainables.adapt.replicas.RunBuilder`."""
+        trial = self.trial
+        net = build_net(trial, self._source[0].skeleton.num_joints)
+        if trial.net.weights is not None:
+            net.backbone.load_imagenet(Path(trial.net.weights))
+        return AdaptationRun(trial, self._domains(device), net, device, shard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings alone: every process opens the stages for itself."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def hits(self) -> dict[str, bool]:
+        """Stage name to whether it was found in the cache."""
+        entries = {
+            "images/source": self._source[1],
+            "images/target": self._target[1],
+            "pose_vae": self._scores[1],
+            "pose_vae/reference": self._reference[1],
+        }
+        if self._uses_style:
+            entries["style"] = self._style[1]
+        return {name: entry.hit for name, entry in entries.items()}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Content digests of both domains."""
+        return {"source": self._source[0].digest, "target": self._target[0].digest}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a reader of the results should know beside the settings."""
+        if not self._uses_style:
+            return {}
+        own = self.trial.style.encoder is None
+        return {"style_encoder": "trained on both domains" if own else "vgg19"}
+
+    @property
+    def active_units(self) -> int:
+        """Latent units in use of the trial's Pose VAE."""
+        return self._scores[0].active_units
+
+    @property
+    def _uses_style(self) -> bool:
+        udape = self.trial.adapt.udape
+        may_restyle = udape.style_source > 0 or udape.style_target > 0
+        return self.trial.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
+
+    @cached_property
+    def _source(self) -> tuple[ImageStore, StageEntry]:
+        return image_stage(self.cache, self.trial.data, "source", self.num_threads)
+
+    @cached_property
+    def _target(self) -> tuple[ImageStore, StageEntry]:
+        return image_stage(self.cache, self.trial.data, "target", self.num_threads)
+
+    @cached_property
+    def _scores(self) -> tuple[ScoredPoses, StageEntry]:
+        trial = self.trial
+        return self._pose_vae(trial.vae, trial.seed, ("source/train",))
+
+    @cached_property
+    def _reference(self) -> tuple[ScoredPoses, StageEntry]:
+        judged = ("target/val", "target/test") if self.read_test else ("target/val",)
+        return self._pose_vae(REFERENCE_VAE, 0, judged)
+
+    @cached_property
+    def _style(self) -> tuple[Any, StageEntry]:
+        return style_stage(
+            self.cache, self._source, self._target, self.trial.style, self.num_threads
+        )
+
+    def _pose_vae(
+        self, vae: VAEConfig, seed: int, splits: tuple[str, ...]
+    ) -> tuple[ScoredPoses, StageEntry]:
+        return pose_vae_stage(self.cache, self._source, self._target, vae, seed, splits)
+
+    def _domains(self, device: torch.device) -> Domains:
+        source, target = self._source[0], self._target[0]
+        difficulty, reference = self._scores[0].scores["source/train"], self._reference[0]
+        train_ids = _ids(source, "train")
+        return Domains(
+            source=source,
+            target=target,
+            difficulty=DifficultyView(
+                num_samples=len(train_ids),
+                order=difficulty_order(difficulty, train_ids),
+                bin_index=assign_bins(difficulty, train_ids, self.trial.bins.count),
+            ),
+            scorer=PoseScorer(
+                reference.model,
+                reference.joints,
+                REFERENCE_VAE.norm,
+                source.skeleton,
+                source.image_size,
+            ),
+            target_val_bins=self._evaluation_bins("val"),
+            style=StyleTransfer(self._style[0], source, target, device)
+            if self._uses_style
+            else None,
+            target_test_bins=self._evaluation_bins("test") if self.read_test else None,
+        )
+
+    def _evaluation_bins(self, split: str) -> NDArray[np.int64]:
+        scores = self._reference[0].scores[f"target/{split}"]
+        ids = _ids(self._target[0], split)
+        return assign_bins(scores, ids, self.trial.evaluation.bin_count)
+
+
+def start_run(
+    build: RunBuilder, num_replicas: int, num_threads: int
+) -> AdaptationRun | ReplicatedRun:
+    """A run on this process's devices.
+
+    Args:
+        build: Usually :class:`TrialStages`.
+        num_replicas: Processes that share each batch; on a machine with GPUs, one for each.
+        num_threads: CPU threads of each process.
+    """
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    if num_replicas > 1:
+        return ReplicatedRun(build, num_replicas, device_type, num_threads)
+    return build(torch.device(device_type), WHOLE)
+
+
+def _ids(store: ImageStore, split: str) -> list[str]:
+    return [store.ids[i] for i in store.splits[split]]

@@ -40,12 +40,18 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the batch of all processes, which hold equal parts of it."""
+    """Batch normalisation over the batch of all processes, which hold equal parts of it.
+
+    Attributes:
+        is_local: Whether this process's part alone counts, as when one process evaluates.
+    """
+
+    is_local = False
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in PyTorch
         """(B, C, H, W) to the same; statistics in float32."""
         world = num_processes()
-        if world == 1 or not self.training:
+        if world == 1 or self.is_local or not self.training:
             return super().forward(input)
         x = input.float()
         count = world * x.numel() // x.shape[1]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainables.adapt.collectives import BatchNorm2d
 from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
@@ -14,6 +15,8 @@ from trainables.metrics.evalpose import evalpose
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 
 BATCH_SIZE = 100
+ADABN_IMAGES = 500
+"""Images behind the statistics of :func:`with_target_statistics`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,36 @@ def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.T
         inputs = normalise(images).contiguous(memory_format=torch.channels_last)
         predicted.append(decode_keypoints(net(inputs), store.image_size))
     return torch.cat(predicted)
+
+
+@torch.no_grad()
+def with_target_statistics(
+    net: PoseNet, images: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> PoseNet:
+    """A copy whose batch norms have the statistics of some images (AdaBN, Li et al. 2016).
+
+    What adapts without any training: the control that says how much of a method's gain is owed
+    to batch norms that saw target images.
+
+    Args:
+        net: Network.
+        images: (N, H, W, 3) uint8 images of the target domain.
+        rows: Images to take the statistics of, un-augmented; at most :data:`ADABN_IMAGES` are
+            read.
+    """
+    copy = net.frozen_copy()
+    for module in copy.modules():
+        if isinstance(module, BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over batches
+            module.is_local = True
+    device = next(net.parameters()).device
+    copy.train()
+    for batch in np.array_split(rows[:ADABN_IMAGES], max(1, ADABN_IMAGES // BATCH_SIZE)):
+        if len(batch) > 1:
+            inputs = normalise(torch.from_numpy(images[batch]).to(device))
+            copy(inputs.contiguous(memory_format=torch.channels_last))
+    return copy.eval()
 
 
 def evaluate(

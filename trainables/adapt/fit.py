@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trainables.adapt.adapter import Adapter, TargetBatch
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.collectives import mean_over_processes
-from trainables.adapt.evaluate import evaluate
+from trainables.adapt.evaluate import evaluate, with_target_statistics
 from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.restyle import Restyler, Transfer
@@ -236,6 +236,7 @@ class AdaptationRun:
         )
         if self.is_done:
             metrics |= named_bins("final/pck_bin", judged.pck_bins)
+            metrics["target_val/pck_05_adabn"] = self._pck_with_target_statistics()
             if domains.target_test_bins is not None:
                 tested = evaluate(
                     net, domains.target, domains.target.splits["test"], size,
@@ -244,6 +245,12 @@ class AdaptationRun:
                 metrics |= tested.metrics("target_test")
                 metrics |= named_bins("target_test/pck_bin", tested.pck_bins)
         return metrics
+
+    def _pck_with_target_statistics(self) -> float:
+        target = self._domains.target
+        adapted = with_target_statistics(self.net, target.images, target.splits["train"])
+        size = self._config.data.heatmap_size
+        return evaluate(adapted, target, target.splits["val"], size).pck.all
 
     def _start_adapting(self) -> None:
         self._is_adapting = True

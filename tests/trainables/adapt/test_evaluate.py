@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.adapt.evaluate import Evaluation, evaluate, predict
-from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from trainables.adapt.evaluate import Evaluation, evaluate, predict, with_target_statistics
+from trainables.adapt.pose_net import PoseNet
+from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
 from trainables.metrics.pck import PckResult
@@ -151,5 +152,24 @@ def test_a_network_is_judged_in_evaluation_mode_and_not_changed(make_net):
     net = make_net().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     predict(net, make_store(cells), np.arange(3))
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_adabn_gives_batch_norms_the_statistics_of_the_images_and_leaves_the_network_alone():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = PoseNet(16, 10, 4, IMAGE_SIZE, HEATMAP_SIZE)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    rows = np.array([0, 2, 3, 5] * 50)  # 200 images, so that every batch has several
+    adapted = with_target_statistics(net, images, rows)
+    seen = net.backbone.conv1(normalise(torch.from_numpy(images[[0, 2, 3, 5]])))
+    mean = seen.mean((0, 2, 3))
+    torch.testing.assert_close(adapted.backbone.bn1.running_mean, mean, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        adapted.backbone.bn1.running_var, seen.var((0, 2, 3)), atol=1e-4, rtol=1e-3
+    )
+    assert not adapted.training
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -72,6 +72,7 @@ def expected_keys(epoch, method, reads_test):
         losses += ["source_disparity", "false_disparity", "target_disparity"]
     if method == "udape" and epoch > 2:
         losses += ["consistency", "confidence"]
+    adabn = ["target_val/pck_05_adabn"] if epoch == 4 else []
     if epoch == 4:
         bins.append("final/pck_bin")
         if reads_test:
@@ -89,6 +90,7 @@ def expected_keys(epoch, method, reads_test):
         "sampling/active_fraction",
         *(f"validator/{name}" for name in validators),
         *chosen,
+        *adabn,
         *(f"train/{name}" for name in losses),
         *(f"{split}/{name}" for split in splits for name in judged),
         *(f"{prefix}/{i:02d}" for prefix in bins for i in range(3)),

@@ -6,16 +6,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from trainables.metrics.intervals import mean_interval
+
 METHOD_COLOURS = {
-    "source_only": "#7f7f7f",
+    # What the files of studies call their baselines.
     "all": "#1f77b4",
     "vae_hm": "#d62728",
     "vae_cl": "#2ca02c",
     "random_third": "#ff7f0e",
     "easy_third": "#9467bd",
+    # Methods, whatever they sample.
+    "source_only": "#7f7f7f",
     "oracle": "#000000",
+    "regda": "#1f77b4",
+    "udape": "#d95f02",
+    # Rows of Table 1: a hue for each method, light for all of the source, dark for VAE-HM.
+    "Source only": "#7f7f7f",
+    "Oracle": "#000000",
+    "RegDA": "#9ecae1",
+    "RegDA VAE-CL": "#4a98c9",
+    "RegDA VAE-HM": "#08519c",
+    "RegDA random third": "#4fb3a5",
+    "RegDA easy third": "#1b7f6f",
+    "UDAPE": "#fdbe85",
+    "UDAPE VAE-CL": "#f4892f",
+    "UDAPE VAE-HM": "#b63d00",
+    "UDAPE random third": "#d9a21b",
+    "UDAPE easy third": "#8c6600",
 }
-"""One colour per method in every figure; others take matplotlib's cycle."""
+"""One colour per method or setting in every figure; others take matplotlib's cycle."""
 MAX_LABEL = 46
 
 
@@ -72,7 +91,41 @@ def per_bin_pck(
     return figure
 
 
+def setting_intervals(scores: pd.DataFrame, column: str = "All", title: str = "") -> Figure:
+    """A score of every setting: mean and interval over seeds, seeds as small points.
+
+    Args:
+        scores: From :func:`analysis.table1.seed_scores`; settings from the top in their order.
+        column: Score to draw.
+        title: Title of the axes.
+    """
+    settings = list(scores["setting"].unique())
+    figure = Figure(figsize=(7.0, 1.1 + 0.34 * len(settings)), layout="constrained")
+    axes = figure.subplots()
+    for place, setting in enumerate(settings):
+        values = scores.loc[scores["setting"] == setting, column].dropna()
+        colour = METHOD_COLOURS.get(setting, "#333333")
+        low, high = mean_interval(values)
+        if not np.isnan(low):
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.2, zorder=2)
+        # Beside the line, or the points of close seeds would hide it.
+        axes.plot(values, [place + 0.24] * len(values), "o", color=colour, markersize=3, alpha=0.8)
+        axes.plot(values.mean(), place, "o", color=colour, markersize=8, zorder=3)
+    axes.set_yticks(range(len(settings)), [_shortened(setting) for setting in settings])
+    axes.set_ylim(len(settings) - 0.4, -0.6)
+    name = "PCK@0.05, mean of the limb joints (%)" if column == "All" else f"{column} (%)"
+    axes.set_xlabel(f"{name}\nlarge point and line: mean and 95 % t interval; small: seeds")
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 3] + "..."
+
+
 def _label(method: str, num_seeds: pd.Series) -> str:
     seeds = int(num_seeds.max())
-    short = method if len(method) <= MAX_LABEL else method[: MAX_LABEL - 3] + "..."
-    return f"{short} ({seeds} seed{'s' if seeds > 1 else ''})"
+    return f"{_shortened(method)} ({seeds} seed{'s' if seeds > 1 else ''})"

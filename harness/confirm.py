@@ -7,6 +7,8 @@ good. Here the best settings and every baseline are trained with fresh seeds, an
 
 import argparse
 import math
+import re
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from harness.ledger import Event, TrialRecord, read_trials
-from harness.results import SEED_MARK, Study, load_study
+from harness.results import SEED_MARK, Study, load_study, setting_name
 from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, check_data, open_storage
 from harness.spec import SpecError, StudySpec
 from trainables.config import TrialConfig
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIRMED = "-confirm"
+MAX_NAME = 52
+"""Characters of a setting's name; with the seed it is the name of a baseline."""
 FIRST_SEED = 1000
 """Seeds of a confirmation start here; searches use small ones."""
 METRIC = "target_test/pck_05"
@@ -73,7 +77,7 @@ def _confirm(options: argparse.Namespace) -> int:
         raise ValueError("only adaptation studies have a test split to confirm on")
     changes = dict(_assignment(text) for text in options.set)
     runs = {
-        f"{record.name}{SEED_MARK}{FIRST_SEED + i}": TrialConfig.from_flat(
+        f"{_run_name(record)}{SEED_MARK}{FIRST_SEED + i}": TrialConfig.from_flat(
             {**record.fields, **changes, "seed": FIRST_SEED + i}
         ).to_flat()
         for i in range(options.seeds)
@@ -98,11 +102,30 @@ def _confirm(options: argparse.Namespace) -> int:
 
 
 def _settings(trials: dict[int, TrialRecord], top: int, maximize: bool) -> list[TrialRecord]:
-    """The best searched trials, then all baselines; complete ones only."""
+    """A trial of each of the best searched settings, then all baselines; complete ones only.
+
+    Trials that differ in their seed alone are one setting, as good as their mean.
+    """
     complete = [record for record in trials.values() if record.value is not None]
-    ranked = sorted(complete, key=lambda r: (-1 if maximize else 1) * (r.value or 0.0))
-    finalists = [record for record in ranked if not record.is_baseline][:top]
+    seeds: dict[str, list[TrialRecord]] = {}
+    for record in complete:
+        if not record.is_baseline:
+            seeds.setdefault(setting_name(record), []).append(record)
+    sign = -1 if maximize else 1
+    ranked = sorted(
+        seeds.values(),
+        key=lambda records: sign * statistics.fmean(record.value or 0.0 for record in records),
+    )
+    finalists = [records[0] for records in ranked[:top]]
     return finalists + [record for record in complete if record.is_baseline]
+
+
+def _run_name(record: TrialRecord) -> str:
+    """A name for the runs of a setting that says what it is; the trial's number keeps it apart."""
+    if record.is_baseline:
+        return record.name
+    words = re.sub("[^A-Za-z0-9]+", "-", setting_name(record)).strip("-")
+    return f"{record.name}_{words}"[:MAX_NAME]
 
 
 def _assignment(text: str) -> tuple[str, Any]:

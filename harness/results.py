@@ -14,6 +14,10 @@ key                               range      better  meaning; labels it reads
 ``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
 ``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
+``target_val/pck_05_adabn``       0..100     more    AdaBN control, see below
+``validator/<name>``              any        more    label-free; reads no target label
+``chosen/<way>/epoch``            1..        -       epoch that a way of choosing picks
+``chosen/<way>/pck_05``           0..100     more    ``target_val/pck_05`` of that epoch
 ``train/<loss>``                  any        less    mean training loss of the epoch
 ``sampling/active_fraction``      0..1       -       share of the source in use
 ``vae/corruption_auc``            0..1       more    scores tell real from corrupted poses
@@ -26,6 +30,15 @@ key                               range      better  meaning; labels it reads
 Bin 00 is the easiest. Splits: ``source_val`` reads source labels; ``target_val`` reads target
 validation labels, for the objective and for reports; ``target_test`` is read by
 ``harness.confirm`` alone.
+
+Validators, in :mod:`trainables.metrics.validators` and ``discrepancies``: ``source_pck`` (reads
+source labels), ``confidence``, ``infomax``, ``bnm``, ``equivariance``, ``agreement`` (of two
+heads or of teacher and student, so only while such a method adapts), ``plausibility``, ``mmd``
+and ``coral``. Ways of choosing, logged with the last epoch: each validator alone, ``default``
+(:func:`trainables.metrics.selection.default_choice`, over the whole history), ``kept`` (the same
+rule applied as the run went on, so the epoch of ``best.pt``), ``last``, and ``oracle_val``,
+which alone chooses by target labels. The AdaBN control, also of the last epoch only, judges the
+network with the batch-norm statistics of target training images in place of its own.
 """
 
 import os
@@ -35,6 +48,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness import validator_report
 from harness.ledger import TrialRecord, read_events, read_trials
 from trainables.config import FIELD_TYPES
 
@@ -85,6 +99,21 @@ class Study:
         merged = rows.merge(known, on="number")
         columns = ["number", "name", "config", "seed", "bin", "value"]
         return merged[columns].rename(columns={"value": "pck"}).reset_index(drop=True)
+
+    def checkpoints(self) -> pd.DataFrame:
+        """Validators beside target PCK; see :func:`harness.validator_report.checkpoints`."""
+        return validator_report.checkpoints(self.trials, self.epochs)
+
+    def validators(self) -> pd.DataFrame:
+        """What each validator is worth; see :func:`harness.validator_report.validators`."""
+        return validator_report.validators(self.checkpoints())
+
+    def choices(self) -> pd.DataFrame:
+        """What each way of choosing an epoch picked; see :func:`harness.validator_report.choices`.
+
+        Only complete trials have chosen, and only those of studies that log ``chosen/*``.
+        """
+        return validator_report.choices(self.trials, self.epochs)
 
 
 def load_study(ledger: str | Path | None = None) -> Study:

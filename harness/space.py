@@ -18,6 +18,7 @@ from harness.parameters import MAX_ITEMS, Parameter
 from harness.schema import below, problem
 from harness.suggester import Choice, RandomSuggester, Suggester
 from trainables.config import TrialConfig, coerce
+from trainables.reference_recipe import reference_fields
 
 MAX_GRID = 10_000
 """Most configurations of a grid."""
@@ -132,7 +133,7 @@ class Space:
         """The given configurations, split into what Optuna is told and what it is not.
 
         An active parameter that a baseline does not name gets its default of
-        :class:`TrialConfig`, or its only value if it has but one.
+        :class:`TrialConfig` (with ``parity`` the reference's), or its only value.
         """
         return [self._baseline(name, values) for name, values in self._baselines.items()]
 
@@ -197,7 +198,7 @@ class Space:
             if not self._is_active(field, config):
                 continue
             domain = self._domain(field, config)
-            value = config.setdefault(field, _default(field, domain))
+            value = config.setdefault(field, _default(field, domain, config))
             encoded = domain.encode(field, value)
             if encoded is None:
                 overrides[field] = value
@@ -237,10 +238,14 @@ class Space:
         return counts if is_surely_active else [*counts, default]
 
 
-def _default(name: str, domain: Domain) -> Any:
-    """Value of a field that a baseline does not name."""
+def _default(name: str, domain: Domain, config: Mapping[str, Any]) -> Any:
+    """Value of a field that a baseline does not name, the reference recipe's with ``parity``."""
     if isinstance(domain, Categorical) and len(domain.values) == 1:
         return domain.values[0]
+    if config.get("parity"):
+        recipe = reference_fields(config.get("adapt.method", _DEFAULTS["adapt.method"]))
+        if name in recipe:
+            return coerce(name, recipe[name])
     return _DEFAULTS[name]
 
 

@@ -1,54 +1,67 @@
 """Every notebook runs on a small study and is committed with its outputs."""
 
 import os
+import re
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from harness.ledger import Ledger
 from tests.conftest import ROOT
-from trainables.config import TrialConfig
+from trainables.data.skeleton import BODY16
 
 NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
 
 
-def test_there_is_a_notebook_of_the_bins():
-    assert "01_per_bin" in {path.stem for path in NOTEBOOKS}
+VALIDATORS = ("source_pck", "confidence", "infomax", "equivariance", "plausibility", "mmd")
+SETTINGS = {
+    "source_only": {"adapt.method": "source_only"},
+    "oracle": {"adapt.method": "oracle"},
+    "all": {},
+    "vae_hm": {"sampling.strategy": "hardest"},
+    "random_third": {"sampling.strategy": "random"},
+    "udape": {"adapt.method": "udape"},
+    "udape_hm": {"adapt.method": "udape", "sampling.strategy": "hardest"},
+}
+
+
+def test_there_is_a_notebook_for_each_question():
+    assert {p.stem for p in NOTEBOOKS} >= {"01_per_bin", "02_table1", "03_validators"}
+
+
+def _epoch(pck, step, num_steps):
+    metrics = {
+        "target_val/pck_05": pck,
+        "target_val/evalpose": 90.0,
+        "target_val/evalpose_unit_signed": 80.0,
+        "source_val/pck_05": 60.0,
+        **{f"target_val/pck_05_{group}": pck for group in BODY16.groups},
+        **{f"validator/{name}": pck + i for i, name in enumerate(VALIDATORS)},
+    }
+    if step < num_steps:
+        return metrics
+    ways = ("default", "kept", "last", "oracle_val", *VALIDATORS)
+    return (
+        metrics
+        | {"target_val/pck_05_adabn": pck + 1}
+        | {f"final/pck_bin/{b:02d}": pck - b for b in range(6)}
+        | {f"chosen/{way}/epoch": float(step) for way in ways}
+        | {f"chosen/{way}/pck_05": pck for way in ways}
+    )
 
 
 @pytest.fixture
-def small_study(tmp_path):
-    path = tmp_path / "events.jsonl"
-    with Ledger(path) as ledger:
-        ledger.append(
-            "study", study="small", objective="target_val/pck_05", goal="maximize",
-            trainable="adaptation",
-        )  # fmt: skip
-        for number, (name, seed) in enumerate(
-            (n, s) for n in ("all", "vae_hm", "random_third") for s in (0, 1)
-        ):
-            fields = {**TrialConfig().to_flat(), "seed": seed}
-            ledger.append(
-                "trial", number=number, name=f"{name}-seed{seed}", is_baseline=True, params={},
-                fields=fields,
-            )  # fmt: skip
-            pck = 40.0 + number
-            for step in (1, 2):
-                metrics = {
-                    "target_val/pck_05": pck * step / 2,
-                    "target_val/evalpose": 90.0,
-                    "source_val/pck_05": 60.0,
-                }
-                if step == 2:
-                    metrics |= {f"final/pck_bin/{b:02d}": pck - b for b in range(6)}
-                ledger.append(
-                    "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages={},
-                    digests={}, tags={},
-                )  # fmt: skip
-            ledger.append("finished", number=number, state="complete", reason=None, value=pck)
-        ledger.append("end", state="complete", wall_s=1.0)
-    return path
+def small_study(write_ledger):
+    trials = [
+        (
+            f"{name}-seed{seed}",
+            {**fields, "seed": seed},
+            [_epoch((40.0 + 3 * place + seed) * step / 2, step, 2) for step in (1, 2)],
+        )
+        for place, (name, fields) in enumerate(SETTINGS.items())
+        for seed in (0, 1)
+    ]
+    return write_ledger(trials)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -80,3 +93,12 @@ def test_a_notebook_is_thin_and_committed_with_its_figures(path):
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert not any(out.output_type == "error" for out in outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_asks_first_then_names_its_study_and_shows_no_path(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.splitlines()[0].endswith("?")
+    assert notebook.cells[1].source.splitlines()[-1] == "STUDY = None"
+    assert not re.search(r"/(tmp|root|home|work)/", path.read_text())

@@ -114,3 +114,35 @@ def test_bad_arguments_are_one_sentence(arguments, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_trials_that_differ_in_their_seed_are_one_finalist(tmp_path, monkeypatch):
+    path = tmp_path / "studies" / "s" / "events.jsonl"
+    path.parent.mkdir(parents=True)
+    # Means of the methods: regda 50, udape 51, source_only 30; the best single trial is regda's.
+    values = [("regda", 0, 40.0), ("regda", 1, 60.0), ("udape", 0, 50.0), ("udape", 1, 52.0)]
+    values += [("source_only", 0, 30.0)]
+    with Ledger(path) as ledger:
+        ledger.append("study", study="s", objective="m", goal="maximize", trainable="adaptation")
+        for number, (method, seed, value) in enumerate(values):
+            params = {"adapt.method": method, "seed": seed}
+            ledger.append(
+                "trial", number=number, name=f"trial-{number}", is_baseline=False, params=params,
+                fields={**TrialConfig().to_flat(), **params},
+            )  # fmt: skip
+            ledger.append("finished", number=number, state="complete", reason=None, value=value)
+    seen = {}
+
+    def follow(spec, storage, out, *, read_test):
+        seen.update(spec.baselines)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.study.follow_study", follow)
+    assert main(["s", "--top", "2", "--seeds", "2", "--storage", str(tmp_path)]) == 130
+    assert list(seen) == [
+        "trial-2_method-udape-seed1000",
+        "trial-0_method-regda-seed1000",
+        "trial-2_method-udape-seed1001",
+        "trial-0_method-regda-seed1001",
+    ]
+    assert seen["trial-2_method-udape-seed1001"]["seed"] == 1001

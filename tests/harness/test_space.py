@@ -301,3 +301,18 @@ def test_description_has_a_line_for_every_part():
         "baseline many: sampling.strategy = bins, bins.count = 12, bins.subset = [0, 11]",
         "baseline easy: sampling.strategy = easiest, sampling.keep = 0.5, vae.latent_dim = 100",
     ]
+
+
+def test_a_baseline_with_parity_takes_the_references_values():
+    text = """
+parameters:
+  adapt.udape.ema_decay: {min: 0.9, max: 0.9999}
+  adapt.udape.keep: {values: [0.25, 0.5]}
+baselines:
+  ours: {adapt.method: udape}
+  theirs: {adapt.method: udape, parity: true}
+budget: {run_cap: 2}
+"""
+    ours, theirs = space_of(text).baselines()
+    assert ours.enqueue == {"adapt.udape.ema_decay": 0.98, "adapt.udape.keep": 0.5}
+    assert theirs.enqueue == {"adapt.udape.ema_decay": 0.999, "adapt.udape.keep": 0.5}

@@ -1,0 +1,112 @@
+"""Which checkpoint to keep: validators and ways of choosing, in tables.
+
+Three selections stand apart everywhere: without target labels (``default``), by target labels
+(``oracle_val``, an upper bound and no method), and none at all (``last``).
+"""
+
+import pandas as pd
+
+from trainables.metrics.intervals import mean_interval
+from trainables.metrics.selection import VALIDATORS
+
+SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
+"""Way of choosing to the column of :func:`selection_table`."""
+
+
+def validator_table(validators: pd.DataFrame, measure: str = "weighted_spearman") -> pd.DataFrame:
+    """One measure of every validator (rows) in every pool of checkpoints (columns).
+
+    Args:
+        validators: ``Study.validators()``.
+        measure: A column of it.
+
+    Returns:
+        Index ``validator``, one column per method and pool; NaN where it was never logged.
+
+    Raises:
+        ValueError: If there is no validator.
+    """
+    if validators.empty:
+        raise ValueError("no checkpoint reported a validator")
+    wide = validators.pivot(index="validator", columns="method", values=measure)
+    known = [name for name in VALIDATORS if name in wide.index]
+    pools = validators["method"].unique()
+    return wide.reindex(index=known, columns=list(pools)).rename_axis(columns=None)
+
+
+def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
+    """What each way of choosing an epoch costs in a run, in points of target PCK.
+
+    Args:
+        choices: ``Study.choices()``.
+
+    Returns:
+        ``way``, ``method``, ``mean`` regret over seeds, each seed the mean of its arms,
+        ``low`` and ``high`` of the 95 % t interval over seeds (NaN for one seed), ``worst``
+        regret of a single run, ``num_seeds``, ``num_trials``. ``oracle_val`` is left out: its
+        regret is 0 by definition.
+
+    Raises:
+        ValueError: If no trial has chosen.
+    """
+    _require_choices(choices)
+    rows = []
+    honest = choices[choices["way"] != "oracle_val"].dropna(subset=["regret"])
+    for (way, method), group in honest.groupby(["way", "method"], sort=False):
+        seeds = group.groupby("seed")["regret"].mean()
+        low, high = mean_interval(seeds)
+        rows.append(
+            {
+                "way": way,
+                "method": method,
+                "mean": seeds.mean(),
+                "low": low,
+                "high": high,
+                "worst": group["regret"].max(),
+                "num_seeds": len(seeds),
+                "num_trials": len(group),
+            }
+        )
+    columns = ["way", "method", "mean", "low", "high", "worst", "num_seeds", "num_trials"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
+    """Target PCK of every setting under the three selections, each with its interval.
+
+    Args:
+        choices: ``Study.choices()``, its ``config`` replaced by readable names
+            (:func:`analysis.settings.named`) if they are to be read.
+
+    Returns:
+        One row per setting and selection, in the order of ``choices``: ``config``,
+        ``selection`` (a value of :data:`SELECTIONS`), ``mean`` PCK@0.05 over seeds in percent,
+        ``low`` and ``high`` of its 95 % t interval (NaN for one seed), ``num_seeds``.
+
+    Raises:
+        ValueError: If no trial has chosen.
+    """
+    _require_choices(choices)
+    rows = []
+    for config, setting in choices.groupby("config", sort=False):
+        for way, selection in SELECTIONS.items():
+            seeds = setting[setting["way"] == way].groupby("seed")["pck_05"].mean().dropna()
+            if len(seeds):
+                low, high = mean_interval(seeds)
+                rows.append(
+                    {
+                        "config": config,
+                        "selection": selection,
+                        "mean": seeds.mean(),
+                        "low": low,
+                        "high": high,
+                        "num_seeds": len(seeds),
+                    }
+                )
+    columns = ["config", "selection", "mean", "low", "high", "num_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _require_choices(choices: pd.DataFrame) -> None:
+    if choices.empty:
+        raise ValueError("no complete trial reported a choice of its epochs")

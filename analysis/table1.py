@@ -1,0 +1,205 @@
+"""The paper's Table 1 with what it lacks: seeds, intervals, controls and paired differences.
+
+``seed_scores`` reads a study once; the tables and the figure are made from its rows.
+"""
+
+import pandas as pd
+
+from analysis.settings import setting_names
+from harness.results import Study
+from trainables.data.skeleton import BODY16, HAND21
+from trainables.metrics.intervals import mean_interval
+
+COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "dip": "DIP"}
+"""Joint groups whose column in the paper is not their own name with a capital."""
+SCORES = {"All": "pck_05", "EvalPose": "evalpose", "unit_signed": "evalpose_unit_signed"}
+ADABN = "AdaBN"
+GAPS = {
+    "over source only": ("All", "source_only", "All"),
+    "over source only with AdaBN": ("All", "source_only", ADABN),
+    "below the oracle": ("All", "oracle", "All"),
+}
+"""Gap to its column of a setting, the method it is compared with and that one's column."""
+
+_SAMPLING = ("sampling.", "bins.", "curriculum.", "vae.")
+_METHOD_ONLY = ("adapt.regda.", "adapt.udape.", "style.")
+_KEYS = ["setting", "method", "strategy", "recipe", "variant", "seed"]
+_INTERVAL = ["mean", "low", "high", "num_positive", "num_seeds", "verdict"]
+
+
+def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
+    """Scores of the last epoch, one row per setting and seed, settings in the paper's order.
+
+    Args:
+        study: The study; its complete trials are read.
+        split: ``target_val``, or ``target_test`` of a confirmation.
+
+    Returns:
+        ``setting`` (readable name), ``method``, ``strategy``, ``recipe`` and ``variant`` (varied
+        fields that are not about sampling: of all methods, of this method alone), ``seed``, one
+        column of PCK@0.05 per joint group (``Sld`` ...), ``All``, ``EvalPose``, ``unit_signed``
+        and ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a split lacks it).
+
+    Raises:
+        ValueError: If no complete trial reported the split.
+    """
+    done = study.trials[study.trials["state"] == "complete"].set_index("number", drop=False)
+    metrics = {name: f"{split}/{metric}" for name, metric in _columns(study, split).items()}
+    scores = pd.DataFrame({name: study.final(metric) for name, metric in metrics.items()})
+    rows = done.join(scores).dropna(subset=["All"])
+    if rows.empty:
+        raise ValueError(f"no complete trial reported {split}/pck_05")
+    names = setting_names(rows)
+    rows = rows.assign(
+        setting=pd.Categorical(rows["config"].map(names), list(names.values()), ordered=True),
+        method=rows["adapt.method"],
+        strategy=rows["sampling.strategy"],
+        recipe=_varied_fields(rows, leave_out=(*_SAMPLING, *_METHOD_ONLY)),
+        variant=_varied_fields(rows, leave_out=_SAMPLING),
+    )
+    # A seed run twice is one seed.
+    means = rows.groupby(_KEYS, observed=True, sort=True)[list(metrics)].mean()
+    return means.reset_index().astype({"setting": str})
+
+
+def table1(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds of every setting, in the paper's order of rows and columns.
+
+    Args:
+        scores: From :func:`seed_scores`.
+
+    Returns:
+        ``setting``, the columns of ``scores`` in percent (``unit_signed`` from -100), ``low``
+        and ``high`` after ``All``, the 95 % t interval of its mean over seeds (NaN for one
+        seed), and ``num_seeds``.
+    """
+    columns = [name for name in scores.columns if name not in _KEYS]
+    rows = []
+    for setting, group in scores.groupby("setting", sort=False):
+        row = {"setting": setting, **group[columns].mean()}
+        row["low"], row["high"] = mean_interval(group["All"])
+        rows.append(row | {"num_seeds": len(group)})
+    after = columns.index("All") + 1
+    order = ["setting", *columns[:after], "low", "high", *columns[after:], "num_seeds"]
+    return pd.DataFrame(rows, columns=order)
+
+
+def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFrame:
+    """What each way of sampling gains over all of the source, and over as many random samples.
+
+    Differences are taken seed by seed, which share data and initial weights, between settings
+    that differ in the sampling alone. Of many rows at 95 %, one in twenty has an interval
+    without 0 by chance.
+
+    Args:
+        scores: From :func:`seed_scores`.
+        column: Score to compare.
+
+    Returns:
+        ``setting``, ``against``, ``mean`` difference in points, ``low`` and ``high`` of its
+        95 % t interval over seeds (NaN for one seed), ``num_positive`` of ``num_seeds`` seeds
+        with a gain, ``verdict``: higher, lower, no difference shown or one seed.
+    """
+    rows = []
+    for _, group in scores.groupby(["method", "variant"], sort=False):
+        for strategy in ("all", "random"):
+            references = group[group["strategy"] == strategy]
+            for against, reference in references.groupby("setting", sort=False):
+                for setting, arm in group.groupby("setting", sort=False):
+                    if _is_compared(arm, strategy):
+                        paired = _paired(arm, column, reference, column)
+                        rows.append({"setting": setting, "against": against, **paired})
+    order = {name: place for place, name in enumerate(scores["setting"].unique())}
+    table = pd.DataFrame(rows, columns=["setting", "against", *_INTERVAL])
+    return table.sort_values("setting", key=lambda names: names.map(order), kind="stable").dropna(
+        subset=["mean"], ignore_index=True
+    )
+
+
+def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
+    """Does source only < adapted < oracle hold, and does adapting beat AdaBN alone?
+
+    The order is what a benchmark is expected to show; the rows say whether this one does. AdaBN
+    trains nothing: it is source-only training judged with the batch-norm statistics of target
+    images, so what a method gains over it is what its training gains.
+
+    Args:
+        scores: From :func:`seed_scores`.
+
+    Returns:
+        One row per adapted setting and key of :data:`GAPS` with the same columns as
+        :func:`sampling_differences`, ``gap`` in place of ``against``; positive gaps are in the
+        expected order. Gaps to an anchor that the study lacks are left out.
+    """
+    rows = []
+    anchors = scores["method"].isin(["source_only", "oracle"])
+    for setting, adapted in scores[~anchors].groupby("setting", sort=False):
+        same = (scores["recipe"] == adapted["recipe"].iloc[0]) & (scores["strategy"] == "all")
+        for gap, (column, method, anchor_column) in GAPS.items():
+            anchor = scores[same & (scores["method"] == method)]
+            if method == "oracle":
+                paired = _paired(anchor, anchor_column, adapted, column)
+            else:
+                paired = _paired(adapted, column, anchor, anchor_column)
+            rows.append({"setting": setting, "gap": gap, **paired})
+    table = pd.DataFrame(rows, columns=["setting", "gap", *_INTERVAL])
+    return table.dropna(subset=["mean"], ignore_index=True)
+
+
+def verdict(low: float, high: float) -> str:
+    """What the 95 % interval of a difference says: it holds 0, does not, or is NaN (one seed)."""
+    if pd.isna(low):
+        return "one seed"
+    if low > 0:
+        return "higher"
+    return "lower" if high < 0 else "no difference shown"
+
+
+def _is_compared(arm: pd.DataFrame, reference: str) -> bool:
+    """Whether an arm has a row against a reference: random against all, not the reverse."""
+    return arm["strategy"].iloc[0] not in {"all", reference}
+
+
+def _paired(
+    first: pd.DataFrame, first_column: str, second: pd.DataFrame, second_column: str
+) -> dict[str, object]:
+    by_seed = [
+        rows.groupby("seed")[column].mean()
+        for rows, column in ((first, first_column), (second, second_column))
+    ]
+    gaps = (by_seed[0] - by_seed[1]).dropna()
+    low, high = mean_interval(gaps)
+    return {
+        "mean": gaps.mean(),
+        "low": low,
+        "high": high,
+        "num_positive": int((gaps > 0).sum()),
+        "num_seeds": len(gaps),
+        "verdict": verdict(low, high),
+    }
+
+
+def _columns(study: Study, split: str) -> dict[str, str]:
+    """Column name to metric: the joint groups of the figure that the study shows, then scores."""
+    reported = set(study.epochs["metric"])
+    groups = [
+        group
+        for skeleton in (BODY16, HAND21)
+        for group in skeleton.groups
+        if f"{split}/pck_05_{group}" in reported
+    ]
+    columns = {COLUMN_NAMES.get(g, g.capitalize()): f"pck_05_{g}" for g in groups}
+    return columns | SCORES | {ADABN: "pck_05_adabn"}
+
+
+def _varied_fields(rows: pd.DataFrame, leave_out: tuple[str, ...]) -> pd.Series:
+    """Values of the fields that vary, as text; never the seed, the method or ``leave_out``."""
+    varied = [
+        name
+        for name in rows.columns[rows.columns.str.contains(".", regex=False)]
+        if name != "adapt.method"
+        and not name.startswith(leave_out)
+        and rows[name].astype(str).nunique() > 1
+    ]
+    texts = [", ".join(map(str, values)) for values in rows[varied].to_numpy()]
+    return pd.Series(texts, index=rows.index, dtype=str)

@@ -1,0 +1,48 @@
+"""Studies as their ledgers leave them, without training anything."""
+
+import pytest
+
+from harness.ledger import Ledger
+from harness.results import load_study
+from trainables.config import TrialConfig
+
+
+@pytest.fixture
+def write_ledger(tmp_path):
+    """Write the ledger of a study and return its path.
+
+    A trial is (name, fields, epochs), or has its state as a fourth: the metrics of each epoch in
+    order. Names such as ``all-seed0`` make settings of them.
+    """
+
+    def write(trials):
+        path = tmp_path / "events.jsonl"
+        with Ledger(path) as ledger:
+            ledger.append(
+                "study", study="small", objective="target_val/pck_05", goal="maximize",
+                trainable="adaptation",
+            )  # fmt: skip
+            for number, (name, fields, epochs, *state) in enumerate(trials):
+                ledger.append(
+                    "trial", number=number, name=name, is_baseline=True, params={},
+                    fields={**TrialConfig().to_flat(), **fields},
+                )  # fmt: skip
+                for step, metrics in enumerate(epochs, start=1):
+                    ledger.append(
+                        "epoch", number=number, step=step, num_steps=len(epochs),
+                        metrics=metrics, stages={}, digests={}, tags={},
+                    )  # fmt: skip
+                ledger.append(
+                    "finished", number=number, state=(state or ["complete"])[0], reason=None,
+                    value=None,
+                )  # fmt: skip
+            ledger.append("end", state="complete", wall_s=1.0)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def study_of(write_ledger):
+    """The study of some trials, read back."""
+    return lambda trials: load_study(write_ledger(trials))

@@ -10,7 +10,8 @@ from trainables.metrics.intervals import mean_interval
 from trainables.metrics.selection import VALIDATORS
 
 SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
-"""Way of choosing to the column of :func:`selection_table`."""
+"""Way of choosing to its name in :func:`selection_table`."""
+_HONEST_WAYS = ("default", "kept", "last", *VALIDATORS)
 
 
 def validator_table(validators: pd.DataFrame, measure: str = "weighted_spearman") -> pd.DataFrame:
@@ -51,7 +52,8 @@ def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
     """
     _require_choices(choices)
     rows = []
-    honest = choices[choices["way"] != "oracle_val"].dropna(subset=["regret"])
+    honest = choices[choices["way"].isin(_HONEST_WAYS)].dropna(subset=["regret"])
+    honest = honest.sort_values("way", key=lambda way: way.map(_HONEST_WAYS.index), kind="stable")
     for (way, method), group in honest.groupby(["way", "method"], sort=False):
         seeds = group.groupby("seed")["regret"].mean()
         low, high = mean_interval(seeds)

@@ -2,9 +2,12 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis.figures import per_bin_pck
+from analysis.figures import METHOD_COLOURS, per_bin_pck, setting_intervals
+from analysis.settings import METHODS
 from analysis.tables import bin_summary, overall_summary
+from analysis.validator_figures import validator_correlations, validator_scatter
 from trainables.metrics.intervals import mean_interval
+from trainables.metrics.selection import VALIDATORS
 
 mpl.use("Agg")
 
@@ -19,7 +22,7 @@ def _bins():
     return pd.DataFrame(rows, columns=["config", "seed", "bin", "pck"])
 
 
-def test_the_interval_of_three_seeds_is_students(tmp_path):
+def test_the_interval_of_three_seeds_is_students():
     # mean 2, sd 1, t(0.975, 2) = 4.302653, half width 4.302653 / sqrt(3) = 2.484138
     low, high = mean_interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
@@ -83,3 +86,56 @@ def test_only_methods_with_seeds_have_an_interval():
 def test_an_unknown_method_is_named():
     with pytest.raises(ValueError, match="no setting named 'x'; known are all, vae_hm"):
         per_bin_pck(bin_summary(_bins()), ["x"])
+
+
+def _scores():
+    rows = [("Source only", 0, 30.0), *(("RegDA", seed, 50.0 + seed) for seed in range(3))]
+    return pd.DataFrame(rows, columns=["setting", "seed", "All"])
+
+
+def test_every_setting_has_its_seeds_its_mean_and_from_two_seeds_an_interval():
+    axes = setting_intervals(_scores()).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Source only", "RegDA"]
+    drawn = [list(line.get_xdata()) for line in axes.lines]
+    low, high = mean_interval([50.0, 51.0, 52.0])
+    assert drawn == [[30.0], [30.0], [low, high], [50.0, 51.0, 52.0], [51.0]]
+    assert axes.yaxis_inverted()
+
+
+def test_rows_of_table_1_and_methods_have_colours_of_their_own():
+    arms = ("", " VAE-CL", " VAE-HM", " random third", " easy third")
+    rows = ["Source only", "Oracle", *(m + arm for m in ("RegDA", "UDAPE") for arm in arms)]
+    assert len({METHOD_COLOURS[row] for row in rows}) == len(rows)
+    assert len({METHOD_COLOURS[method] for method in METHODS}) == len(METHODS)
+
+
+def test_every_validator_has_a_row_and_every_method_a_point_in_it():
+    rows = [
+        ("bnm", "regda", 0.5),
+        ("mmd", "regda", -0.2),
+        ("bnm", "oracle", 0.9),
+        ("bnm", "all", 0),
+    ]
+    table = pd.DataFrame(rows, columns=["validator", "method", "spearman"])
+    axes = validator_correlations(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["bnm", "mmd"]
+    points = {line.get_label(): line.get_xdata().tolist() for line in axes.lines[:2]}
+    assert points["RegDA"] == [0.5, -0.2]
+    assert points["Oracle"][0] == 0.9
+
+
+def test_a_scatter_has_one_panel_for_each_validator_that_was_logged():
+    table = pd.DataFrame({"method": ["regda", "udape"], "pck_05": [40.0, 50.0]})
+    table = table.reindex(columns=["method", "pck_05", *VALIDATORS])
+    table[["bnm", "coral", "mmd", "infomax"]] = 0.5
+    figure = validator_scatter(table)
+    shown = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert shown == ["infomax", "bnm", "mmd", "coral"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RegDA", "UDAPE"]
+    (regda, udape) = figure.axes[0].collections
+    assert regda.get_offsets().tolist() == [[0.5, 40.0]]
+
+
+def test_figures_of_no_validator_are_refused():
+    with pytest.raises(ValueError, match="no checkpoint reported a validator"):
+        validator_correlations(pd.DataFrame(columns=["validator", "method", "spearman"]))

@@ -1,0 +1,61 @@
+"""Training on a GPU: the same losses as on the CPU, and no step that waits for the device."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainables.adapt.conftest import Negative
+from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
+from trainables.adapt.restyle import Restyler
+from trainables.adapt.shard import WHOLE
+from trainables.config import TrialConfig
+
+METHODS = ["source_only", "regda", "udape"]
+BATCH = 8
+
+
+def train(domains, method, device, steps, sync_mode="default"):
+    """Losses of a few steps; the first three may wait for the device, as they set it up."""
+    config = TrialConfig.from_flat(
+        {
+            "adapt.method": method, "data.image_size": 32, "data.heatmap_size": 16,
+            "net.width": 4, "adapt.batch_size": BATCH,
+        }
+    )  # fmt: skip
+    rows = {name: getattr(domains, name).splits["train"] for name in ("source", "target")}
+    restyler = Restyler(
+        Negative(), rows, {"source": 0.5, "target": 0.5}, 1.0, torch.Generator().manual_seed(0)
+    )
+    settings = BatchSettings(16, device, seed=0)
+    net = build_net(config, 16).to(device, memory_format=torch.channels_last)
+    adapter = adaptation_adapter(config, pretraining_adapter(config, net, None), restyler, WHOLE)
+    targets = TargetBatches(domains.target.images, rows["target"], settings)
+    weights = np.ones(len(rows["source"]))
+    losses = []
+    try:
+        for step, batch in enumerate(
+            SourceBatches(domains.source, settings).epoch(weights, steps, BATCH)
+        ):
+            if step == 3:
+                torch.cuda.set_sync_debug_mode(sync_mode)
+            losses.append(adapter.step(batch, targets.next(BATCH, with_teacher_view=True)))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return [{name: float(loss) for name, loss in step.items()} for step in losses]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_does_not_wait_for_the_device(domains, method):
+    train(domains, method, torch.device("cuda"), steps=6, sync_mode="error")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_losses_are_those_of_the_cpu(domains, method):
+    on_gpu, on_cpu = (
+        train(domains, method, torch.device(kind), steps=2) for kind in ("cuda", "cpu")
+    )
+    for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
+        assert gpu == pytest.approx(cpu, rel=1e-2)

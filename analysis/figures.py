@@ -1,5 +1,6 @@
 """Figures: data frame in, matplotlib figure out; nothing is read, saved or shown."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,7 +88,8 @@ def per_bin_pck(
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=min(3, len(shown)), frameon=False, fontsize=8)
+    columns = min(3, math.ceil(len(shown) / 2))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
     return figure
 
 

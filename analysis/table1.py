@@ -15,16 +15,16 @@ COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "
 SCORES = {"All": "pck_05", "EvalPose": "evalpose", "unit_signed": "evalpose_unit_signed"}
 ADABN = "AdaBN"
 GAPS = {
-    "over source only": ("All", "source_only", "All"),
-    "over source only with AdaBN": ("All", "source_only", ADABN),
-    "below the oracle": ("All", "oracle", "All"),
+    "over source only": ("source_only", "All"),
+    "over source only with AdaBN": ("source_only", ADABN),
+    "below the oracle": ("oracle", "All"),
 }
-"""Gap to its column of a setting, the method it is compared with and that one's column."""
+"""Gap of a setting's All to the method and the column that it is taken to."""
 
 _SAMPLING = ("sampling.", "bins.", "curriculum.", "vae.")
 _METHOD_ONLY = ("adapt.regda.", "adapt.udape.", "style.")
 _KEYS = ["setting", "method", "strategy", "recipe", "variant", "seed"]
-_INTERVAL = ["mean", "low", "high", "num_positive", "num_seeds", "verdict"]
+_GAP_COLUMNS = ["mean", "low", "high", "num_positive", "num_seeds", "verdict"]
 
 
 def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
@@ -100,20 +100,17 @@ def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFr
         95 % t interval over seeds (NaN for one seed), ``num_positive`` of ``num_seeds`` seeds
         with a gain, ``verdict``: higher, lower, no difference shown or one seed.
     """
-    rows = []
-    for _, group in scores.groupby(["method", "variant"], sort=False):
-        for strategy in ("all", "random"):
-            references = group[group["strategy"] == strategy]
-            for against, reference in references.groupby("setting", sort=False):
-                for setting, arm in group.groupby("setting", sort=False):
-                    if _is_compared(arm, strategy):
-                        paired = _paired(arm, column, reference, column)
-                        rows.append({"setting": setting, "against": against, **paired})
-    order = {name: place for place, name in enumerate(scores["setting"].unique())}
-    table = pd.DataFrame(rows, columns=["setting", "against", *_INTERVAL])
-    return table.sort_values("setting", key=lambda names: names.map(order), kind="stable").dropna(
-        subset=["mean"], ignore_index=True
-    )
+    references = scores[scores["strategy"].isin(["all", "random"])]
+    pairs = scores.merge(references, on=["method", "variant", "seed"], suffixes=("", "_against"))
+    # Random against all and not the reverse, which says the same.
+    compared = (pairs["strategy"] != "all") & (pairs["strategy"] != pairs["strategy_against"])
+    rows = [
+        {"setting": setting, "against": against} | _gap(group[column] - group[f"{column}_against"])
+        for (setting, against), group in pairs[compared].groupby(
+            ["setting", "setting_against"], sort=False
+        )
+    ]
+    return pd.DataFrame(rows, columns=["setting", "against", *_GAP_COLUMNS])
 
 
 def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
@@ -132,18 +129,22 @@ def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
         expected order. Gaps to an anchor that the study lacks are left out.
     """
     rows = []
-    anchors = scores["method"].isin(["source_only", "oracle"])
-    for setting, adapted in scores[~anchors].groupby("setting", sort=False):
-        same = (scores["recipe"] == adapted["recipe"].iloc[0]) & (scores["strategy"] == "all")
-        for gap, (column, method, anchor_column) in GAPS.items():
-            anchor = scores[same & (scores["method"] == method)]
-            if method == "oracle":
-                paired = _paired(anchor, anchor_column, adapted, column)
-            else:
-                paired = _paired(adapted, column, anchor, anchor_column)
-            rows.append({"setting": setting, "gap": gap, **paired})
-    table = pd.DataFrame(rows, columns=["setting", "gap", *_INTERVAL])
-    return table.dropna(subset=["mean"], ignore_index=True)
+    adapted = scores[~scores["method"].isin(["source_only", "oracle"])]
+    for gap, (method, anchor_column) in GAPS.items():
+        anchor = scores[(scores["method"] == method) & (scores["strategy"] == "all")]
+        pairs = adapted.merge(
+            anchor[["recipe", "seed", anchor_column]].rename(columns={anchor_column: "anchor"}),
+            on=["recipe", "seed"],
+        ).dropna(subset=["anchor"])
+        sign = -1 if method == "oracle" else 1
+        for setting, group in pairs.groupby("setting", sort=False):
+            gaps = sign * (group["All"] - group["anchor"])
+            rows.append({"setting": setting, "gap": gap, **_gap(gaps)})
+    table = pd.DataFrame(rows, columns=["setting", "gap", *_GAP_COLUMNS])
+    order = list(scores["setting"].unique())
+    return table.sort_values(
+        "setting", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
 
 
 def verdict(low: float, high: float) -> str:
@@ -155,26 +156,15 @@ def verdict(low: float, high: float) -> str:
     return "lower" if high < 0 else "no difference shown"
 
 
-def _is_compared(arm: pd.DataFrame, reference: str) -> bool:
-    """Whether an arm has a row against a reference: random against all, not the reverse."""
-    return arm["strategy"].iloc[0] not in {"all", reference}
-
-
-def _paired(
-    first: pd.DataFrame, first_column: str, second: pd.DataFrame, second_column: str
-) -> dict[str, object]:
-    by_seed = [
-        rows.groupby("seed")[column].mean()
-        for rows, column in ((first, first_column), (second, second_column))
-    ]
-    gaps = (by_seed[0] - by_seed[1]).dropna()
-    low, high = mean_interval(gaps)
+def _gap(differences: pd.Series) -> dict[str, object]:
+    """Summary of the differences of two settings, one per seed."""
+    low, high = mean_interval(differences)
     return {
-        "mean": gaps.mean(),
+        "mean": differences.mean(),
         "low": low,
         "high": high,
-        "num_positive": int((gaps > 0).sum()),
-        "num_seeds": len(gaps),
+        "num_positive": int((differences > 0).sum()),
+        "num_seeds": len(differences),
         "verdict": verdict(low, high),
     }
 

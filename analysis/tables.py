@@ -1,5 +1,7 @@
 """Summaries of per-bin results: data frame in, data frame out."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from trainables.metrics.intervals import mean_interval
@@ -37,6 +39,42 @@ def bin_summary(bins: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def bin_differences(bins: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Per-bin PCK of one setting less that of another, seed by seed.
+
+    Args:
+        bins: Rows of ``config``, ``seed``, ``bin`` and ``pck``.
+        pairs: A setting and the one it is compared with; pairs without a common seed are left
+            out.
+
+    Returns:
+        ``config`` and ``against``, ``bin``, ``mean`` difference in points, ``low`` and ``high``
+        of its 95 % t interval over seeds (NaN for one seed), ``num_seeds``.
+    """
+    seeds = bins.groupby(["config", "bin", "seed"], as_index=False)["pck"].mean()
+    rows = []
+    for config, against in pairs:
+        both = seeds[seeds["config"] == config].merge(
+            seeds[seeds["config"] == against], on=["bin", "seed"], suffixes=("", "_against")
+        )
+        for index, group in both.groupby("bin"):
+            gaps = group["pck"] - group["pck_against"]
+            low, high = mean_interval(gaps)
+            rows.append(
+                {
+                    "config": config,
+                    "against": against,
+                    "bin": index,
+                    "mean": gaps.mean(),
+                    "low": low,
+                    "high": high,
+                    "num_seeds": len(gaps),
+                }
+            )
+    columns = ["config", "against", "bin", "mean", "low", "high", "num_seeds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def overall_summary(trials: pd.DataFrame, values: pd.Series) -> pd.DataFrame:

@@ -84,6 +84,7 @@ class StudySpec(Strict):
         if self.method == "grid":
             space.grid()
         self._check_budget()
+        self._check_resources()
         return self
 
     def _check_metrics(self) -> None:
@@ -130,6 +131,15 @@ class StudySpec(Strict):
                 path,
                 f"must be {num_baselines}, the number of baselines, as there are no parameters, "
                 f"got {run_cap}",
+            )
+
+    def _check_resources(self) -> None:
+        batch_size = self.fixed.get("adapt.batch_size", TrialConfig().adapt.batch_size)
+        if self.resources.gpus > 1 and batch_size % self.resources.gpus:
+            raise problem(
+                ("resources", "gpus"),
+                f"must divide adapt.batch_size ({batch_size}), as each GPU takes an equal part, "
+                f"got {self.resources.gpus:g}",
             )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.figures import METHOD_COLOURS, per_bin_pck, setting_intervals
 from analysis.settings import METHODS
-from analysis.tables import bin_summary, overall_summary
+from analysis.tables import bin_differences, bin_summary, overall_summary
 from analysis.validator_figures import validator_correlations, validator_scatter
 from trainables.metrics.intervals import mean_interval
 from trainables.metrics.selection import VALIDATORS
@@ -35,6 +35,17 @@ def test_a_bin_summary_averages_seeds_and_has_no_interval_for_one():
     assert table.loc[("all", 2), "low"] == pytest.approx(53 - 2.484138, abs=1e-5)
     assert table.loc[("all", 2), "num_seeds"] == 3
     assert pd.isna(table.loc[("vae_hm", 2), "low"])
+
+
+def test_bins_are_compared_over_the_seeds_that_both_settings_have():
+    bins = pd.concat([_bins(), _bins().assign(config="all2", pck=lambda rows: rows["pck"] - 1)])
+    table = bin_differences(bins, [("all", "vae_hm"), ("all", "all2"), ("all", "nobody")])
+    assert table["against"].tolist() == ["vae_hm"] * 4 + ["all2"] * 4
+    assert table["bin"].tolist() == [0, 1, 2, 3] * 2
+    assert table["num_seeds"].tolist() == [1] * 4 + [3] * 4
+    assert table["mean"].tolist()[4:] == [1.0] * 4
+    assert table.loc[0, ["mean", "num_seeds"]].tolist() == [10.0, 1]
+    assert pd.isna(table.loc[0, "low"])
 
 
 def test_a_summary_of_nothing_is_refused():

@@ -266,6 +266,7 @@ SECTIONS = [  # what follows HEAD, so line 5 is the first; line:column and messa
     ("resources: {cpus: 0.5}", "5:19: resources.cpus must be a whole number, got 0.5"),
     ("resources: {gpus: -1}", "5:19: resources.gpus must be >= 0, got -1"),
     ("resources: {gpus: 1.5}", "5:19: resources.gpus must be whole above 1, got 1.5"),
+    ("resources: {gpus: 3}", "5:19: resources.gpus must divide adapt.batch_size (32)"),
     ("resources: {parallel: 0}", "5:23: resources.parallel must be >= 1, got 0"),
 ]
 

@@ -64,6 +64,9 @@ class AdaptationRun:
         device: Where to train.
         shard: Part of each batch that this process trains on.
 
+    Raises:
+        ValueError: If the batch size is no multiple of the number of processes.
+
     Attributes:
         total_epochs: Of both phases.
         epoch: Epochs that have run.
@@ -83,6 +86,11 @@ class AdaptationRun:
         self._domains = domains
         self._shard = shard
         adapt = config.adapt
+        if adapt.batch_size % shard.world:
+            raise ValueError(
+                f"adapt.batch_size must be a multiple of the {shard.world} processes of a trial, "
+                f"got {adapt.batch_size}"
+            )
         self.total_epochs = adapt.pretrain_epochs + adapt.epochs
         self.epoch = 0
         net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -266,7 +266,6 @@ SECTIONS = [  # what follows HEAD, so line 5 is the first; line:column and messa
     ("resources: {cpus: 0.5}", "5:19: resources.cpus must be a whole number, got 0.5"),
     ("resources: {gpus: -1}", "5:19: resources.gpus must be >= 0, got -1"),
     ("resources: {gpus: 1.5}", "5:19: resources.gpus must be whole above 1, got 1.5"),
-    ("resources: {gpus: 3}", "5:19: resources.gpus must divide adapt.batch_size (32)"),
     ("resources: {parallel: 0}", "5:23: resources.parallel must be >= 1, got 0"),
 ]
 
@@ -274,6 +273,15 @@ SECTIONS = [  # what follows HEAD, so line 5 is the first; line:column and messa
 @pytest.mark.parametrize(("section", "message"), SECTIONS)
 def test_bad_section_is_one_sentence_with_its_place(load, section, message):
     assert message_of(load, f"{HEAD}{section}\n").startswith(f"s.yaml:{message}")
+
+
+def test_gpus_that_cannot_share_a_batch_are_refused(load):
+    text = HEAD + "parameters: {vae.epochs: {values: [1, 2]}}\nresources: {gpus: 3}\n"
+    assert message_of(load, text) == (
+        "s.yaml:6:19: resources.gpus must divide adapt.batch_size (32), as each GPU takes an "
+        "equal part, got 3"
+    )
+    load(text.replace("gpus: 3", "gpus: 4"))
 
 
 def test_a_name_in_both_fixed_and_parameters_is_refused(load):

@@ -11,6 +11,7 @@ from trainables.metrics.selection import VALIDATORS
 
 SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
 """Way of choosing to its name in :func:`selection_table`."""
+GAIN = "label-free - last"
 _HONEST_WAYS = ("default", "kept", "last", *VALIDATORS)
 
 
@@ -38,14 +39,16 @@ def validator_table(validators: pd.DataFrame, measure: str = "weighted_spearman"
 def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
     """What each way of choosing an epoch costs in a run, in points of target PCK.
 
+    A regret is never negative and mostly near 0, so its spread is told by the worst run and not
+    by a t interval, which would reach below 0.
+
     Args:
         choices: ``Study.choices()``.
 
     Returns:
         ``way``, ``method``, ``mean`` regret over seeds, each seed the mean of its arms,
-        ``low`` and ``high`` of the 95 % t interval over seeds (NaN for one seed), ``worst``
-        regret of a single run, ``num_seeds``, ``num_trials``. ``oracle_val`` is left out: its
-        regret is 0 by definition.
+        ``worst`` regret of a single run, ``num_seeds``, ``num_trials``. ``oracle_val`` is left
+        out: its regret is 0 by definition.
 
     Raises:
         ValueError: If no trial has chosen.
@@ -56,25 +59,22 @@ def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
     honest = honest.sort_values("way", key=lambda way: way.map(_HONEST_WAYS.index), kind="stable")
     for (way, method), group in honest.groupby(["way", "method"], sort=False):
         seeds = group.groupby("seed")["regret"].mean()
-        low, high = mean_interval(seeds)
         rows.append(
             {
                 "way": way,
                 "method": method,
                 "mean": seeds.mean(),
-                "low": low,
-                "high": high,
                 "worst": group["regret"].max(),
                 "num_seeds": len(seeds),
                 "num_trials": len(group),
             }
         )
-    columns = ["way", "method", "mean", "low", "high", "worst", "num_seeds", "num_trials"]
+    columns = ["way", "method", "mean", "worst", "num_seeds", "num_trials"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
-    """Target PCK of every setting under the three selections, each with its interval.
+    """Target PCK of every setting under the three selections, and what label-free choice gains.
 
     Args:
         choices: ``Study.choices()``, its ``config`` replaced by readable names
@@ -82,8 +82,9 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per setting and selection, in the order of ``choices``: ``config``,
-        ``selection`` (a value of :data:`SELECTIONS`), ``mean`` PCK@0.05 over seeds in percent,
-        ``low`` and ``high`` of its 95 % t interval (NaN for one seed), ``num_seeds``.
+        ``selection`` (a value of :data:`SELECTIONS`, or :data:`GAIN`), ``mean`` PCK@0.05 over
+        seeds in percent (of the gain in points, seed by seed), ``low`` and ``high`` of its 95 %
+        t interval (NaN for one seed), ``num_seeds``.
 
     Raises:
         ValueError: If no trial has chosen.
@@ -91,8 +92,11 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
     _require_choices(choices)
     rows = []
     for config, setting in choices.groupby("config", sort=False):
-        for way, selection in SELECTIONS.items():
-            seeds = setting[setting["way"] == way].groupby("seed")["pck_05"].mean().dropna()
+        by_seed = setting.pivot_table("pck_05", "seed", "way")
+        by_seed = by_seed.reindex(columns=list(SELECTIONS)).rename(columns=SELECTIONS)
+        by_seed[GAIN] = by_seed["label-free"] - by_seed["last epoch"]
+        for selection, values in by_seed.items():
+            seeds = values.dropna()
             if len(seeds):
                 low, high = mean_interval(seeds)
                 rows.append(

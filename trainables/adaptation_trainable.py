@@ -29,8 +29,9 @@ class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(num_threads)
         trial = TrialConfig.from_flat(config["fields"])
         stages = TrialStages(trial, config["cache"], num_threads, config["read_test"])
-        self._run = start_run(stages, config["num_replicas"], num_threads)
+        # Before other processes start, so that what was computed here counts as computed.
         self._reported = {"stages": stages.hits, "digests": stages.digests, "tags": stages.tags}
+        self._run = start_run(stages, config["num_replicas"], num_threads)
         self._active_units = stages.active_units
 
     def step(self) -> dict[str, Any]:
@@ -57,10 +58,12 @@ class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process."""
         self.cleanup()
+        del self._run  # two networks at once may be more than the GPU holds
         self.setup(new_config)
         return True
 
     def cleanup(self) -> None:
         """End the other processes of the trial."""
-        if isinstance(self._run, ReplicatedRun):
-            self._run.close()
+        run = getattr(self, "_run", None)  # None if setup failed
+        if isinstance(run, ReplicatedRun):
+            run.close()

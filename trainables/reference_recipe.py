@@ -5,8 +5,19 @@ learning library (tllib); UDAPE, ``train_human.py`` of UDA_PoseEstimation. What 
 trial (optimisers, schedules, heads, augmentations) is in :mod:`trainables.adapt.optimisation`
 and :mod:`trainables.adapt.methods`.
 
-Differs from the references, whatever ``parity`` says: target labels neither weigh a loss nor
-choose a checkpoint.
+The recipe is meant, not the scale: ``net.*`` and ``data.*`` keep the values they are given.
+
+Differs from the references, whatever ``parity`` says:
+- Target labels neither weigh a loss nor choose a checkpoint. Adaptation starts from the last
+  checkpoint of pre-training; RegDA takes the best on source test images, UDAPE on target ones.
+- The batch norms of RegDA's features and main head see a target batch once a step, not twice.
+- Warps turn about the centres of pixels, are bilinear and move by fractions of a pixel; ``warp``
+  compares in the stored image, not in the random crop that both views share, and leaves out what
+  the student does not see. Occlusion moves a coordinate, not the image.
+- Colours change in one order (brightness, contrast, saturation) and are clamped once.
+- RegDA's ground truth has its peak at the arg max, also where no logit is positive.
+- LSP as a target is augmented like any other; UDAPE's styles are drawn from the whole split.
+- Samples are drawn with replacement.
 """
 
 from typing import Any
@@ -20,6 +31,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
         "adapt.pretrain_epochs": 70,
         "adapt.epochs": 30,
         "adapt.loss": "kl",
+        "adapt.precision": "float32",
         "adapt.regda.margin": 4.0,
         "adapt.regda.tradeoff": 1.0,
         "adapt.regda.gradient_scale": 0.1,

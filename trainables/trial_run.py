@@ -113,8 +113,9 @@ class TrialStages:
 
     @cached_property
     def _style(self) -> tuple[Any, StageEntry]:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         return style_stage(
-            self.cache, self._source, self._target, self.trial.style, self.num_threads
+            self.cache, self._source, self._target, self.trial.style, self.num_threads, device
         )
 
     def _pose_vae(

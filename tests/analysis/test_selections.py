@@ -41,9 +41,16 @@ def test_the_three_selections_stand_apart():
         for way, pck in (("default", 50.0), ("last", 40.0), ("oracle_val", 60.0), ("bnm", 0.0))
     ]
     table = selection_table(_choices(rows))
-    assert table["selection"].tolist() == ["label-free", "last epoch", "oracle on target_val"]
-    assert table["mean"].tolist() == [50.5, 40.5, 60.5]
-    assert table["num_seeds"].tolist() == [2, 2, 2]
+    assert table["selection"].tolist() == [
+        "label-free", "last epoch", "oracle on target_val", "label-free - last",
+    ]  # fmt: skip
+    assert table["mean"].tolist() == [50.5, 40.5, 60.5, 10.0]
+    assert table["num_seeds"].tolist() == [2, 2, 2, 2]
+
+
+def test_a_selection_that_no_run_logged_has_no_row():
+    table = selection_table(_choices([(0, "RegDA", "regda", 0, "last", 8, 40.0, float("nan"))]))
+    assert table["selection"].tolist() == ["last epoch"]
 
 
 @pytest.mark.parametrize("table", [regret_table, selection_table])

@@ -10,7 +10,8 @@ from trainables.training_config import Method
 REFERENCE = {
     "source_only": {"pretrain_epochs": 70, "epochs": 0, "loss": "mse"},
     "oracle": {"pretrain_epochs": 70, "epochs": 0, "loss": "mse"},
-    "regda": {"pretrain_epochs": 70, "epochs": 30, "regda.gradient_scale": 0.1},
+    "regda": {"pretrain_epochs": 70, "epochs": 30, "regda.gradient_scale": 0.1,
+              "precision": "float32"},
     "udape": {
         "pretrain_epochs": 40, "epochs": 30, "loss": "mse", "udape.ema_decay": 0.999,
         "udape.occlusion_confidence": 0.9, "udape.labels": "warp",

@@ -16,11 +16,11 @@ from torch import Tensor
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import (
-    AugmentDraw,
     AugmentRanges,
     augment_images,
     draw_augmentation,
     draw_views,
+    send,
     warp_keypoints,
 )
 from trainables.data.heatmaps import heatmap_targets
@@ -73,21 +73,20 @@ class SourceBatches:
         indices = draw_indices(weights, steps * batch_size, self._draws).numpy()
         for whole in np.split(self._rows[indices], steps):
             draw = draw_augmentation(batch_size, size, settings.ranges, self._augment)
-            draw = _part(draw, settings.shard)
+            draw = draw.map(settings.shard.take).to(settings.device)
             rows = settings.shard.take(torch.from_numpy(whole))
             images = _to_device(self._store.images[rows.numpy()], settings.device)
-            view = _moved(draw.matrix, settings.device)
             keypoints = _to_device(self._store.keypoints_px[rows.numpy()], settings.device)
             visible = _to_device(self._store.visible[rows.numpy()], settings.device)
             maps, weight = heatmap_targets(
-                warp_keypoints(keypoints, view),
+                warp_keypoints(keypoints, draw.matrix),
                 visible,
                 size,
                 settings.heatmap_size,
                 settings.is_quantised,
             )
             yield SourceBatch(
-                _channels_last(augment_images(images, draw)), maps, weight, rows, view
+                _channels_last(augment_images(images, draw)), maps, weight, rows, draw.matrix
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,13 +130,8 @@ class TargetBatches:
             num_views=2 if with_teacher_view else 1,
         )
         images = _to_device(self._images[rows.numpy()], settings.device)
-        views = [
-            (
-                _channels_last(augment_images(images, _part(draw, settings.shard))),
-                _moved(settings.shard.take(draw.matrix), settings.device),
-            )
-            for draw in draws
-        ]
+        own = [draw.map(settings.shard.take).to(settings.device) for draw in draws]
+        views = [(_channels_last(augment_images(images, d)), d.matrix) for d in own]
         (student, view), *teacher = views
         if not teacher:
             return TargetBatch(student, rows, view)
@@ -153,27 +147,8 @@ class TargetBatches:
         self._augment.set_state(state["augment"])
 
 
-def _part(draw: AugmentDraw, shard: Shard) -> AugmentDraw:
-    if shard.world == 1:
-        return draw
-    return AugmentDraw(
-        shard.take(draw.matrix),
-        shard.take(draw.brightness),
-        shard.take(draw.contrast),
-        shard.take(draw.saturation),
-        None if draw.blur_px is None else shard.take(draw.blur_px),
-    )
-
-
 def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    return _moved(torch.from_numpy(array), device)
-
-
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device, without waiting for it: from pinned memory the copy overlaps the step."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return send(torch.from_numpy(array), device)
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretrai
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.restyle import Restyler, Transfer
 from trainables.adapt.shard import WHOLE, Shard
+from trainables.adapt.source_only import SourceOnly
 from trainables.adapt.validation import LabelFreeValidation, PoseScorer
 from trainables.config import TrialConfig
 from trainables.data.image_store import ImageStore
@@ -98,7 +99,7 @@ class AdaptationRun:
         self._restyler = self._build_restyler()
         pretraining = pretraining_adapter(config, net, self._restyler)
         self._adapter: Adapter = pretraining
-        self._pretraining = pretraining
+        self._pretraining: SourceOnly | None = pretraining
         self._is_adapting = False
         # The oracle is the one method that is trained on target labels, and on nothing else.
         self._is_oracle = adapt.method == "oracle"
@@ -130,7 +131,8 @@ class AdaptationRun:
             {"source": udape.style_target, "target": udape.style_source},
             udape.style_alpha,
             torch_generator(self._config.seed, "udape", "style"),
-            self._shard,
+            is_one_strength=self._config.parity,
+            shard=self._shard,
         )
 
     @property
@@ -262,9 +264,11 @@ class AdaptationRun:
 
     def _start_adapting(self) -> None:
         self._is_adapting = True
+        assert self._pretraining is not None
         self._adapter = adaptation_adapter(
             self._config, self._pretraining, self._restyler, self._shard
         )
+        self._pretraining = None  # its optimiser is as large as the network
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the following epochs depend on, but for ``best``, which they only replace."""
@@ -279,10 +283,16 @@ class AdaptationRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken."""
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: If this run adapts already and the state is of its pre-training.
+        """
+        if self._is_adapting and not state["is_adapting"]:
+            raise ValueError("a run that adapts cannot go back to a state of its pre-training")
         self.epoch = state["epoch"]
         self._history = state["history"]
-        if state["is_adapting"]:
+        if state["is_adapting"] and not self._is_adapting:
             self._start_adapting()
         self._adapter.load_state_dict(state["adapter"])
         self._source.load_state_dict(state["source"])

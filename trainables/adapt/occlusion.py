@@ -5,6 +5,7 @@ from torch import Tensor
 
 from trainables.adapt.pseudo_labels import PseudoLabels, in_frame
 from trainables.adapt.shard import WHOLE, Shard
+from trainables.data.augment import send
 
 WINDOW_SHARE = 20 / 256
 """Side of the hidden window as a share of the image's: 20 pixels of 256 in UDAPE."""
@@ -47,9 +48,7 @@ def occlude_confident_joints(
     device = images.device
     whole, joints = batch * shard.world, labels.confidence.shape[1]
     draws = shard.take(torch.rand((whole, 3 + joints), generator=generator))
-    if device.type == "cuda":
-        draws = draws.pin_memory()  # else the copy would wait for the device
-    draws = draws.to(device, non_blocking=True)
+    draws = send(draws, device)
     chance, column_draw, row_draw, scores = torch.split(draws, [1, 1, 1, joints], dim=1)
     known = (labels.confidence >= threshold) & in_frame(labels.keypoints_px, size)
     joint = torch.where(known, scores, -1.0).argmax(1, keepdim=True)  # a random known joint

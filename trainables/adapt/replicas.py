@@ -5,8 +5,10 @@ repeat what it does in step, told over pipes. All compute the same numbers as on
 up to the order of sums (:mod:`trainables.adapt.collectives`).
 """
 
+import contextlib
 import io
 import os
+import sys
 import tempfile
 import traceback
 from multiprocessing.connection import Connection
@@ -20,7 +22,14 @@ import torch.multiprocessing
 from trainables.adapt.fit import AdaptationRun
 from trainables.adapt.shard import Shard
 
+START_S = 300.0
+"""Time for a process to import what it needs."""
 JOIN_S = 10.0
+LAST_WORDS_S = 2.0
+
+
+class ReplicaError(RuntimeError):
+    """Another process of the trial failed; carries its message."""
 
 
 class RunBuilder(Protocol):
@@ -41,7 +50,7 @@ class ReplicatedRun:
         num_threads: Threads of each process.
 
     Raises:
-        RuntimeError: If a process cannot start; carries its message.
+        ReplicaError: If a process cannot start; carries its message.
     """
 
     def __init__(self, build: RunBuilder, world: int, device_type: str, num_threads: int) -> None:
@@ -49,24 +58,26 @@ class ReplicatedRun:
         meeting = Path(self._folder.name) / "meeting"
         context = torch.multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
-        self._processes = []
-        for rank in range(1, world):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_follow,
-                args=(build, Shard(rank, world), device_type, num_threads, meeting, theirs),
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
+        self._processes: list[Any] = []
         try:
+            for rank in range(1, world):
+                ours, theirs = context.Pipe()
+                process = context.Process(
+                    target=_follow,
+                    args=(build, Shard(rank, world), device_type, num_threads, meeting, theirs),
+                    daemon=True,
+                )
+                process.start()
+                theirs.close()
+                self._pipes.append(ours)
+                self._processes.append(process)
+            # Who waits in a rendezvous for a process that has died cannot be interrupted.
+            self._hear_all(START_S)
             _join(Shard(0, world), device_type, meeting)
             self._run = build(_device(device_type, 0), Shard(0, world))
             self._hear_all()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self._end_badly(error)
             raise
 
     @property
@@ -97,15 +108,15 @@ class ReplicatedRun:
         """See :meth:`AdaptationRun.run_epoch`.
 
         Raises:
-            RuntimeError: If another process failed; carries its message.
+            ReplicaError: If another process failed; carries its message.
         """
-        self._tell_all("run_epoch")
         try:
+            self._tell_all("run_epoch")
             metrics = self._run.run_epoch()
-        except RuntimeError:
-            self._hear_all()  # the loss of a process shows here as a broken connection
+            self._hear_all()
+        except BaseException as error:
+            self._end_badly(error)
             raise
-        self._hear_all()
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,12 +132,16 @@ class ReplicatedRun:
         self._run.load_state_dict(state)
         self._hear_all()
 
-    def close(self) -> None:
-        """End the other processes and leave the group."""
+    def close(self, wait_s: float = JOIN_S) -> None:
+        """End the other processes and leave the group.
+
+        Args:
+            wait_s: Time for them to end by themselves.
+        """
         for pipe in self._pipes:
             pipe.close()  # the follower's next read ends it
         for process in self._processes:
-            process.join(JOIN_S)
+            process.join(wait_s)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -135,18 +150,42 @@ class ReplicatedRun:
             dist.destroy_process_group()
         self._folder.cleanup()
 
+    def _end_badly(self, error: BaseException) -> None:
+        """Close after an error, and raise what another process says was its cause.
+
+        A process that fails shows here as a broken connection. One that is alive may wait for
+        this one in a sum, and would for half an hour: it is not waited for.
+        """
+        if isinstance(error, ReplicaError):
+            self.close(wait_s=0)
+            return
+        said = [words for words in map(self._last_words, range(len(self._pipes))) if words]
+        self.close(wait_s=0)
+        if said and isinstance(error, RuntimeError | OSError):
+            raise ReplicaError(said[0]) from error
+
+    def _last_words(self, index: int) -> str | None:
+        rank, pipe = index + 1, self._pipes[index]
+        try:
+            words = pipe.recv() if pipe.poll(LAST_WORDS_S) else None
+        except (EOFError, OSError):
+            return f"process {rank} of the trial ended without a word"
+        return None if words is None else f"process {rank} of the trial failed: {words}"
+
     def _tell_all(self, *message: Any) -> None:
         for pipe in self._pipes:
             pipe.send(message)
 
-    def _hear_all(self) -> None:
+    def _hear_all(self, timeout_s: float | None = None) -> None:
         for rank, pipe in enumerate(self._pipes, start=1):
+            if not pipe.poll(timeout_s):
+                raise ReplicaError(f"process {rank} of the trial did not start in {timeout_s:g} s")
             try:
                 answer = pipe.recv()
-            except EOFError as error:
-                raise RuntimeError(f"process {rank} of the trial ended without a word") from error
+            except (EOFError, OSError) as error:
+                raise ReplicaError(f"process {rank} of the trial ended without a word") from error
             if answer is not None:
-                raise RuntimeError(f"process {rank} of the trial failed: {answer}")
+                raise ReplicaError(f"process {rank} of the trial failed: {answer}")
 
 
 def _device(device_type: str, rank: int) -> torch.device:
@@ -154,7 +193,8 @@ def _device(device_type: str, rank: int) -> torch.device:
 
 
 def _join(shard: Shard, device_type: str, meeting: Path) -> None:
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all processes are on this machine
+    # All processes are on this machine, and nobody else has to reach them.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     backend = "nccl" if device_type == "cuda" else "gloo"
     if device_type == "cuda":
         torch.cuda.set_device(shard.rank)
@@ -174,8 +214,11 @@ def _follow(  # noqa: PLR0913, PLR0917 - what a process needs to know
     """Do what the first process says until it closes the pipe."""
     torch.set_num_threads(num_threads)
     try:
+        device = _device(device_type, shard.rank)
+        torch.zeros(1, device=device)  # a device that is not there fails here, not in the group
+        pipe.send(None)
         _join(shard, device_type, meeting)
-        run = build(_device(device_type, shard.rank), shard)
+        run = build(device, shard)
         pipe.send(None)
         while True:
             method, *arguments = pipe.recv()
@@ -187,7 +230,8 @@ def _follow(  # noqa: PLR0913, PLR0917 - what a process needs to know
         pass  # the first process is done, or gone
     except BaseException as error:
         traceback.print_exc()
-        pipe.send(f"{type(error).__name__}: {error}")
+        with contextlib.suppress(OSError):  # the first process may be gone
+            pipe.send(f"{type(error).__name__}: {error}")
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

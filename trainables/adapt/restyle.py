@@ -4,7 +4,8 @@ UDAPE shows a whole source batch in the style of target images (S2T) with some p
 the teacher's view of a target batch in the style of source images (T2S) likewise; the strength
 of each image is uniform from 0 to ``alpha``.
 
-Differs from the reference: the style images are drawn from the whole training split rather than
+Differs from the reference: each image has a strength of its own (with ``parity`` the batch has
+one, as there); the style images are drawn from the whole training split rather than
 from the other batch, since their statistics are kept (:mod:`trainables.adapt.style`).
 """
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.shard import WHOLE, Shard
+from trainables.data.augment import send
 
 
 class Transfer(Protocol):
@@ -46,19 +48,22 @@ class Restyler:
         probabilities: Chance that a batch is shown in the style of ``target`` (a source batch)
             or of ``source`` (a teacher's view).
         alpha: Largest strength of a transfer, in [0, 1].
+        is_one_strength: Whether a batch has one strength, as in the reference, not each image.
         generator: CPU generator; the number of draws does not depend on what they decide.
         shard: Part of each batch that this process trains on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that decides a transfer
         self,
         transfer: Transfer,
         rows: dict[str, NDArray[np.int64]],
         probabilities: dict[str, float],
         alpha: float,
         generator: torch.Generator,
+        is_one_strength: bool = False,
         shard: Shard = WHOLE,
     ) -> None:
+        self._is_one_strength = is_one_strength
         self._transfer = transfer
         self._rows = {domain: torch.from_numpy(r) for domain, r in rows.items()}
         self._probabilities = probabilities
@@ -86,14 +91,13 @@ class Restyler:
         num = len(images) * self._shard.world
         chance = torch.rand((), generator=self._generator)
         alpha = self._alpha * torch.rand(num, generator=self._generator)
+        if self._is_one_strength:
+            alpha = alpha[:1].expand(num)
         candidates = self._rows[towards]
         styles = candidates[torch.randint(len(candidates), (num,), generator=self._generator)]
         if chance >= self._probabilities[towards]:  # known on the CPU: no wait for the device
             return images
-        alpha, styles = (
-            self._shard.take(draws).to(images.device, non_blocking=True)
-            for draws in (alpha, styles)
-        )
+        alpha, styles = (send(self._shard.take(draws), images.device) for draws in (alpha, styles))
         return self._transfer.restyle(images, view, towards, styles, alpha)
 
     def state_dict(self) -> dict[str, Any]:

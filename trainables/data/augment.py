@@ -6,7 +6,9 @@ the same batch on every device.
 """
 
 import functools
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +64,25 @@ class AugmentDraw:
     contrast: Tensor
     saturation: Tensor
     blur_px: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "AugmentDraw":
+        """The draw with a function applied to each of its tensors."""
+        moved = {name: function(value) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
+
+    def to(self, device: torch.device) -> "AugmentDraw":
+        """The draw on a device, without waiting for it."""
+        return self.map(lambda tensor: send(tensor, device))
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device, without waiting for it.
+
+    Only from pinned memory does the copy to a GPU overlap what the GPU does.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 @functools.cache
@@ -171,12 +192,16 @@ def warp_images(images: Tensor, matrix: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     inverse = _inverse(matrix[:, :, :2])  # (B, 2, 2) output to input
     offset = -(inverse @ matrix[:, :, 2:])  # (B, 2, 1)
-    # grid_sample counts from -1 to 1 between the outer pixel edges: n = (2 x + 1) / size - 1
-    size = torch.tensor([width, height], device=matrix.device, dtype=matrix.dtype).view(1, 2, 1)
-    theta_linear = inverse * (size.view(1, 1, 2) / size)
-    edge = (size - 1) / 2
-    theta_shift = (2 * (inverse @ edge + offset) + 1) / size - 1
-    theta = torch.cat([theta_linear, theta_shift], dim=-1)
+    # grid_sample counts from -1 to 1 between the outer pixel edges: n = (2 x + 1) / size - 1.
+    # Row by row with plain numbers: a tensor of sizes would have to be copied to the device.
+    edges = ((width - 1) / 2, (height - 1) / 2)
+    rows = []
+    for row, size in enumerate((width, height)):
+        along = inverse[:, row]  # (B, 2)
+        shift = along[:, 0] * edges[0] + along[:, 1] * edges[1] + offset[:, row, 0]
+        scaled = (along[:, 0] * (width / size), along[:, 1] * (height / size))
+        rows.append(torch.stack([*scaled, (2 * shift + 1) / size - 1], dim=-1))
+    theta = torch.stack(rows, dim=1)
     grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
     return torch.nn.functional.grid_sample(
         images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
@@ -226,10 +251,10 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
     """
     device = images.device
     pixels = images.permute(0, 3, 1, 2).float() / 255
-    pixels = warp_images(pixels, draw.matrix.to(device))
+    draw = draw.to(device)
+    pixels = warp_images(pixels, draw.matrix)
     brightness, contrast, saturation = (
-        factor.to(device).view(-1, 1, 1, 1)
-        for factor in (draw.brightness, draw.contrast, draw.saturation)
+        factor.view(-1, 1, 1, 1) for factor in (draw.brightness, draw.contrast, draw.saturation)
     )
     pixels = pixels * brightness
     grey = _grey(pixels)
@@ -239,7 +264,7 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
     grey = _grey(pixels)
     pixels = ((pixels - grey) * saturation + grey).clamp(0, 1)
     if draw.blur_px is not None:
-        pixels = blur_images(pixels, draw.blur_px.to(device))
+        pixels = blur_images(pixels, draw.blur_px)
     mean, std = imagenet_mean_std(device)
     return (pixels - mean) / std
 
@@ -247,13 +272,16 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
 def blur_images(pixels: Tensor, deviation_px: Tensor) -> Tensor:
     """Gaussian blur of each image (B, C, H, W) with its own deviation (B,), edges repeated."""
     batch, channels, height, width = pixels.shape
-    offset = torch.arange(-3, 4, device=pixels.device)  # three deviations of up to a pixel
+    # Three deviations of RegDA's widest blur, 0.8 pixels of 256.
+    radius = max(1, math.ceil(3 * 0.8 * width / 256))
+    offset = torch.arange(-radius, radius + 1, device=pixels.device)
     line = torch.exp(-0.5 * (offset / deviation_px.clamp_min(1e-3).unsqueeze(1)).square())
-    line = (line / line.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*C, 7)
+    line = (line / line.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*C, taps)
     flat = pixels.reshape(1, batch * channels, height, width)
+    along_rows, along_columns = (radius, radius, 0, 0), (0, 0, radius, radius)
     for kernel, pad in (
-        (line[:, None, None], (3, 3, 0, 0)),
-        (line[:, None, :, None], (0, 0, 3, 3)),
+        (line[:, None, None], along_rows),
+        (line[:, None, :, None], along_columns),
     ):
         flat = torch.nn.functional.pad(flat, pad, mode="replicate")
         flat = torch.nn.functional.conv2d(flat, kernel, groups=batch * channels)

@@ -60,17 +60,20 @@ def heatmap_targets(
         visible: (B, K) bool.
         image_size: Side of the image in pixels.
         heatmap_size: Side H of the maps in cells.
-        is_quantised: Whether the Gaussians are centred on the nearest whole cell, as in the
-            references, instead of on the keypoint.
+        is_quantised: Whether the Gaussians are centred on whole cells, as in the references,
+            instead of on the keypoint: on floor(x / stride + 0.5), which is not the nearest by
+            this module's coordinates, but theirs.
 
     Returns:
         (B, K, H, H) maps and (B, K) float weights: 0 for joints that are invisible or whose
         nearest cell lies outside the map, whose maps are then meaningless, else 1.
     """
-    cells = to_cells(keypoints_px, image_size / heatmap_size)
+    stride = image_size / heatmap_size
+    cells = (
+        (keypoints_px / stride + 0.5).floor() if is_quantised else to_cells(keypoints_px, stride)
+    )
     inside = ((cells >= -0.5) & (cells < heatmap_size - 0.5)).all(-1)
-    centres = (cells + 0.5).floor() if is_quantised else cells
-    maps = gaussian_heatmaps(centres, heatmap_size, default_sigma(heatmap_size))
+    maps = gaussian_heatmaps(cells, heatmap_size, default_sigma(heatmap_size))
     return maps, (visible & inside).float()
 
 

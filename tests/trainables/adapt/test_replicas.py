@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import trainables.adapt.source_only
 from tests.trainables.adapt.conftest import Negative
 from trainables.adapt.fit import AdaptationRun, Domains
 from trainables.adapt.methods import build_net
@@ -31,6 +33,10 @@ FIELDS = {
     "adapt.lr": 0.02,
     "evaluation.bin_count": 3,
 }
+PARITY = {
+    "parity": True, "adapt.pretrain_epochs": 1, "adapt.epochs": 1, "adapt.steps_per_epoch": 2,
+    "adapt.batch_size": 8,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +46,12 @@ class Build:
     folder: Path
     fields: dict
     broken_rank: int = -1
+    dies_early: bool = False
+
+    def __setstate__(self, state):
+        if state["dies_early"]:  # in the other process, before it could say a word
+            os._exit(1)
+        self.__dict__.update(state)
 
     def __call__(self, device, shard):
         if shard.rank == self.broken_rank:
@@ -85,10 +97,19 @@ def losses(report):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 4])
-@pytest.mark.parametrize("method", ["source_only", "regda", "udape"])
-def test_several_processes_end_where_one_does(folder, method, world):
-    build = Build(folder, {"adapt.method": method})
+@pytest.mark.parametrize(
+    ("world", "recipe"),
+    [
+        (2, {"adapt.method": "source_only"}),
+        (4, {"adapt.method": "regda"}),
+        (2, {"adapt.method": "udape"}),
+        (4, {"adapt.method": "udape", "adapt.udape.mask": "joint"}),
+        (2, {"adapt.method": "regda", **PARITY}),  # SGD, for which the scale of gradients counts
+        (2, {"adapt.method": "udape", **PARITY}),
+    ],
+)
+def test_several_processes_end_where_one_does(folder, recipe, world):
+    build = Build(folder, recipe)
     alone = build(CPU, WHOLE)
     expected = finish(alone)
     several = ReplicatedRun(build, world, "cpu", num_threads=1)
@@ -143,8 +164,33 @@ def test_a_process_that_dies_ends_the_trial_with_a_message(folder):
     try:
         run._processes[0].kill()
         run._processes[0].join()
-        with pytest.raises((RuntimeError, BrokenPipeError)):
+        with pytest.raises(RuntimeError, match="process 1 of the trial ended without a word"):
             run.run_epoch()
     finally:
         run.close()
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_before_it_starts_is_not_waited_for(folder):
+    with pytest.raises(RuntimeError, match="process 1 of the trial ended without a word"):
+        ReplicatedRun(Build(folder, {}, dies_early=True), 2, "cpu", num_threads=1)
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_alone_is_raised_and_nobody_waits(folder, monkeypatch):
+    run = ReplicatedRun(Build(folder, {"adapt.method": "source_only"}), 2, "cpu", num_threads=1)
+    processes = list(run._processes)
+    step = trainables.adapt.source_only.SourceOnly.step
+
+    def out_of_memory(self, source, target=None):
+        if self._step == 1:
+            raise torch.OutOfMemoryError("the GPU is full")
+        return step(self, source, target)
+
+    monkeypatch.setattr(trainables.adapt.source_only.SourceOnly, "step", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError, match="the GPU is full"):
+        run.run_epoch()
+    assert not any(process.is_alive() for process in processes)
     assert not torch.distributed.is_initialized()

@@ -319,12 +319,12 @@ def test_a_further_rotation_turns_by_up_to_its_angle():
 
 
 def test_blur_spreads_each_image_by_its_own_deviation():
-    pixels = torch.zeros(2, 3, 15, 15)
-    pixels[:, :, 7, 7] = 1
+    pixels = torch.zeros(2, 3, 256, 256)
+    pixels[:, :, 100, 100] = 1
     sharp, blurred = blur_images(pixels, torch.tensor([0.0, 0.8]))
     torch.testing.assert_close(sharp, pixels[0])
     torch.testing.assert_close(blurred.sum((1, 2)), torch.ones(3))
-    offset = torch.arange(15) - 7.0
+    offset = torch.arange(256) - 100.0
     variance = (blurred[0].sum(0) * offset.square()).sum()
     assert variance == pytest.approx(0.64, rel=0.02)
     torch.testing.assert_close(blurred[0], blurred[0].T)

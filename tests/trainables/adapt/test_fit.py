@@ -1,4 +1,4 @@
-"""A run on tiny rendered domains: its metrics, its seeds, its checkpoints and its honesty."""
+"""A run on tiny rendered domains: its metrics, its phases, its sampling, its failures."""
 
 import dataclasses
 import typing
@@ -7,60 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-import trainables.adapt.fit
 import trainables.adapt.source_only
+from tests.trainables.adapt.tiny_run import (
+    METHODS,
+    RECIPES,
+    finish,
+    make_config,
+    make_run,
+    trained,
+)
 from trainables.adapt.evaluate import evaluate
-from trainables.adapt.fit import AdaptationRun
-from trainables.adapt.methods import build_net
-from trainables.checkpoint import load_state, save_states
-from trainables.config import Strategy, TrialConfig
+from trainables.adapt.methods import augment_ranges, build_net
+from trainables.config import Strategy
+from trainables.data.augment import AugmentRanges
 
-CPU = torch.device("cpu")
-METHODS = ["source_only", "regda", "udape"]
-PARITY = {"parity": True, "adapt.pretrain_epochs": 2, "adapt.epochs": 2, "net.width": 4}
-RECIPES = {
-    "source_only": {"adapt.method": "source_only"},
-    "source_only_mse": {"adapt.method": "source_only", "adapt.loss": "mse"},
-    "source_only_parity": {"adapt.method": "source_only", **PARITY},
-    "regda": {"adapt.method": "regda"},
-    "regda_parity": {"adapt.method": "regda", **PARITY},
-    "udape": {"adapt.method": "udape"},
-    "udape_plain": {"adapt.method": "udape", "adapt.udape.style_alpha": 0.0},
-    "udape_warp": {"adapt.method": "udape", "adapt.loss": "mse", "adapt.udape.labels": "warp"},
-    "udape_parity": {"adapt.method": "udape", **PARITY},
-    "oracle": {"adapt.method": "oracle"},
-}
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-FIELDS = {
-    "data.image_size": 32,
-    "data.heatmap_size": 16,
-    "net.width": 4,
-    "adapt.pretrain_epochs": 2,
-    "adapt.epochs": 2,
-    "adapt.steps_per_epoch": 3,
-    "adapt.batch_size": 4,
-    "adapt.lr": 0.01,
-    "evaluation.bin_count": 3,
-    "bins.count": 4,
-}
-
-
-def make_config(**fields):
-    """A small trial; a field is named by its path, or with ``__`` for the dot."""
-    named = {name.replace("__", "."): value for name, value in fields.items()}
-    return TrialConfig.from_flat(FIELDS | named)
-
-
-def make_run(config, domains, net_seed=None):
-    net_config = config if net_seed is None else dataclasses.replace(config, seed=net_seed)
-    return AdaptationRun(config, domains, build_net(net_config, 16), CPU)
-
-
-def finish(run):
-    metrics = []
-    while not run.is_done:
-        metrics.append(run.run_epoch())
-    return metrics
 
 
 def expected_keys(epoch, method, reads_test):
@@ -164,16 +125,6 @@ def test_the_reported_loss_is_the_mean_over_the_epoch(domains, monkeypatch):
     assert metrics["train/source_kl"] == pytest.approx(np.mean(seen), rel=1e-6)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_the_same_seed_gives_the_same_metrics(recipe, domains):
-    config = make_config(**RECIPES[recipe])
-    first, second = (finish(make_run(config, domains)) for _ in range(2))
-    assert first == second
-    other = finish(make_run(dataclasses.replace(config, seed=1), domains))
-    (loss,) = (name for name in first[0] if name.startswith("train/source_"))
-    assert first[0][loss] != other[0][loss]
-
-
 def test_all_methods_share_their_pretraining_but_for_the_style_of_udape(domains):
     first, *others, styled = (
         finish(make_run(make_config(**RECIPES[recipe]), domains))
@@ -183,28 +134,6 @@ def test_all_methods_share_their_pretraining_but_for_the_style_of_udape(domains)
     for other in others:
         assert first[:2] == other[:2]
         assert first[2] != other[2]
-
-
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_run_continues_from_a_checkpoint_bit_for_bit(recipe, epoch, domains, tmp_path):
-    strategy = {} if recipe == "oracle" else {"sampling.strategy": "curriculum"}
-    config = make_config(**RECIPES[recipe], **strategy)
-    run = make_run(config, domains)
-    for _ in range(epoch):
-        run.run_epoch()
-    save_states(tmp_path, {"last": run.state_dict(), "best": run.best})
-    expected = finish(run)
-    resumed = make_run(config, domains, net_seed=7)
-    resumed.load_state_dict(load_state(tmp_path))
-    resumed.best = load_state(tmp_path, "best")
-    assert resumed.epoch == epoch
-    assert finish(resumed) == expected
-    for name, value in run.net.state_dict().items():
-        assert torch.equal(resumed.net.state_dict()[name], value), name
-    assert resumed.best["epoch"] == run.best["epoch"]
-    for name, value in run.best["net"].items():
-        assert torch.equal(resumed.best["net"][name], value), name
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -274,136 +203,6 @@ def test_the_loss_that_broke_first_is_named(domains):
         run.run_epoch()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_the_global_generator_is_neither_read_nor_moved(recipe, domains):
-    config = make_config(**RECIPES[recipe])
-    before = torch.get_rng_state()
-    try:
-        torch.manual_seed(1)
-        start = torch.get_rng_state()
-        first = finish(make_run(config, domains))
-        assert torch.equal(torch.get_rng_state(), start)
-        torch.manual_seed(2)
-        assert finish(make_run(config, domains)) == first
-    finally:
-        torch.set_rng_state(before)
-
-
-class SealedStore:
-    """An image store whose labels may be read while it is unsealed only."""
-
-    def __init__(self, store):
-        self._store = store
-        self.is_sealed = True
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    @property
-    def keypoints_px(self):
-        return self._label("keypoints_px")
-
-    @property
-    def visible(self):
-        return self._label("visible")
-
-    def _label(self, name):
-        if self.is_sealed:
-            raise PermissionError(f"training read {name} of the target")
-        return getattr(self._store, name)
-
-
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "oracle"])
-def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
-    sealed = SealedStore(domains.target)
-
-    def unsealed(net, store, *args):
-        sealed.is_sealed = False
-        try:
-            return evaluate(net, store, *args)
-        finally:
-            sealed.is_sealed = True
-
-    config = make_config(**RECIPES[recipe])
-    with pytest.raises(PermissionError):
-        finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
-    monkeypatch.setattr(trainables.adapt.fit, "evaluate", unsealed)
-    reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
-    monkeypatch.undo()
-    assert reports == finish(make_run(config, domains))
-
-
-def trained(config, domains):
-    """Metrics and parameters of a whole run."""
-    run = make_run(config, domains)
-    return finish(run), torch.cat([p.detach().flatten() for p in run.net.parameters()])
-
-
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "oracle"])
-def test_target_labels_and_held_out_images_leave_the_network_alone(recipe, domains):
-    rng = np.random.default_rng(0)
-
-    def without_held_out(store):
-        images = np.zeros_like(store.images)
-        images[store.splits["train"]] = store.images[store.splits["train"]]
-        return images
-
-    source = dataclasses.replace(domains.source, images=without_held_out(domains.source))
-    target = dataclasses.replace(
-        domains.target,
-        images=without_held_out(domains.target),
-        keypoints_px=rng.permutation(domains.target.keypoints_px),
-        visible=rng.permutation(domains.target.visible),
-    )
-    config = make_config(**RECIPES[recipe])
-    metrics, parameters = trained(config, domains)
-    other_metrics, other_parameters = trained(
-        config, dataclasses.replace(domains, source=source, target=target)
-    )
-    assert metrics != other_metrics  # only the judgement differs
-    assert torch.equal(parameters, other_parameters)
-
-
-def test_target_images_shape_the_network_of_every_method_but_source_only(domains):
-    target = dataclasses.replace(domains.target, images=255 - np.asarray(domains.target.images))
-    for method in METHODS:
-        config = make_config(adapt__method=method)
-        _, parameters = trained(config, domains)
-        _, other = trained(config, dataclasses.replace(domains, target=target))
-        assert torch.equal(parameters, other) == (method == "source_only")
-
-
-def test_a_network_is_built_from_the_seed_alone():
-    config = make_config()
-    first, second = build_net(config, 16), build_net(config, 16)
-    other = build_net(dataclasses.replace(config, seed=1), 16)
-    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
-        assert torch.equal(a, b), name
-    assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)
-
-
-def test_the_oracle_is_trained_on_target_labels_and_on_nothing_of_the_source(domains):
-    rng = np.random.default_rng(0)
-    config = make_config(adapt__method="oracle")
-    _, parameters = trained(config, domains)
-    other_source = dataclasses.replace(
-        domains.source, images=255 - np.asarray(domains.source.images),
-        keypoints_px=rng.permutation(domains.source.keypoints_px),
-    )  # fmt: skip
-    _, same = trained(config, dataclasses.replace(domains, source=other_source))
-    assert torch.equal(parameters, same)
-    other_target = dataclasses.replace(
-        domains.target, keypoints_px=rng.permutation(domains.target.keypoints_px)
-    )
-    _, other = trained(config, dataclasses.replace(domains, target=other_target))
-    assert not torch.equal(parameters, other)
-
-
-def test_the_oracle_knows_no_sampling():
-    with pytest.raises(ValueError, match="must be 'all' for the oracle"):
-        make_config(adapt__method="oracle", sampling__strategy="hardest")
-
-
 def test_udape_is_judged_by_its_teacher(domains):
     run = make_run(make_config(adapt__method="udape"), domains)
     last = finish(run)[-1]
@@ -415,19 +214,25 @@ def test_udape_is_judged_by_its_teacher(domains):
     assert judged["source_val/evalpose"] == last["source_val/evalpose"]
 
 
-def test_the_best_network_is_that_of_the_default_choice(domains):
-    run = make_run(make_config(), domains)
-    networks = []
-    while not run.is_done:
-        metrics = run.run_epoch()
-        networks.append({name: v.clone() for name, v in run.net.state_dict().items()})
-    # Whatever the last choice is, the kept network is one that was chosen when it was new.
-    kept = run.best["epoch"]
-    assert 1 <= kept <= 4
-    for name, value in run.best["net"].items():
-        assert torch.equal(value, networks[kept - 1][name]), name
-    assert metrics["chosen/last/epoch"] == 4
-    assert metrics["chosen/last/pck_05"] == metrics["target_val/pck_05"]
+def test_source_only_training_does_not_notice_the_phases(domains):
+    two_phases, one_phase = (
+        make_config(adapt__method="source_only", adapt__pretrain_epochs=first, adapt__epochs=rest)
+        for first, rest in ((1, 2), (3, 0))
+    )
+    assert finish(make_run(two_phases, domains)) == finish(make_run(one_phase, domains))
+
+
+@pytest.mark.parametrize("method", ["regda", "udape"])
+def test_parity_changes_augmentation_and_labels_of_both_domains(method, domains):
+    config = make_config(**RECIPES[f"{method}_parity"])
+    run = make_run(config, domains)
+    for batches in (run._source, run._target):
+        assert batches._settings.ranges == augment_ranges(config, domains.source.skeleton)
+        assert batches._settings.ranges != AugmentRanges()
+        assert batches._settings.is_quantised
+    batch = next(run._source.epoch(np.ones(108), 1, 32))
+    peaks = batch.maps.amax((2, 3))[batch.weights > 0]
+    assert torch.equal(peaks, torch.ones_like(peaks))  # centred on whole cells
 
 
 def test_style_transfer_reaches_the_student_and_the_teacher_apart(domains):

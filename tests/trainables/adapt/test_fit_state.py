@@ -1,0 +1,102 @@
+"""A run's seeds and checkpoints: the same again, and on from where it was."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.trainables.adapt.tiny_run import (
+    RECIPES,
+    finish,
+    make_config,
+    make_run,
+)
+from trainables.adapt.methods import build_net
+from trainables.checkpoint import load_state, save_states
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_same_seed_gives_the_same_metrics(recipe, domains):
+    config = make_config(**RECIPES[recipe])
+    first, second = (finish(make_run(config, domains)) for _ in range(2))
+    assert first == second
+    other = finish(make_run(dataclasses.replace(config, seed=1), domains))
+    (loss,) = (name for name in first[0] if name.startswith("train/source_"))
+    assert first[0][loss] != other[0][loss]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_continues_from_a_checkpoint_bit_for_bit(recipe, epoch, domains, tmp_path):
+    strategy = {} if recipe == "oracle" else {"sampling.strategy": "curriculum"}
+    config = make_config(**RECIPES[recipe], **strategy)
+    run = make_run(config, domains)
+    for _ in range(epoch):
+        run.run_epoch()
+    save_states(tmp_path, {"last": run.state_dict(), "best": run.best})
+    expected = finish(run)
+    resumed = make_run(config, domains, net_seed=7)
+    resumed.load_state_dict(load_state(tmp_path))
+    resumed.best = load_state(tmp_path, "best")
+    assert resumed.epoch == epoch
+    assert finish(resumed) == expected
+    for name, value in run.net.state_dict().items():
+        assert torch.equal(resumed.net.state_dict()[name], value), name
+    assert resumed.best["epoch"] == run.best["epoch"]
+    for name, value in run.best["net"].items():
+        assert torch.equal(resumed.best["net"][name], value), name
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_global_generator_is_neither_read_nor_moved(recipe, domains):
+    config = make_config(**RECIPES[recipe])
+    before = torch.get_rng_state()
+    try:
+        torch.manual_seed(1)
+        start = torch.get_rng_state()
+        first = finish(make_run(config, domains))
+        assert torch.equal(torch.get_rng_state(), start)
+        torch.manual_seed(2)
+        assert finish(make_run(config, domains)) == first
+    finally:
+        torch.set_rng_state(before)
+
+
+def test_a_network_is_built_from_the_seed_alone():
+    config = make_config()
+    first, second = build_net(config, 16), build_net(config, 16)
+    other = build_net(dataclasses.replace(config, seed=1), 16)
+    for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)
+
+
+def test_the_best_network_is_that_of_the_label_free_choice(domains, monkeypatch):
+    run = make_run(make_config(), domains)
+    equivariance = iter([40.0, 70.0, 60.0, 50.0])
+
+    def validators(*_):
+        names = ("source_pck", "infomax", "plausibility")
+        return {f"validator/{name}": 1.0 for name in names} | {
+            "validator/equivariance": next(equivariance)
+        }
+
+    monkeypatch.setattr(run._validation, "metrics", validators)
+    networks = []
+    while not run.is_done:
+        metrics = run.run_epoch()
+        networks.append({name: v.clone() for name, v in run.net.state_dict().items()})
+    assert run.best["epoch"] == 2
+    for name, value in run.best["net"].items():
+        assert torch.equal(value, networks[1][name]), name
+    assert [metrics[f"chosen/{way}/epoch"] for way in ("kept", "default", "last")] == [2, 2, 4]
+    assert metrics["chosen/last/pck_05"] == metrics["target_val/pck_05"]
+
+
+def test_a_run_that_adapts_cannot_go_back(domains):
+    config = make_config(adapt__method="udape")
+    run = make_run(config, domains)
+    early = run.state_dict()
+    finish(run)
+    with pytest.raises(ValueError, match="cannot go back"):
+        run.load_state_dict(early)

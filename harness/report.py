@@ -59,6 +59,7 @@ def as_text(
     if best:
         yield ""
         yield from _table(spec, best)
+        yield from _checkpoints(best[0])
     yield ""
     yield "Compare the runs and look at the bins:"
     if storage.mlflow_uri.startswith("sqlite"):
@@ -99,6 +100,22 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
     if reference is not None:
         yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"
     yield "  One seed each and the last epoch's values: a small gap is not a finding."
+
+
+def _checkpoints(record: TrialRecord) -> Iterator[str]:
+    """What the best trial's checkpoints are worth, chosen in three ways that stay apart."""
+    ways = {
+        "last": "last",
+        "default": "by label-free validators",
+        "oracle_val": "by target labels, which is not allowed",
+    }
+    found = [
+        f"{words} {pck:.4g} (epoch {record.metrics[f'chosen/{way}/epoch']:.0f})"
+        for way, words in ways.items()
+        if (pck := record.metrics.get(f"chosen/{way}/pck_05")) is not None
+    ]
+    if found:
+        yield f"  Checkpoints of trial {record.number}, target_val/pck_05: {', '.join(found)}."
 
 
 def _cell(value: float | None) -> str:

@@ -12,6 +12,8 @@ key                               range      better  meaning; labels it reads
 ``<split>/pck_05_<group>``        0..100     more    the same for shoulder, ..., ankle
 ``<split>/evalpose``              0..100     more    EvalPose as printed, equation (3)
 ``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
+``<split>/evalpose_coverage``     0..1       -       share of the triplets that EvalPose read
+``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
 ``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
 ``target_val/pck_05_adabn``       0..100     more    AdaBN control, see below

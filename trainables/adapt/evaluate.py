@@ -11,7 +11,7 @@ from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
 from trainables.data.image_store import ImageStore
-from trainables.metrics.evalpose import evalpose
+from trainables.metrics.evalpose import EvalPoseResult, evalpose
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 
 BATCH_SIZE = 100
@@ -25,13 +25,13 @@ class Evaluation:
 
     Attributes:
         pck: PCK@0.05.
-        evalpose: EvalPose as printed in the paper, percent.
+        evalpose: EvalPose as printed in the paper; its mean in percent and what it rests on.
         evalpose_unit_signed: The variant that tells left from right, percent.
         pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; None without bins.
     """
 
     pck: PckResult
-    evalpose: float
+    evalpose: EvalPoseResult
     evalpose_unit_signed: float
     pck_bins: list[float] | None
 
@@ -39,7 +39,9 @@ class Evaluation:
         """Flat metrics ``<split>/<metric>``; what could not be measured is left out."""
         named = {
             "pck_05": self.pck.all,
-            "evalpose": self.evalpose,
+            "evalpose": self.evalpose.mean,
+            "evalpose_coverage": self.evalpose.coverage,
+            "evalpose_degenerate": float(self.evalpose.num_degenerate),
             "evalpose_unit_signed": self.evalpose_unit_signed,
             **{f"pck_05_{group}": value for group, value in self.pck.groups.items()},
         }
@@ -114,11 +116,11 @@ def evaluate(
     cell = store.image_size / heatmap_size
     pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
     printed, signed = (
-        evalpose(predicted, keypoints, visible, store.skeleton, variant, min_limb_px=cell).mean
+        evalpose(predicted, keypoints, visible, store.skeleton, variant, min_limb_px=cell)
         for variant in ("printed", "unit_signed")
     )
     bins = None
     if bin_index is not None:
         index = torch.from_numpy(bin_index).to(device)
         bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
-    return Evaluation(pck, printed, signed, bins)
+    return Evaluation(pck, printed, signed.mean, bins)

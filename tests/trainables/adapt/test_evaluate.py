@@ -10,6 +10,7 @@ from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
+from trainables.metrics.evalpose import EvalPoseResult
 from trainables.metrics.pck import PckResult
 
 IMAGE_SIZE, HEATMAP_SIZE = 64, 32
@@ -65,7 +66,7 @@ def test_peaks_at_the_labels_score_a_hundred():
     store = make_store(cells)
     result = evaluate(Oracle(cells), store, rows, HEATMAP_SIZE)
     assert result.pck.all == 100
-    assert result.evalpose == pytest.approx(100, abs=1e-4)
+    assert result.evalpose.mean == pytest.approx(100, abs=1e-4)
     assert result.evalpose_unit_signed == pytest.approx(100, abs=1e-4)
     assert result.pck_bins is None
     predicted = predict(Oracle(cells), store, rows)
@@ -106,16 +107,22 @@ def test_metrics_are_named_by_split_and_leave_out_what_could_not_be_measured():
     assert set(metrics) == {
         "target_val/pck_05",
         "target_val/evalpose",
+        "target_val/evalpose_coverage",
+        "target_val/evalpose_degenerate",
         "target_val/evalpose_unit_signed",
     }
+    assert metrics["target_val/evalpose_coverage"] == 12 / 14  # an elbow needs its wrist
     assert metrics["target_val/evalpose_unit_signed"] < 100
 
 
 def test_each_metric_has_its_own_name():
     pck = PckResult(torch.zeros(16), {"hip": 4.0}, 1.0, torch.zeros(1), 16)
-    assert Evaluation(pck, 2.0, 3.0, None).metrics("s") == {
+    printed = EvalPoseResult(2.0, torch.zeros(1), 1, 0, 0.5, 4)
+    assert Evaluation(pck, printed, 3.0, None).metrics("s") == {
         "s/pck_05": 1.0,
         "s/evalpose": 2.0,
+        "s/evalpose_coverage": 0.5,
+        "s/evalpose_degenerate": 4.0,
         "s/evalpose_unit_signed": 3.0,
         "s/pck_05_hip": 4.0,
     }
@@ -126,7 +133,7 @@ def test_a_mirrored_prediction_loses_in_the_signed_variant_alone():
     mirrored = cells.copy()
     mirrored[..., 0] = HEATMAP_SIZE - 1 - cells[..., 0]
     result = evaluate(Oracle(mirrored), make_store(cells), np.arange(3), HEATMAP_SIZE)
-    assert result.evalpose == pytest.approx(100, abs=1e-3)
+    assert result.evalpose.mean == pytest.approx(100, abs=1e-3)
     assert result.evalpose_unit_signed < 70
 
 
@@ -138,7 +145,7 @@ def test_limbs_shorter_than_a_cell_have_no_angle():
     store.keypoints_px[:] = circle
     rows = np.arange(2)
     oracle = Oracle(random_cells(2))
-    assert evaluate(oracle, store, rows, heatmap_size=64).evalpose > 0
+    assert evaluate(oracle, store, rows, heatmap_size=64).evalpose.mean > 0
     with pytest.raises(ValueError, match="EvalPose"):
         evaluate(oracle, store, rows, heatmap_size=32)
 

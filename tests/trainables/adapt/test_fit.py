@@ -25,7 +25,8 @@ GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 def expected_keys(epoch, method, reads_test):
-    judged = ["pck_05", "evalpose", "evalpose_unit_signed", *(f"pck_05_{g}" for g in GROUPS)]
+    judged = ["pck_05", "evalpose", "evalpose_coverage", "evalpose_degenerate"]
+    judged += ["evalpose_unit_signed", *(f"pck_05_{g}" for g in GROUPS)]
     splits = ["source_val", "target_val"]
     bins = ["pck_bin"]
     losses = ["source_kl"]

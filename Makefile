@@ -12,8 +12,13 @@ test-all:  ## also the slow tests and those that kill processes
 smoke:  ## a study of seconds
 	python -m harness.run search_spaces/smoke.yaml
 
-notebooks:  ## run the notebooks on the study named by POSEBINS_STUDY, outputs kept
-	jupyter nbconvert --to notebook --execute --inplace analysis/*.ipynb
+STORAGE ?= runs
+RUN_NOTEBOOK = jupyter nbconvert --to notebook --execute --inplace
+
+notebooks:  ## run each notebook on its study in STORAGE, outputs kept
+	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/bins $(RUN_NOTEBOOK) analysis/01_per_bin.ipynb
+	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/table1_people $(RUN_NOTEBOOK) \
+		analysis/02_table1.ipynb analysis/03_validators.ipynb
 
 bench:  ## ratios against the obvious versions, one JSON line each
 	pytest -m benchmark -s tests/benchmarks

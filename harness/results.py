@@ -16,7 +16,7 @@ key                               range      better  meaning; labels it reads
 ``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
 ``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
-``target_val/pck_05_adabn``       0..100     more    AdaBN control, see below
+``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
 ``validator/<name>``              any        more    label-free; reads no target label
 ``chosen/<way>/epoch``            1..        -       epoch that a way of choosing picks
 ``chosen/<way>/pck_05``           0..100     more    ``target_val/pck_05`` of that epoch

@@ -246,21 +246,22 @@ class AdaptationRun:
         )
         if self.is_done:
             metrics |= named_bins("final/pck_bin", judged.pck_bins)
-            metrics["target_val/pck_05_adabn"] = self._pck_with_target_statistics()
+            metrics["target_val/pck_05_adabn"] = self._pck_with_target_statistics("val")
             if domains.target_test_bins is not None:
                 tested = evaluate(
                     net, domains.target, domains.target.splits["test"], size,
                     domains.target_test_bins, num_bins,
                 )  # fmt: skip
                 metrics |= tested.metrics("target_test")
+                metrics["target_test/pck_05_adabn"] = self._pck_with_target_statistics("test")
                 metrics |= named_bins("target_test/pck_bin", tested.pck_bins)
         return metrics
 
-    def _pck_with_target_statistics(self) -> float:
+    def _pck_with_target_statistics(self, split: str) -> float:
         target = self._domains.target
         adapted = with_target_statistics(self.net, target.images, target.splits["train"])
         size = self._config.data.heatmap_size
-        return evaluate(adapted, target, target.splits["val"], size).pck.all
+        return evaluate(adapted, target, target.splits[split], size).pck.all
 
     def _start_adapting(self) -> None:
         self._is_adapting = True

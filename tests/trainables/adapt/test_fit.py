@@ -40,6 +40,7 @@ def expected_keys(epoch, method, reads_test):
         if reads_test:
             splits.append("target_test")
             bins.append("target_test/pck_bin")
+            adabn.append("target_test/pck_05_adabn")
     validators = ["source_pck", "confidence", "infomax", "bnm", "equivariance", "plausibility"]
     validators += ["mmd", "coral"]
     if method in ("regda", "udape") and epoch > 2:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.fit import AdaptationRun, Domains
+from trainables.adapt.fit import AdaptationRun
+from trainables.adapt.judge import Domains
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun, RunBuilder
 from trainables.adapt.shard import WHOLE, Shard

@@ -4,9 +4,7 @@ The loop is the same for every method and every sampling strategy: equal numbers
 equal batch size, evaluated after each epoch. It knows no clock, no disk and no Ray.
 """
 
-import math
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,42 +14,16 @@ from numpy.typing import NDArray
 from trainables.adapt.adapter import Adapter, TargetBatch
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.collectives import mean_over_processes
-from trainables.adapt.evaluate import evaluate, with_target_statistics
+from trainables.adapt.judge import Domains, Judge
 from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
 from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.restyle import Restyler, Transfer
+from trainables.adapt.restyle import Restyler
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.adapt.source_only import SourceOnly
-from trainables.adapt.validation import LabelFreeValidation, PoseScorer
 from trainables.config import TrialConfig
-from trainables.data.image_store import ImageStore
 from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
-from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
+from trainables.sampling.sampler import TrainingClock, epoch_weights
 from trainables.seeding import derive_seed, torch_generator
-
-
-@dataclass(frozen=True)
-class Domains:
-    """What a run trains and is judged on.
-
-    Attributes:
-        source: Labelled images.
-        target: Target images; labels are read by evaluation only.
-        difficulty: Order and bins of the source training split.
-        scorer: The reference Pose VAE, for label-free validation.
-        target_val_bins: (N,) evaluation bin of each target validation pose.
-        style: Style transfer between the domains, for a method that uses it; else None.
-        target_test_bins: (M,) evaluation bin of each target test pose; None leaves the test
-            split unread.
-    """
-
-    source: ImageStore
-    target: ImageStore
-    difficulty: DifficultyView
-    scorer: PoseScorer
-    target_val_bins: NDArray[np.int64]
-    style: Transfer | None = None
-    target_test_bins: NDArray[np.int64] | None = None
 
 
 class AdaptationRun:
@@ -115,8 +87,8 @@ class AdaptationRun:
         self._source = SourceBatches(labelled, batches)
         unlabelled = domains.target.images, domains.target.splits["train"]
         self._target = TargetBatches(*unlabelled, batches)
-        self._validation = LabelFreeValidation(
-            domains.source, *unlabelled, domains.scorer, config.data.heatmap_size
+        self._judge = Judge(
+            domains, config.data.heatmap_size, config.evaluation.bin_count, config.adapt.loss
         )
         self._history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
@@ -168,7 +140,9 @@ class AdaptationRun:
             return {}
         metrics = {f"train/{name}": value for name, value in losses.items()}
         metrics["sampling/active_fraction"] = float((weights > 0).mean())
-        metrics |= self._evaluate()
+        metrics |= self._judge.metrics(
+            self.net, self._adapter.second_opinion, is_last=self.is_done
+        )
         self._remember(metrics)
         if self.is_done:
             metrics |= chosen_metrics(self._history)
@@ -226,43 +200,6 @@ class AdaptationRun:
             return None
         return self._target.next(self._config.adapt.batch_size, adapter.needs_teacher_view)
 
-    def _evaluate(self) -> dict[str, float]:
-        domains, size = self._domains, self._config.data.heatmap_size
-        net = self._adapter.net  # a mean teacher where the method has one
-        num_bins = self._config.evaluation.bin_count
-        rows = domains.source.splits["val"]
-        metrics = evaluate(net, domains.source, rows, size).metrics("source_val")
-        judged = evaluate(
-            net, domains.target, domains.target.splits["val"], size,
-            domains.target_val_bins, num_bins,
-        )  # fmt: skip
-        metrics |= judged.metrics("target_val")
-        metrics |= named_bins("pck_bin", judged.pck_bins)
-        metrics |= self._validation.metrics(
-            net,
-            self._adapter.second_opinion,
-            self._config.adapt.loss,
-            metrics["source_val/pck_05"],
-        )
-        if self.is_done:
-            metrics |= named_bins("final/pck_bin", judged.pck_bins)
-            metrics["target_val/pck_05_adabn"] = self._pck_with_target_statistics("val")
-            if domains.target_test_bins is not None:
-                tested = evaluate(
-                    net, domains.target, domains.target.splits["test"], size,
-                    domains.target_test_bins, num_bins,
-                )  # fmt: skip
-                metrics |= tested.metrics("target_test")
-                metrics["target_test/pck_05_adabn"] = self._pck_with_target_statistics("test")
-                metrics |= named_bins("target_test/pck_bin", tested.pck_bins)
-        return metrics
-
-    def _pck_with_target_statistics(self, split: str) -> float:
-        target = self._domains.target
-        adapted = with_target_statistics(self.net, target.images, target.splits["train"])
-        size = self._config.data.heatmap_size
-        return evaluate(adapted, target, target.splits[split], size).pck.all
-
     def _start_adapting(self) -> None:
         self._is_adapting = True
         assert self._pretraining is not None
@@ -300,11 +237,6 @@ class AdaptationRun:
         self._target.load_state_dict(state["target"])
         if self._restyler is not None:
             self._restyler.load_state_dict(state["style"])
-
-
-def named_bins(prefix: str, values: list[float] | None) -> dict[str, float]:
-    """``prefix/00``, ``prefix/01``, ... of the bins that hold a scored pose."""
-    return {f"{prefix}/{i:02d}": v for i, v in enumerate(values or ()) if not math.isnan(v)}
 
 
 def _use_bfloat16(precision: str, device: torch.device) -> bool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.fit import Domains
+from trainables.adapt.judge import Domains
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.validation import PoseScorer
 from trainables.data.heatmaps import heatmap_targets

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import trainables.adapt.fit
+import trainables.adapt.judge
 from tests.trainables.adapt.tiny_run import (
     METHODS,
     RECIPES,
@@ -56,7 +56,7 @@ def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
     config = make_config(**RECIPES[recipe])
     with pytest.raises(PermissionError):
         finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
-    monkeypatch.setattr(trainables.adapt.fit, "evaluate", unsealed)
+    monkeypatch.setattr(trainables.adapt.judge, "evaluate", unsealed)
     reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
     monkeypatch.undo()
     assert reports == finish(make_run(config, domains))

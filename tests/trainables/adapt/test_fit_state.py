@@ -81,7 +81,7 @@ def test_the_best_network_is_that_of_the_label_free_choice(domains, monkeypatch)
             "validator/equivariance": next(equivariance)
         }
 
-    monkeypatch.setattr(run._validation, "metrics", validators)
+    monkeypatch.setattr(run._judge.validation, "metrics", validators)
     networks = []
     while not run.is_done:
         metrics = run.run_epoch()

@@ -11,7 +11,8 @@ import torch
 
 import trainables.adapt.source_only
 from tests.trainables.adapt.conftest import Negative
-from trainables.adapt.fit import AdaptationRun, Domains
+from trainables.adapt.fit import AdaptationRun
+from trainables.adapt.judge import Domains
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.adapt.shard import WHOLE

@@ -103,9 +103,24 @@ def check_data(values: Mapping[str, Any]) -> None:
         except (OSError, ValueError, RuntimeError) as error:
             raise SpecError(f"fixed.data.{role}_root: {error}") from error
     for name in ("net.weights", "style.encoder"):
-        weights = fields[name]
-        if weights is not None and not Path(weights).expanduser().is_file():
-            raise SpecError(f"fixed.{name}: {weights} is not a file")
+        if fields[name] is not None:
+            _check_weights(name, Path(fields[name]).expanduser(), fields)
+
+
+def _check_weights(name: str, path: Path, fields: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise SpecError(f"fixed.{name}: {path} is not a file")
+    from trainables.adapt.pose_net import ResNet
+    from trainables.adapt.style_net import VGG19_PLAN, Encoder
+
+    try:
+        if name == "style.encoder":
+            Encoder(VGG19_PLAN).load_vgg19(path)
+        else:
+            net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)
+            net.load_imagenet(path)
+    except ValueError as error:
+        raise SpecError(f"fixed.{name}: {error}") from error
 
 
 def open_storage(folder: Path) -> Storage:

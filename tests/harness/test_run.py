@@ -101,3 +101,16 @@ def test_a_dry_run_shows_the_space_and_starts_nothing(capsys, tmp_path, monkeypa
     assert all("vae.kl_weight" in json.loads(draw) for draw in draws)
     assert len(draws) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("field", ["net.weights", "style.encoder"])
+@pytest.mark.parametrize("content", [None, b"", b"not weights"])
+def test_a_file_of_weights_is_read_before_anything_starts(field, content, tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    if content is not None:
+        path.write_bytes(content)
+    arguments = [SMOKE, "--dry-run", "--set", f"fixed.{field}={path}"]
+    assert main([*arguments, "--set", "fixed.net.width=64"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: fixed.{field}: {path} is not a ")
+    assert error.count("\n") == 1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.adapt.collectives import BatchNorm2d
+from trainables.adapt.weight_file import read_weights
 
 _BLOCKS = {
     10: (1, 1, 1, 1),
@@ -110,13 +111,8 @@ class ResNet(nn.Module):
             ValueError: If the file cannot be read, lacks a parameter or has one of another
                 shape.
         """
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises almost anything on a file that is not its own
-            raise ValueError(f"{path} is not a readable file of weights: {error}") from error
-        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-            raise ValueError(f"{path} does not hold weights by name")
-        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        weights = read_weights(path)
+        state = {name: value for name, value in weights.items() if not name.startswith("fc.")}
         try:
             self.load_state_dict(state)
         except RuntimeError as error:

@@ -19,6 +19,8 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from trainables.adapt.weight_file import read_weights
+
 POOL: Literal["pool"] = "pool"
 
 
@@ -159,7 +161,7 @@ class Encoder(nn.Module):
             ValueError: If the file cannot be read, lacks a parameter or has one of another
                 shape.
         """
-        state = _load_weights(path)
+        state = read_weights(path)
         for index, convolution in zip(_VGG19_CONVOLUTIONS, _convolutions(self), strict=True):
             for kind, parameter in convolution.named_parameters():
                 name = f"features.{index}.{kind}"
@@ -262,13 +264,3 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:
     return (layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
-
-
-def _load_weights(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises almost anything on a file that is not its own
-        raise ValueError(f"{path} is not a readable file of weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise ValueError(f"{path} does not hold weights by name")
-    return state

@@ -101,6 +101,7 @@ def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFr
         with a gain, ``verdict``: higher, lower, no difference shown or one seed.
     """
     references = scores[scores["strategy"].isin(["all", "random"])]
+    references = references.drop_duplicates(["method", "variant", "strategy", "seed"])
     pairs = scores.merge(references, on=["method", "variant", "seed"], suffixes=("", "_against"))
     # Random against all and not the reverse, which says the same.
     compared = (pairs["strategy"] != "all") & (pairs["strategy"] != pairs["strategy_against"])
@@ -132,9 +133,12 @@ def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
     adapted = scores[~scores["method"].isin(["source_only", "oracle"])]
     for gap, (method, anchor_column) in GAPS.items():
         anchor = scores[(scores["method"] == method) & (scores["strategy"] == "all")]
+        # Of several settings that could be the anchor, the first: each seed counts once.
+        anchor = anchor.drop_duplicates(["recipe", "seed"])
         pairs = adapted.merge(
             anchor[["recipe", "seed", anchor_column]].rename(columns={anchor_column: "anchor"}),
             on=["recipe", "seed"],
+            validate="many_to_one",
         ).dropna(subset=["anchor"])
         sign = -1 if method == "oracle" else 1
         for setting, group in pairs.groupby("setting", sort=False):
@@ -186,8 +190,9 @@ def _varied_fields(rows: pd.DataFrame, leave_out: tuple[str, ...]) -> pd.Series:
     """Values of the fields that vary, as text; never the seed, the method or ``leave_out``."""
     varied = [
         name
-        for name in rows.columns[rows.columns.str.contains(".", regex=False)]
-        if name != "adapt.method"
+        for name in rows.columns
+        if ("." in name or name == "parity")
+        and name != "adapt.method"
         and not name.startswith(leave_out)
         and rows[name].astype(str).nunique() > 1
     ]

@@ -18,8 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from harness.ledger import Event, TrialRecord, read_trials
+from harness.preflight import check_data
 from harness.results import SEED_MARK, Study, load_study, setting_name
-from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, check_data, open_storage
+from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, open_storage
 from harness.spec import SpecError, StudySpec
 from trainables.config import TrialConfig
 from trainables.metrics.intervals import mean_interval
@@ -91,7 +92,12 @@ def _confirm(options: argparse.Namespace) -> int:
 
     result, _ = follow_study(spec, storage, sys.stdout, read_test=True)
     confirmed = load_study(storage.ledger(result.study_name))
-    references = [record.name for record in settings if record.is_baseline]
+    # What is trained on target labels is no method to be compared with.
+    references = [
+        record.name
+        for record in settings
+        if record.is_baseline and record.fields["adapt.method"] != "oracle"
+    ]
     for line in verdict(confirmed, references):
         _say(line)
     _say(f"The runs are in {storage.ledger(result.study_name)}")
@@ -134,6 +140,8 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise ValueError(f"--set {text}: write FIELD=VALUE")
     if name.startswith(("data.", "evaluation.")):
         raise ValueError(f"--set {text}: a confirmation keeps the study's data and evaluation")
+    if name == "seed":
+        raise ValueError(f"--set {text}: a confirmation draws fresh seeds; --seeds says how many")
     try:
         return name, YAML(typ="safe", pure=True).load(value)
     except YAMLError as error:

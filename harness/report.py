@@ -80,7 +80,10 @@ def best_trials(result: StudyResult) -> list[TrialRecord]:
 
 def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
     """The best trials and all baselines, with each one's gap to the best baseline."""
-    reference = next((record for record in best if record.is_baseline), None)
+    # What is trained on target labels is no method to be compared with.
+    reference = next(
+        (r for r in best if r.is_baseline and r.fields["adapt.method"] != "oracle"), None
+    )
     shown = best[:SHOWN] + [record for record in best[SHOWN:] if record.is_baseline]
     columns = [metric.name for metric in spec.metrics]
     names = [f"{record.name}{' *' if record.is_baseline else ''}" for record in shown]
@@ -97,6 +100,8 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
         yield (
             f"  {record.number:>5}  {name:<{width}}  {cells}  {gap:>7}  {describe_params(record)}"
         )
+    if len(shown) < len(best):
+        yield f"  and {len(best) - len(shown)} more complete trials, all below the best {SHOWN}"
     if reference is not None:
         yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"
     yield "  One seed each and the last epoch's values: a small gap is not a finding."

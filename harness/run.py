@@ -7,10 +7,11 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from harness.preflight import check_machine
 from harness.spec import SpecError, StudySpec, load_study
 from harness.storage import Storage
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
-    check_data(spec.fixed)
+    check_machine(spec)
     storage = open_storage(options.storage)
     from harness.study import follow_study  # Ray's import takes seconds; the line above is out
 
@@ -78,49 +79,6 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
         _line(sys.stderr, f"{failed} of {len(result.trials)} trials failed")
         return TOO_MANY_FAILED
     return DONE
-
-
-def check_data(values: Mapping[str, Any]) -> None:
-    """Look at the folders of the data sets before anything starts.
-
-    Args:
-        values: Flat fields of a trial; those left out have their default.
-
-    Raises:
-        SpecError: If a folder or a file is missing or damaged.
-    """
-    from trainables.config import FOLDER_DOMAINS, TrialConfig
-
-    fields = {**TrialConfig().to_flat(), **values}
-    for role in ("source", "target"):
-        domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
-        if domain not in FOLDER_DOMAINS or root is None:
-            continue
-        from trainables.data.leeds import read_leeds
-
-        try:
-            read_leeds(domain, Path(root).expanduser().resolve(), fields[f"data.num_{role}"])
-        except (OSError, ValueError, RuntimeError) as error:
-            raise SpecError(f"fixed.data.{role}_root: {error}") from error
-    for name in ("net.weights", "style.encoder"):
-        if fields[name] is not None:
-            _check_weights(name, Path(fields[name]).expanduser(), fields)
-
-
-def _check_weights(name: str, path: Path, fields: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        raise SpecError(f"fixed.{name}: {path} is not a file")
-    from trainables.adapt.pose_net import ResNet
-    from trainables.adapt.style_net import VGG19_PLAN, Encoder
-
-    try:
-        if name == "style.encoder":
-            Encoder(VGG19_PLAN).load_vgg19(path)
-        else:
-            net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)
-            net.load_imagenet(path)
-    except ValueError as error:
-        raise SpecError(f"fixed.{name}: {error}") from error
 
 
 def open_storage(folder: Path) -> Storage:
@@ -148,7 +106,7 @@ def _dry_run(spec: StudySpec, out: TextIO) -> int:
     """Show the space and a few configurations it would try."""
     import random
 
-    check_data(spec.fixed)
+    check_machine(spec)
     space = spec.space()
     for line in space.describe():
         _line(out, f"  {line}")

@@ -194,6 +194,8 @@ def _check_trials(spec: StudySpec, source: YAMLSource) -> None:
         except ValueError as error:
             path: YAMLPath = ("baselines", baseline.name)
             field = _first_word(error)
+            if field in spec.fixed and field not in spec.baselines[baseline.name]:
+                raise source.error(("fixed", field), f"fixed.{error}") from None
             written = (*path, field) if field in spec.baselines[baseline.name] else path
             sentence = f"{dotted(path)} is not a valid trial: {error}"
             raise source.error(written, sentence) from None

@@ -114,6 +114,18 @@ def test_anchor_gaps_say_whether_the_order_holds(study_of):
     assert table["num_positive"].tolist() == [1, 0, 0]
 
 
+def test_several_anchors_do_not_count_as_several_seeds(study_of):
+    trials = [
+        _trial("all", 50.0), _trial("so", 30.0, **SOURCE), _trial("so_again", 20.0, **SOURCE),
+        _trial("so_parity", 10.0, parity=True, **SOURCE),
+        _trial("all_parity", 15.0, parity=True),
+    ]  # fmt: skip
+    table = anchor_gaps(seed_scores(study_of(trials)))
+    assert table["num_seeds"].tolist() == [1, 1]
+    assert table["mean"].tolist() == [20.0, 5.0]  # each to source only of its own recipe
+    assert table["verdict"].tolist() == ["one seed", "one seed"]
+
+
 def test_gaps_to_an_anchor_that_is_not_there_are_left_out(study_of):
     trials = [_trial("all", 50.0), _trial("so", 30.0, **SOURCE)]
     assert anchor_gaps(seed_scores(study_of(trials)))["gap"].tolist() == ["over source only"]

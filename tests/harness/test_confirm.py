@@ -104,6 +104,7 @@ def test_names_that_merely_look_like_seeds_stay_apart(tmp_path):
         (["s", "--set", "adapt.epochs=[1"], "is not a YAML value"),
         (["s", "--set", "data.num_target=3000"], "keeps the study's data"),
         (["s", "--set", "nonsense"], "write FIELD=VALUE"),
+        (["s", "--set", "seed=3"], "draws fresh seeds"),
     ],
 )
 def test_bad_arguments_are_one_sentence(arguments, words, tmp_path, capsys):

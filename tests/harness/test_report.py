@@ -28,7 +28,8 @@ def lines(tmp_path, write_study):
     def make(*trials):
         records = [
             TrialRecord(
-                number, name, is_baseline, {"sampling.strategy": "all"}, TrialConfig().to_flat(),
+                number, name, is_baseline, {"sampling.strategy": "all"},
+                TrialConfig().to_flat() | ({"adapt.method": "oracle"} if name == "oracle" else {}),
                 state="complete", metrics={"target_val/pck_05": value, **metrics}, value=value,
             )
             for number, (name, is_baseline, value, metrics) in enumerate(trials)
@@ -46,6 +47,18 @@ def test_trials_are_ranked_with_their_gap_to_the_best_baseline(lines):
     assert [row[1] for row in rows] == ["trial-1", "all"]
     assert rows[0][2:4] == ["52.5", "+2.5"]
     assert any("One seed each" in line for line in text)
+
+
+def test_the_oracle_is_not_what_others_are_compared_with(lines):
+    text = lines(("oracle", True, 90.0, {}), ("all", True, 50.0, {}), ("trial-2", False, 52.5, {}))
+    rows = {line.split()[1]: line.split() for line in text if line.split()[:1] in (["0"], ["2"])}
+    assert rows["trial-2"][3] == "+2.5"
+    assert rows["oracle"][4] == "+40"
+
+
+def test_trials_that_are_not_shown_are_counted(lines):
+    text = lines(*((f"trial-{i}", False, float(i), {}) for i in range(9)))
+    assert "  and 4 more complete trials, all below the best 5" in text
 
 
 def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):

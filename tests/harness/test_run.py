@@ -114,3 +114,27 @@ def test_a_file_of_weights_is_read_before_anything_starts(field, content, tmp_pa
     error = capsys.readouterr().err
     assert error.startswith(f"error: fixed.{field}: {path} is not a ")
     assert error.count("\n") == 1
+
+
+def test_a_file_of_weights_of_a_baseline_is_read_too(tmp_path, capsys):
+    arguments = [SMOKE, "--dry-run", "--set", f"baselines.vae_hm={{style.encoder: {tmp_path}/no}}"]
+    assert main(arguments) == 2
+    assert (
+        f"baselines.vae_hm.style.encoder: {tmp_path}/no is not a file" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("resources.cpus=4096", "resources.cpus must be at most the"),
+        ("resources.gpus=8", "resources.gpus must be at most the"),
+    ],
+)
+def test_what_the_machine_cannot_hold_is_refused_before_the_study_has_a_name(
+    setting, words, tmp_path, capsys
+):
+    storage = tmp_path / "runs"
+    assert main([SMOKE, "--storage", str(storage), "--set", setting]) == 2
+    assert words in capsys.readouterr().err
+    assert not storage.exists()

@@ -275,6 +275,14 @@ def test_bad_section_is_one_sentence_with_its_place(load, section, message):
     assert message_of(load, f"{HEAD}{section}\n").startswith(f"s.yaml:{message}")
 
 
+def test_a_fixed_value_that_spoils_a_baseline_is_blamed_itself(load):
+    text = HEAD + "baselines: {all: {}}\nfixed: {sampling: {trim: 0.9}}\n"
+    text = text.replace("run_cap: 10", "run_cap: 1")
+    assert message_of(load, text) == (
+        "s.yaml:6:26: fixed.sampling.trim must be in [0, 0.5], got 0.9"
+    )
+
+
 def test_gpus_that_cannot_share_a_batch_are_refused(load):
     text = HEAD + "parameters: {vae.epochs: {values: [1, 2]}}\nresources: {gpus: 3}\n"
     assert message_of(load, text) == (

@@ -64,9 +64,12 @@ def heatmap_mse(predicted: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
         maps: (B, K, H, W) with peak 1.
         weights: (B, K), not negative.
     """
+    # Flattened first, which copies maps with the joints last: a difference of two memory formats
+    # takes three times as long.
+    error = predicted.flatten(2) - maps.flatten(2)  # (B, K, H*W)
     # Left out before the square: 0 times what is not finite would come back as a gradient.
-    error = torch.where((weights > 0)[..., None, None], predicted - maps, 0.0)
-    per_joint = error.square().flatten(2).mean(-1)  # (B, K)
+    error = torch.where((weights > 0).unsqueeze(-1), error, 0.0)
+    per_joint = torch.linalg.vecdot(error, error) / error.shape[-1]
     return 0.5 * (per_joint * weights).mean()
 
 

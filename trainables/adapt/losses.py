@@ -70,7 +70,8 @@ def heatmap_mse(predicted: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
     # Left out before the square: 0 times what is not finite would come back as a gradient.
     error = torch.where((weights > 0).unsqueeze(-1), error, 0.0)
     per_joint = torch.linalg.vecdot(error, error) / error.shape[-1]
-    return 0.5 * (per_joint * weights).mean()
+    mean: Tensor = 0.5 * (per_joint * weights).mean()
+    return mean
 
 
 def supervised_loss(kind: str) -> SupervisedLoss:

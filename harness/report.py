@@ -115,9 +115,9 @@ def _checkpoints(record: TrialRecord) -> Iterator[str]:
         "oracle_val": "by target labels, which is not allowed",
     }
     found = [
-        f"{words} {pck:.4g} (epoch {record.metrics[f'chosen/{way}/epoch']:.0f})"
+        f"{words} {pck:.4g} (epoch {record.metrics[f'chosen_epoch/{way}']:.0f})"
         for way, words in ways.items()
-        if (pck := record.metrics.get(f"chosen/{way}/pck_05")) is not None
+        if (pck := record.metrics.get(f"chosen_pck_05/{way}")) is not None
     ]
     if found:
         yield f"  Checkpoints of trial {record.number}, target_val/pck_05: {', '.join(found)}."

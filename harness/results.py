@@ -18,8 +18,8 @@ key                               range      better  meaning; labels it reads
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
 ``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
 ``validator/<name>``              any        more    label-free; reads no target label
-``chosen/<way>/epoch``            1..        -       epoch that a way of choosing picks
-``chosen/<way>/pck_05``           0..100     more    ``target_val/pck_05`` of that epoch
+``chosen_epoch/<way>``            1..        -       epoch that a way of choosing picks
+``chosen_pck_05/<way>``           0..100     more    ``target_val/pck_05`` of that epoch
 ``train/<loss>``                  any        less    mean training loss of the epoch
 ``sampling/active_fraction``      0..1       -       share of the source in use
 ``vae/corruption_auc``            0..1       more    scores tell real from corrupted poses
@@ -113,7 +113,7 @@ class Study:
     def choices(self) -> pd.DataFrame:
         """What each way of choosing an epoch picked; see :func:`harness.validator_report.choices`.
 
-        Only complete trials have chosen, and only those of studies that log ``chosen/*``.
+        Only complete trials have chosen, and only those of studies that log ``chosen_*/*``.
         """
         return validator_report.choices(self.trials, self.epochs)
 

@@ -26,6 +26,10 @@ RETRY_S = 2.0
 CLOSE_TIMEOUT_S = 60.0
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
 _MAX_METRICS, _MAX_PARAMS = 1000, 100
+_BARS = ("final/", "chosen_pck_05/", "chosen_epoch/")
+"""Metrics that a trial has once, at its end."""
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the experiment at its runs; without it the page starts with traces of language models."""
 
 
 class MLflowTracker:
@@ -118,9 +122,11 @@ class _RunWriter:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
             self._experiment_id = experiment.experiment_id
+            for name, value in _KIND.items():
+                self._client.set_experiment_tag(self._experiment_id, name, value)
         else:
             location = artifact_root.as_uri() if tracking_uri.startswith("sqlite") else None
-            self._experiment_id = self._client.create_experiment(EXPERIMENT, location)
+            self._experiment_id = self._client.create_experiment(EXPERIMENT, location, tags=_KIND)
 
     def write(self, pending: list[Event]) -> None:
         """Write events and remove them from the list as they are done."""
@@ -179,7 +185,7 @@ class _RunWriter:
             batch = by_run.setdefault(run_id, [])
             for name, value in event["metrics"].items():
                 # A metric whose only step is 0 is drawn as a bar, others as a curve.
-                step = 0 if name.startswith("final/") else event["step"]
+                step = 0 if name.startswith(_BARS) else event["step"]
                 batch.append(Metric(name, value, at, step))
         for event in pending[:count]:
             self._log_once(self._ids.run_ids[event["number"]], event)

@@ -107,7 +107,7 @@ def choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     known = trials.loc[
         trials["state"] == "complete", ["number", "config", "adapt.method", "seed"]
     ].rename(columns={"adapt.method": "method"})
-    parts = epochs["metric"].str.extract(r"^chosen/(?P<way>[^/]+)/(?P<what>epoch|pck_05)$")
+    parts = epochs["metric"].str.extract(r"^chosen_(?P<what>epoch|pck_05)/(?P<way>[^/]+)$")
     logged = epochs.assign(**parts).dropna(subset=["way"]).merge(known, on="number")
     logged["way"] = pd.Categorical(logged["way"], WAYS, ordered=True)
     wide = logged.pivot_table(

@@ -45,8 +45,8 @@ def _epoch(pck, step, num_steps):
         metrics
         | {"target_val/pck_05_adabn": pck + 1}
         | {f"final/pck_bin/{b:02d}": pck - b for b in range(6)}
-        | {f"chosen/{way}/epoch": float(step) for way in ways}
-        | {f"chosen/{way}/pck_05": pck for way in ways}
+        | {f"chosen_epoch/{way}": float(step) for way in ways}
+        | {f"chosen_pck_05/{way}": pck for way in ways}
     )
 
 

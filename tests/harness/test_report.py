@@ -63,9 +63,9 @@ def test_trials_that_are_not_shown_are_counted(lines):
 
 def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):
     chosen = {
-        "chosen/last/pck_05": 52.5, "chosen/last/epoch": 6.0, "chosen/default/pck_05": 53.0,
-        "chosen/default/epoch": 5.0, "chosen/oracle_val/pck_05": 54.25,
-        "chosen/oracle_val/epoch": 4.0,
+        "chosen_pck_05/last": 52.5, "chosen_epoch/last": 6.0, "chosen_pck_05/default": 53.0,
+        "chosen_epoch/default": 5.0, "chosen_pck_05/oracle_val": 54.25,
+        "chosen_epoch/oracle_val": 4.0,
     }  # fmt: skip
     (line,) = (text for text in lines(("all", True, 52.5, chosen)) if "Checkpoints" in text)
     assert line.strip() == (

@@ -97,7 +97,7 @@ def test_choices_are_what_a_trial_logged_with_its_regret():
 
 
 def test_a_pruned_trial_has_chosen_nothing():
-    epochs = {(n, 1): {"chosen/last/epoch": 1.0, "chosen/last/pck_05": 9.0} for n in (0, 1)}
+    epochs = {(n, 1): {"chosen_epoch/last": 1.0, "chosen_pck_05/last": 9.0} for n in (0, 1)}
     study = _study([(0, "regda", 0, "pruned"), (1, "regda", 0, "complete")], epochs)
     table = study.choices()
     assert table["number"].tolist() == [1]

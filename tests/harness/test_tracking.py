@@ -34,7 +34,7 @@ def _study(trials):
         )  # fmt: skip
         for step in (1, 2):
             metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
-            metrics |= {"final/pck_bin/00": 7.0} if step == 2 else {}
+            metrics |= {"final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0} if step == 2 else {}
             yield _event(
                 "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages={},
                 digests={"source": "abc", "target": "def"}, tags={"style_encoder": "vgg19"},
@@ -66,8 +66,11 @@ def _check(uri, tracker):
     assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
     curve = client.get_metric_history(tracker.run_ids[1], "m")
     assert [(point.step, point.value) for point in curve] == [(1, 11.0), (2, 12.0)]
-    bar = client.get_metric_history(tracker.run_ids[1], "final/pck_bin/00")
-    assert [(point.step, point.value) for point in bar] == [(0, 7.0)]
+    for name, value in (("final/pck_bin/00", 7.0), ("chosen_pck_05/last", 6.0)):
+        bar = client.get_metric_history(tracker.run_ids[1], name)
+        assert [(point.step, point.value) for point in bar] == [(0, value)]
+    experiment = client.get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     digests = {i.dataset.digest for i in runs[0].inputs.dataset_inputs}
     assert digests == {"abc", "def"}
 

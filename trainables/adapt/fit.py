@@ -123,7 +123,7 @@ class AdaptationRun:
         Returns:
             Flat metrics: ``train/*`` mean losses, ``sampling/active_fraction``,
             ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ... of the target validation
-            split, ``validator/*``; with the last epoch also ``final/pck_bin/*``, ``chosen/*``
+            split, ``validator/*``; with the last epoch also ``final/pck_bin/*``, ``chosen_*/*``
             and, if the run may read it, ``target_test/*``. Empty in the other processes.
 
         Raises:
@@ -147,8 +147,8 @@ class AdaptationRun:
         if self.is_done:
             metrics |= chosen_metrics(self._history)
             kept = self.best["epoch"]
-            metrics["chosen/kept/epoch"] = float(kept)
-            metrics["chosen/kept/pck_05"] = self._history[kept - 1][TARGET_PCK]
+            metrics["chosen_epoch/kept"] = float(kept)
+            metrics["chosen_pck_05/kept"] = self._history[kept - 1][TARGET_PCK]
         return metrics
 
     def _remember(self, metrics: dict[str, float]) -> None:

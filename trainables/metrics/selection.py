@@ -93,7 +93,7 @@ def chosen_metrics(history: History) -> dict[str, float]:
         history: Metrics of epochs 1, 2, ..., at least one.
 
     Returns:
-        ``chosen/<name>/epoch`` from 1 and ``chosen/<name>/pck_05``, the ``target_val/pck_05`` of
+        ``chosen_epoch/<name>`` from 1 and ``chosen_pck_05/<name>``, the ``target_val/pck_05`` of
         that epoch in percent, for each name of :func:`choices`. The latter is left out where the
         epoch has none.
 
@@ -102,10 +102,10 @@ def chosen_metrics(history: History) -> dict[str, float]:
     """
     metrics = {}
     for name, index in choices(history).items():
-        metrics[f"chosen/{name}/epoch"] = float(index + 1)
+        metrics[f"chosen_epoch/{name}"] = float(index + 1)
         pck = history[index].get(TARGET_PCK, math.nan)
         if math.isfinite(pck):
-            metrics[f"chosen/{name}/pck_05"] = pck
+            metrics[f"chosen_pck_05/{name}"] = pck
     return metrics
 
 

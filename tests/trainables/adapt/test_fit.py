@@ -48,7 +48,7 @@ def expected_keys(epoch, method, reads_test):
     chosen = []
     if epoch == 4:
         ways = [*validators, "last", "default", "oracle_val", "kept"]
-        chosen = [f"chosen/{way}/{what}" for way in ways for what in ("epoch", "pck_05")]
+        chosen = [f"chosen_{what}/{way}" for way in ways for what in ("epoch", "pck_05")]
     return {
         "sampling/active_fraction",
         *(f"validator/{name}" for name in validators),

@@ -89,8 +89,8 @@ def test_the_best_network_is_that_of_the_label_free_choice(domains, monkeypatch)
     assert run.best["epoch"] == 2
     for name, value in run.best["net"].items():
         assert torch.equal(value, networks[1][name]), name
-    assert [metrics[f"chosen/{way}/epoch"] for way in ("kept", "default", "last")] == [2, 2, 4]
-    assert metrics["chosen/last/pck_05"] == metrics["target_val/pck_05"]
+    assert [metrics[f"chosen_epoch/{way}"] for way in ("kept", "default", "last")] == [2, 2, 4]
+    assert metrics["chosen_pck_05/last"] == metrics["target_val/pck_05"]
 
 
 def test_a_run_that_adapts_cannot_go_back(domains):

@@ -112,23 +112,23 @@ def test_label_free_choices_do_not_read_the_target_labels():
 def test_chosen_metrics_count_epochs_from_one_and_look_the_target_up():
     checkpoints = history(confidence=[0.3, 0.9, 0.5], target=[10.0, 20.0, 30.0])
     assert chosen_metrics(checkpoints) == {
-        "chosen/last/epoch": 3.0,
-        "chosen/last/pck_05": 30.0,
-        "chosen/default/epoch": 3.0,
-        "chosen/default/pck_05": 30.0,
-        "chosen/confidence/epoch": 2.0,
-        "chosen/confidence/pck_05": 20.0,
-        "chosen/oracle_val/epoch": 3.0,
-        "chosen/oracle_val/pck_05": 30.0,
+        "chosen_epoch/last": 3.0,
+        "chosen_pck_05/last": 30.0,
+        "chosen_epoch/default": 3.0,
+        "chosen_pck_05/default": 30.0,
+        "chosen_epoch/confidence": 2.0,
+        "chosen_pck_05/confidence": 20.0,
+        "chosen_epoch/oracle_val": 3.0,
+        "chosen_pck_05/oracle_val": 30.0,
     }
 
 
 def test_an_epoch_without_a_target_pck_is_logged_without_it():
     checkpoints = history(confidence=[0.3, 0.9], target=[10.0, None])
     metrics = chosen_metrics(checkpoints)
-    assert metrics["chosen/confidence/epoch"] == 2.0
-    assert "chosen/confidence/pck_05" not in metrics
-    assert metrics["chosen/oracle_val/epoch"] == 1.0
+    assert metrics["chosen_epoch/confidence"] == 2.0
+    assert "chosen_pck_05/confidence" not in metrics
+    assert metrics["chosen_epoch/oracle_val"] == 1.0
 
 
 @pytest.mark.parametrize("function", [default_choice, choices, chosen_metrics])

@@ -28,8 +28,6 @@ _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "fai
 _MAX_METRICS, _MAX_PARAMS = 1000, 100
 _BARS = ("final/", "chosen_pck_05/", "chosen_epoch/")
 """Metrics that a trial has once, at its end."""
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens the experiment at its runs; without it the page starts with traces of language models."""
 
 
 class MLflowTracker:
@@ -122,11 +120,9 @@ class _RunWriter:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
             self._experiment_id = experiment.experiment_id
-            for name, value in _KIND.items():
-                self._client.set_experiment_tag(self._experiment_id, name, value)
         else:
             location = artifact_root.as_uri() if tracking_uri.startswith("sqlite") else None
-            self._experiment_id = self._client.create_experiment(EXPERIMENT, location, tags=_KIND)
+            self._experiment_id = self._client.create_experiment(EXPERIMENT, location)
 
     def write(self, pending: list[Event]) -> None:
         """Write events and remove them from the list as they are done."""

@@ -69,8 +69,6 @@ def _check(uri, tracker):
     for name, value in (("final/pck_bin/00", 7.0), ("chosen_pck_05/last", 6.0)):
         bar = client.get_metric_history(tracker.run_ids[1], name)
         assert [(point.step, point.value) for point in bar] == [(0, value)]
-    experiment = client.get_experiment(parent.info.experiment_id)
-    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     digests = {i.dataset.digest for i in runs[0].inputs.dataset_inputs}
     assert digests == {"abc", "def"}
 

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _confirm(options)
     except (SpecError, FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the terminal
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED

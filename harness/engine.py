@@ -196,7 +196,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interrup
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
     trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
 
-    class Stop(tune.Stopper):  # type: ignore[misc]
+    class Stop(tune.Stopper):
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False
 

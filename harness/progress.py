@@ -130,7 +130,7 @@ class PlainProgress:
 
     def say(self, text: str) -> None:
         """Write a line."""
-        print(text, file=self._stream, flush=True)  # noqa: T201 - this is the terminal
+        print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing to restore."""

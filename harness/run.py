@@ -68,7 +68,7 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     from harness import report
 
     if options.json:
-        print(json.dumps(report.as_json(storage, result, tracker), allow_nan=False))  # noqa: T201
+        print(json.dumps(report.as_json(storage, result, tracker), allow_nan=False))  # noqa: T201 - the result
     else:
         for line in report.as_text(spec, storage, result, tracker):
             _line(out, line)
@@ -123,7 +123,7 @@ def _summary(spec: StudySpec) -> str:
 
 
 def _line(out: TextIO, text: str) -> None:
-    print(text, file=out, flush=True)  # noqa: T201 - this is the terminal
+    print(text, file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def _below(prefix: str, result: dict[str, Any]) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
 
 
-class BridgeSearcher(Searcher):  # type: ignore[misc]
+class BridgeSearcher(Searcher):
     """Shows a :class:`StudyBridge` to Tune as a searcher.
 
     Args:
@@ -220,7 +220,7 @@ class BridgeSearcher(Searcher):  # type: ignore[misc]
         """Nothing to restore: see :meth:`save`."""
 
 
-class BridgeScheduler(FIFOScheduler):  # type: ignore[misc]
+class BridgeScheduler(FIFOScheduler):
     """Shows a :class:`StudyBridge` to Tune as a scheduler that stops what is pruned."""
 
     def __init__(self, bridge: StudyBridge) -> None:

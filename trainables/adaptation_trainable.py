@@ -12,7 +12,7 @@ from trainables.config import TrialConfig
 from trainables.trial_run import TrialStages, start_run
 
 
-class AdaptationTrainable(tune.Trainable):  # type: ignore[misc]
+class AdaptationTrainable(tune.Trainable):
     """One epoch of pre-training or adaptation per step.
 
     Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a

@@ -15,7 +15,7 @@ REPORTS = 5
 """Reports of a trial, evenly spread over its epochs."""
 
 
-class PoseVAETrainable(tune.Trainable):  # type: ignore[misc]
+class PoseVAETrainable(tune.Trainable):
     """A fifth of the epochs per step, for two VAEs that differ in their seed alone.
 
     Metrics on source validation poses: ``vae/corruption_auc`` (do scores tell poses from

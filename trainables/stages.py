@@ -135,7 +135,7 @@ def vae_inputs(
     )
 
 
-def pose_vae_stage(  # noqa: PLR0913, PLR0917 - all that decides the scores
+def pose_vae_stage(
     cache: StageCache,
     source: tuple[ImageStore, StageEntry],
     target: tuple[ImageStore, StageEntry],

@@ -19,7 +19,7 @@ STYLE_VERSION = 1
 _FILE = "style_net.pt"
 
 
-def style_stage(  # noqa: PLR0913, PLR0917 - all that decides the network, and where to train
+def style_stage(
     cache: StageCache,
     source: tuple[ImageStore, StageEntry],
     target: tuple[ImageStore, StageEntry],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.channels_last import channels_last
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import (
     AugmentRanges,
@@ -45,7 +46,7 @@ class BatchSettings:
     heatmap_size: int
     device: torch.device
     seed: int
-    ranges: AugmentRanges = AugmentRanges()  # noqa: RUF009 - frozen
+    ranges: AugmentRanges = AugmentRanges()
     is_quantised: bool = False
     shard: Shard = WHOLE
 
@@ -86,7 +87,7 @@ class SourceBatches:
                 settings.is_quantised,
             )
             yield SourceBatch(
-                _channels_last(augment_images(images, draw)), maps, weight, rows, draw.matrix
+                channels_last(augment_images(images, draw)), maps, weight, rows, draw.matrix
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class TargetBatches:
         )
         images = _to_device(self._images[rows.numpy()], settings.device)
         own = [draw.map(settings.shard.take).to(settings.device) for draw in draws]
-        views = [(_channels_last(augment_images(images, d)), d.matrix) for d in own]
+        views = [(channels_last(augment_images(images, d)), d.matrix) for d in own]
         (student, view), *teacher = views
         if not teacher:
             return TargetBatch(student, rows, view)
@@ -149,7 +150,3 @@ class TargetBatches:
 
 def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return send(torch.from_numpy(array), device)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

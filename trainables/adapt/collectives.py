@@ -48,7 +48,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     is_local = False
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in PyTorch
+    def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to the same; statistics in float32."""
         world = num_processes()
         if world == 1 or self.is_local or not self.training:

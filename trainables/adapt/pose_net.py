@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from trainables.adapt.channels_last import module_on
 from trainables.adapt.collectives import BatchNorm2d
 from trainables.adapt.weight_file import read_weights
 
@@ -201,7 +202,7 @@ class PoseNet(nn.Module):
         head: Main heatmap head; the only one evaluation reads.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that decides the shape
+    def __init__(
         self,
         num_joints: int,
         depth: int,
@@ -234,7 +235,7 @@ class PoseNet(nn.Module):
     def renew_head(self) -> None:
         """Replace the head by a fresh deep one, as RegDA's second phase does."""
         device = next(self.parameters()).device
-        self.head = self.new_head().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.head = module_on(self.new_head(), device)
 
     def accelerate(self, use_bfloat16: bool, is_compiled: bool) -> None:
         """Choose the number format of the products and whether torch.compile fuses the layers.

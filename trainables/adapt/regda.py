@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.adapt.channels_last import module_on
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
 from trainables.adapt.optimisation import Recipe
 from trainables.adapt.pose_net import PoseNet
@@ -114,7 +115,7 @@ class RegDA:
         self._recipe = recipe
         self._first_step = self._step = first_step
         device = next(net.parameters()).device
-        self.adversarial_head = net.new_head().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversarial_head = module_on(net.new_head(), device)
         self._f = [*net.backbone.parameters(), *net.upsampling.parameters()]
         self._optimizers = {
             "f": recipe.optimizer(
@@ -150,7 +151,7 @@ class RegDA:
         source_kl = spatial_kl(y, source.maps, source.weights)
         source_disparity = disparity(y_adv, ground_truth_maps(y), source.weights)
         self._zero_grad()
-        (source_kl + margin * tradeoff * source_disparity).backward()  # type: ignore[no-untyped-call]
+        (source_kl + margin * tradeoff * source_disparity).backward()
         for optimizer in self._optimizers.values():
             optimizer.step()
 
@@ -161,13 +162,13 @@ class RegDA:
         y_adv = self.adversarial_head(features.detach())
         false_disparity = disparity(y_adv, ground_false_maps(truth), ones)
         self._zero_grad()
-        (tradeoff * false_disparity).backward()  # type: ignore[no-untyped-call]
+        (tradeoff * false_disparity).backward()
         optimizer_adv.step()
 
         y_adv = self.adversarial_head(scale_gradient(features, factor))
         target_disparity = disparity(y_adv, truth, ones)
         self._zero_grad()
-        (tradeoff * target_disparity).backward(inputs=self._f)  # type: ignore[no-untyped-call]
+        (tradeoff * target_disparity).backward(inputs=self._f)
         optimizer_f.step()
         self._step += 1
         return {

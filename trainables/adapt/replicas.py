@@ -203,7 +203,7 @@ def _join(shard: Shard, device_type: str, meeting: Path) -> None:
     )
 
 
-def _follow(  # noqa: PLR0913, PLR0917 - what a process needs to know
+def _follow(
     build: RunBuilder,
     shard: Shard,
     device_type: str,

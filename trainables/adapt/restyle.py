@@ -53,7 +53,7 @@ class Restyler:
         shard: Part of each batch that this process trains on.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - all that decides a transfer
+    def __init__(
         self,
         transfer: Transfer,
         rows: dict[str, NDArray[np.int64]],

@@ -52,7 +52,7 @@ class SourceOnly:
         images = source.images if self._restyle is None else self._restyle(source)
         loss = self._loss(self.net(images), source.maps, source.weights)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self._step += 1
         return {self._loss_name: loss.detach()}

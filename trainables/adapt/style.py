@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.adapt.channels_last import module_on
 from trainables.adapt.style_fit import UnlabelledImages
 from trainables.adapt.style_net import StyleNet, adain, channel_statistics
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD
@@ -68,8 +69,7 @@ class StyleTransfer:
     def __init__(
         self, net: StyleNet, source: ImageStore, target: ImageStore, device: torch.device
     ) -> None:
-        net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._net: StyleNet = net.requires_grad_(False).eval()
+        self._net = module_on(net, device).requires_grad_(False).eval()
         self._device = device
         mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainables.adapt.channels_last import module_on
 from trainables.adapt.style_net import (
     VGG19_PLAN,
     StyleNet,
@@ -134,7 +135,7 @@ def fit_encoder(
     return recorded
 
 
-def fit_decoder(  # noqa: PLR0913, PLR0917 - all that decides the decoder
+def fit_decoder(
     net: StyleNet,
     domains: tuple[UnlabelledImages, UnlabelledImages],
     steps: int,
@@ -207,7 +208,7 @@ def train_style_net(
     net.initialise(generator)
     if style.encoder is not None:
         net.encoder.load_vgg19(Path(style.encoder))
-    net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module_on(net, device)
     if is_trained:
         fit_encoder(net, domains, style.encoder_steps, style.batch_size, generator)
     else:

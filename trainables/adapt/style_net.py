@@ -257,7 +257,7 @@ def load_style_net(path: Path) -> StyleNet:
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     # Initialisation by the constructor would move the global generator.
-    return torch.nn.utils.skip_init(  # type: ignore[no-untyped-call, no-any-return]
+    return torch.nn.utils.skip_init(  # type: ignore[no-any-return]
         nn.Conv2d, inputs, outputs, 3, padding=1, padding_mode="reflect"
     )
 

@@ -85,7 +85,7 @@ class UDAPE:
     needs_target = True
     needs_teacher_view = True
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of the method
+    def __init__(
         self,
         student: PoseNet,
         settings: UDAPESettings,
@@ -133,7 +133,7 @@ class UDAPE:
         consistency = self._consistency(self._student(images), labels, target.view)
         self.optimizer.zero_grad()
         loss = supervised + settings.consistency * consistency
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self._teacher.update(settings.ema_decay)
         self._step += 1

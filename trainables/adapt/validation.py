@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainables.adapt.channels_last import channels_last
 from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import (
     AugmentDraw,
@@ -200,11 +201,11 @@ class LabelFreeValidation:
         for start in range(0, len(self._target_rows), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
             images = torch.from_numpy(self._target_images[self._target_rows[part]]).to(device)
-            inputs = _channels_last(normalise(images))
+            inputs = channels_last(normalise(images))
             seen = net.features(inputs)
             features.append(_pooled(seen))
             maps.append(net.head(seen))
-            warped = _channels_last(augment_images(images, _part_of(self._warps, part)))
+            warped = channels_last(augment_images(images, _part_of(self._warps, part)))
             on_warped.append(decode_keypoints(net(warped), self._image_size))
             other = second_opinion(inputs)
             if other is not None:
@@ -222,7 +223,7 @@ class LabelFreeValidation:
         for start in range(0, len(self._source_rows), BATCH_SIZE):
             rows = self._source_rows[start : start + BATCH_SIZE]
             images = torch.from_numpy(self._source_images[rows]).to(device)
-            features.append(_pooled(net.features(_channels_last(normalise(images)))))
+            features.append(_pooled(net.features(channels_last(normalise(images)))))
         return torch.cat(features)
 
 
@@ -255,7 +256,3 @@ def _part_of(draw: AugmentDraw, part: slice) -> AugmentDraw:
 def _pooled(features: Tensor) -> Tensor:
     """(B, C, h, h) features of any precision to their means (B, C)."""
     return features.float().mean((2, 3))
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

@@ -125,7 +125,7 @@ def fit_pose_vae(
             cosine = 0.5 * (1 + math.cos(math.pi * step / num_steps))
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * cosine
             optimizer.zero_grad()
-            ((error + kl_weight * kl) / len(batch)).backward()  # type: ignore[no-untyped-call]
+            ((error + kl_weight * kl) / len(batch)).backward()
             optimizer.step()
             step += 1
             total_error += error.detach()

@@ -53,7 +53,7 @@ def normalise_poses(
     return torch.where(mask, scaled, 0.0)
 
 
-def pose_vae_inputs(  # noqa: PLR0913, PLR0917 - poses, the joints that count, and the norm
+def pose_vae_inputs(
     keypoints_px: Tensor,
     visible: Tensor,
     joints: Tensor,

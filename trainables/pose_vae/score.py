@@ -80,7 +80,7 @@ def corruption_auc(
 
 def _ranks(values: Tensor) -> Tensor:
     """Average ranks from 0 of (N,) values, in double precision."""
-    unique, inverse, counts = values.unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    unique, inverse, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(0)
     mean: Tensor = (last - counts).double() + (counts.double() - 1) / 2
     return mean[inverse]

@@ -101,7 +101,8 @@ def _table(spec: StudySpec, best: list[TrialRecord]) -> Iterator[str]:
             f"  {record.number:>5}  {name:<{width}}  {cells}  {gap:>7}  {describe_params(record)}"
         )
     if len(shown) < len(best):
-        yield f"  and {len(best) - len(shown)} more complete trials, all below the best {SHOWN}"
+        rest = len(best) - len(shown)
+        yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
     if reference is not None:
         yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"
     yield "  One seed each and the last epoch's values: a small gap is not a finding."

@@ -7,7 +7,7 @@ one of the listed values.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.domains import Continuous, CountedSubset, Domain, Subset
+from harness.domains import CountedSubset, Domain, Subset
 from harness.fields import field_value, is_list_field
 from harness.parameters import Parameter
 from harness.schema import did_you_mean, problem
@@ -107,7 +107,7 @@ def _allowed(
             at_key=True,
         )
     domain = domains[other]
-    if isinstance(domain, Continuous | Subset | CountedSubset):
+    if isinstance(domain, Subset | CountedSubset) or domain.options() is None:
         raise problem(
             path, "cannot be a condition, because it has no separate values", at_key=True
         )

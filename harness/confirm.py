@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from harness.ledger import Event, TrialRecord, read_trials
+from harness.ledger import SEED_MARK, Event, TrialRecord, read_trials
 from harness.preflight import check_data
-from harness.results import SEED_MARK, Study, load_study, setting_name
+from harness.results import Study, load_study, setting_name
 from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, open_storage
 from harness.spec import SpecError, StudySpec
 from trainables.config import TrialConfig

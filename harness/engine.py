@@ -1,32 +1,22 @@
-"""One study from spec to end state: storage, Ray, Tuner, interruption, clean-up."""
+"""One study from spec to end state: Optuna, Ray, Tuner, interruption, clean-up."""
 
-import gc
 import importlib
-import logging
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.ledger import Ledger, TrialRecord
-from harness.spec import SpecError, StudySpec
-from harness.storage import Storage, absolute_paths
-from trainables.config import TrialConfig
-from trainables.reference_recipe import reference_fields
+from harness.launch import Launch
+from harness.ledger import TrialRecord
+from harness.limits import Limits
+from harness.spec import StudySpec
 
 if TYPE_CHECKING:
-    from harness.search import StudyBridge
+    from harness.bridge import StudyBridge
 
 TRAINABLES = {
     "adaptation": "trainables.adaptation_trainable:AdaptationTrainable",
     "pose_vae": "trainables.pose_vae_trainable:PoseVAETrainable",
 }
-OBJECT_STORE_BYTES = 200 * 2**20
-"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
-would be reserved for nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,264 +25,138 @@ class StudyResult:
 
     Attributes:
         study_name: Name in the storage.
-        goal: ``maximize`` or ``minimize``.
+        goal: ``maximize`` or ``minimize`` the first objective.
         state: ``complete`` or ``stopped``.
+        reason: Why it stopped, None if it is complete.
         was_interrupted: Whether a person or a signal stopped it.
-        wall_s: Seconds from start to end.
+        wall_s: Seconds of this run.
         trials: Every trial in a terminal state.
+        optuna_url: SQLAlchemy URL of Optuna's storage.
+        optuna_name: Name in it.
+        notes: What a person should know, in sentences.
     """
 
     study_name: str
     goal: str
     state: str
+    reason: str | None
     was_interrupted: bool
     wall_s: float
     trials: list[TrialRecord]
-
-
-class Interruption:
-    """Tells Tune to stop: after SIGINT, SIGTERM or SIGHUP, or when the hours are used up."""
-
-    def __init__(self, hours: float | None) -> None:
-        self.signal: int | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-        self._hours = hours or 0.0
-        self._deadline = None if hours is None else time.monotonic() + hours * 3600
-
-    @property
-    def is_due(self) -> bool:
-        """Whether to stop now."""
-        return self.reason is not None
-
-    @property
-    def reason(self) -> str | None:
-        """Why to stop now, None to go on."""
-        if self.signal is not None:
-            return f"interrupted by {signal.Signals(self.signal).name}"
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            return f"budget.hours {self._hours:g} used up"
-        return None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Catch the first signal; a second one ends the process as usual."""
-        self._previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup said to go on
-            self._previous[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
-        self.listen()
-        try:
-            yield
-        finally:
-            self._restore()
-
-    def listen(self) -> None:
-        """Catch signals (again): Ray, when it starts, puts its own handler for SIGTERM."""
-        for caught in self._previous:
-            signal.signal(caught, self._catch)
-
-    def _catch(self, number: int, _frame: object) -> None:
-        self.signal = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for caught, handler in self._previous.items():
-            signal.signal(caught, handler)
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What a study needs beside its spec.
-
-    Attributes:
-        storage: Where to keep it.
-        study_name: From :meth:`Storage.reserve`.
-        ledger: Receives every event; its subscribers see the study.
-        trainable: Ray Tune class to run instead of the spec's; for tests and benchmarks.
-        read_test: Whether trials may read the target test split; only ``confirm`` says so.
-        say: Shows a line to the person at the terminal.
-    """
-
-    storage: Storage
-    study_name: str
-    ledger: Ledger
-    trainable: type | None = None
-    read_test: bool = False
-    say: Callable[[str], None] = lambda text: None
+    optuna_url: str
+    optuna_name: str
+    notes: tuple[str, ...] = ()
 
 
 def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
-    """Run a study to its end and leave nothing running.
+    """Start a study or go on with it, to its end, and leave nothing running.
 
     Raises:
+        SpecError: If it cannot be started or gone on with; nothing has changed then.
         KeyboardInterrupt: On a second SIGINT; the trials have been ended even so.
     """
     started = time.monotonic()
-    stop = Interruption(spec.budget.hours)
-    has_ended = False
-    with stop.listening():
-        # Ray and Optuna are imported here, late: by now the person has seen a first line.
-        from harness.optuna_study import create_study, num_trials
-        from harness.search import StudyBridge
+    ledger, gpus = launch.ledger, float(spec.resources.gpus)
+    limits = Limits(
+        spec.budget,
+        ledger.earlier_wall_s,
+        lambda: gpus * sum(record.busy_s for record in list(ledger.trials.values())),
+    )
+    ledger.warn, ledger.gives_up = launch.say, lambda: limits.signal is not None
+    state = "stopped"
+    reason: str | None = "the study broke off"
+    with limits.listening():
+        from harness.opening import open_bridge  # late: by now a person has seen a first line
 
-        study = create_study(spec, launch.study_name, launch.storage.optuna_url, seed=0)
-        launch.ledger.append("study", **_description(spec, launch))
-        bridge = StudyBridge(
-            study, spec.space(), spec.objective.name, num_trials(spec), launch.ledger
-        )
+        bridge, optuna_name = open_bridge(spec, launch, lambda: limits.signal is not None)
+        was_over = ledger.is_complete and bridge.is_over
         try:
-            if not stop.is_due:
-                _fit(spec, launch, bridge, stop)
-            has_ended = True
+            if not bridge.is_over and limits.used_up is None:
+                _fit(spec, launch, bridge, limits)
+            if bridge.is_over:
+                state, reason = "complete", None
+            else:
+                reason = limits.interruption or limits.used_up or "Ray Tune ended early"
         finally:
-            bridge.stop_all(stop.reason or "the study broke off")
-            was_interrupted = stop.signal is not None
-            state = "complete" if has_ended and not was_interrupted else "stopped"
+            bridge.stop_all(reason or "the study broke off")
             wall_s = time.monotonic() - started
-            launch.ledger.append("end", state=state, wall_s=wall_s)
-            _shut_down_ray()
-    trials = list(launch.ledger.trials.values())
+            if not was_over:
+                ledger.append("end", state=state, reason=reason, wall_s=wall_s)
+            from harness.cluster import shut_down_ray
+
+            shut_down_ray()
+    exhausted = "the space holds no further configuration" if bridge.is_exhausted else None
     return StudyResult(
-        launch.study_name, spec.objective.goal, state, was_interrupted, wall_s, trials
+        launch.study_name,
+        spec.objective.goal,
+        state,
+        reason,
+        limits.interruption is not None,
+        wall_s,
+        list(ledger.trials.values()),
+        launch.optuna_url,
+        optuna_name,
+        tuple(note for note in (exhausted,) if note),
     )
 
 
-def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
-    varied = set(spec.parameters).union(*spec.baselines.values())
-    fields = TrialConfig().to_flat()
-    if spec.fixed.get("parity"):
-        fields |= reference_fields(spec.fixed.get("adapt.method", fields["adapt.method"]))
-    fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
-    return {
-        "study": launch.study_name,
-        "yaml": spec.model_dump_json(indent=1, exclude_defaults=True),
-        "objective": spec.objective.name,
-        "goal": spec.objective.goal,
-        "trainable": spec.trainable,
-        "resources": spec.resources.model_dump(),
-        "read_test": launch.read_test,
-        "varied": sorted(varied),
-        "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
-    }
+def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits) -> None:
+    from harness.cluster import parallel_trials, start_ray
 
-
-def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", stop: "Interruption") -> None:
-    _start_ray()
-    stop.listen()
+    start_ray(launch.address, launch.say)
+    limits.listen()
     from ray import tune
 
-    from harness.optuna_study import num_trials
-    from harness.search import BridgeScheduler, BridgeSearcher
-    from harness.stages import StageCache
+    from harness.search import BridgeScheduler, BridgeSearcher, HangingWorkers, StudyStopper
+    from harness.stage_cache import StageCache
 
-    parallel = _parallel(spec)
-    launch.say(f"{num_trials(spec)} trials, {parallel} at a time")
+    if launch.address is not None:
+        from harness.shared_storage import check_shared
+
+        check_shared(launch.storage.root)
+    parallel = parallel_trials(spec.resources, launch.say)
+    launch.say(f"{_amount(spec.max_settings, spec.seeds)}, {parallel} at a time")
+    folder = launch.storage.study(launch.study_name)
     shared_config = {
         "cache": StageCache(launch.storage.stages),
         "num_threads": spec.resources.cpus,
         # A trial with several GPUs trains one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),
         "read_test": launch.read_test,
+        "heartbeat_s": spec.failures.heartbeat_s,
     }
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
     trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
 
-    class Stop(tune.Stopper):
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            return False
-
-        def stop_all(self) -> bool:
-            return stop.is_due
-
     tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=BridgeSearcher(bridge, shared_config),
-            scheduler=BridgeScheduler(bridge),
-            num_samples=num_trials(spec),
+            search_alg=BridgeSearcher(bridge, folder, shared_config),
+            scheduler=BridgeScheduler(bridge, folder),
+            num_samples=-1,  # the searcher says when there are no more
             max_concurrent_trials=parallel,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(launch.storage.study(launch.study_name)),
+            storage_path=str(folder.path),
             failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
-            checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=1,
-                checkpoint_frequency=int(_writes_checkpoints(trainable)),
-                checkpoint_at_end=False,
-            ),
-            stop=Stop(),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[HangingWorkers(bridge, spec.failures)],
+            stop=StudyStopper(bridge, limits),
             verbose=0,
         ),
     ).fit()
+
+
+def _amount(settings: int | None, seeds: int) -> str:
+    if settings is None:
+        return "trials until it is stopped (Ctrl-C; the same command goes on)"
+    return f"{settings} trials" if seeds == 1 else f"{settings} settings x {seeds} seeds"
 
 
 def _load(place: str) -> type:
     module, name = place.split(":")
     loaded: type = getattr(importlib.import_module(module), name)
     return loaded
-
-
-def _writes_checkpoints(trainable: type) -> bool:
-    from ray import tune
-
-    return getattr(trainable, "save_checkpoint", None) is not tune.Trainable.save_checkpoint
-
-
-def _start_ray() -> None:
-    """Start Ray on this machine, quiet and bound to it, unless it is already running."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # The harness keeps its own records and catches signals itself.
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    # Trials' errors reach the person as one sentence; the traceback is in the trial's folder.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        return
-    ray.init(
-        address="local",
-        num_cpus=len(os.sched_getaffinity(0)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=OBJECT_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
-    )
-
-
-def _shut_down_ray() -> None:
-    """Stop Ray after nothing refers to its objects any more.
-
-    Ray ends the whole process, without a word, when one of its references is destroyed after the
-    shutdown. Tune leaves such references in cycles, and the collector may run in any thread.
-    """
-    import ray
-
-    gc.collect()
-    ray.shutdown()
-
-
-def _parallel(spec: StudySpec) -> int:
-    """Trials at once: what the file says, or as many as the machine holds.
-
-    Raises:
-        SpecError: If not even one trial fits.
-    """
-    import ray
-
-    available = ray.cluster_resources()
-    fits = int(available.get("CPU", 0) // spec.resources.cpus)
-    if spec.resources.gpus:
-        fits = min(fits, int(available.get("GPU", 0) / spec.resources.gpus))
-    if fits == 0:
-        raise SpecError(
-            f"resources: a trial needs {spec.resources.cpus} CPUs and {spec.resources.gpus:g} "
-            f"GPUs, the machine has {available.get('CPU', 0):g} and {available.get('GPU', 0):g}"
-        )
-    return min(fits, spec.resources.parallel or fits)

@@ -14,6 +14,8 @@ from pydantic import BeforeValidator
 
 from harness.domains import Categorical, Continuous, CountedSubset, Domain, Multiples, Subset
 from harness.parameters import Choose, Parameter
+from harness.quantile_domains import Drawn, Weighted
+from harness.quantiles import Beta, Law, LogNormal, Normal
 from harness.schema import did_you_mean, problem
 from harness.yaml_text import YAMLPath, shown
 from trainables.config import FIELD_TYPES, coerce
@@ -117,20 +119,65 @@ def domain_of(name: str, parameter: Parameter) -> Domain | CountedSubset:
     if parameter.form == "value":
         return Categorical((field_value(name, parameter.value, ("value",)),))
     if parameter.values is not None:
-        return _categorical(name, parameter.values)
+        return _categorical(name, parameter.values, parameter.probabilities)
     if parameter.choose is not None:
         return _subset(name, parameter.choose)
-    return _range(name, parameter)
+    return _drawn(name, parameter) if parameter.form == "law" else _range(name, parameter)
 
 
-def _categorical(name: str, written: tuple[Any, ...]) -> Categorical:
-    values: dict[Any, None] = {}
+def _categorical(
+    name: str, written: tuple[Any, ...], probabilities: tuple[float, ...] | None
+) -> Categorical | Weighted:
+    values: dict[Any, float] = {}
     for index, item in enumerate(written):
         value = field_value(name, item, ("values", index))
         if value in values:
             raise problem(("values", index), f"repeats the value {shown(item)}")
-        values[value] = None
-    return Categorical(tuple(values))
+        values[value] = 1 if probabilities is None else probabilities[index]
+    possible = {value: weight for value, weight in values.items() if weight > 0}
+    if probabilities is None or len(possible) == 1:
+        return Categorical(tuple(possible))
+    return Weighted(tuple(possible), tuple(possible.values()))
+
+
+def _drawn(name: str, parameter: Parameter) -> Drawn:
+    kind, distribution = _type(name), parameter.distribution or ""
+    if kind not in (int, float):
+        raise problem((), f"cannot be a distribution, because {name} is no number; use values")
+    if kind is int:
+        if not distribution.startswith("q_"):
+            raise problem(
+                ("distribution",), f"is for real numbers, {name} is whole; use q_{distribution}"
+            )
+        _require_whole(name, parameter, ("q",))
+    law: Law
+    if distribution.endswith("beta"):
+        law = Beta(*(1 if word is None else word for word in (parameter.a, parameter.b)))
+    else:
+        family = LogNormal if distribution.endswith("log_normal") else Normal
+        mu, sigma = parameter.mu or 0, 1 if parameter.sigma is None else parameter.sigma
+        law = family(mu, sigma)
+    step = parameter.step
+    domain = Drawn(law, step if step is None or kind is int else float(step))
+    try:
+        ends = domain.probes()
+    except ArithmeticError:
+        ends = (math.nan, math.nan)
+    if not all(map(math.isfinite, ends)) or ends[0] == ends[1]:
+        raise problem(("distribution",), f"{domain.describe()} has less than two possible values")
+    if step is not None and (ends[1] - ends[0]) / step > MAX_STEPS:
+        raise problem(("q",), f"leaves over {MAX_STEPS} steps from {ends[0]:g} to {ends[1]:g}")
+    return domain
+
+
+def _require_whole(name: str, parameter: Parameter, words: tuple[str, ...]) -> None:
+    for word in words:
+        value = getattr(parameter, word)
+        if isinstance(value, float):
+            raise problem(
+                (word,),
+                f"must be written as a whole number for whole numbers of {name}, got {value}",
+            )
 
 
 def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
@@ -153,18 +200,10 @@ def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
 
 
 def _range(name: str, parameter: Parameter) -> Continuous | Multiples:
-    low, high = parameter.min, parameter.max
-    assert low is not None
-    assert high is not None
+    low, high = parameter.ends()
     is_whole = _is_whole(name, parameter)
     if is_whole:
-        for word in ("min", "max", "q"):
-            value = getattr(parameter, word)
-            if isinstance(value, float):
-                raise problem(
-                    (word,),
-                    f"must be written as a whole number for whole numbers of {name}, got {value}",
-                )
+        _require_whole(name, parameter, ("q",) if parameter.is_exponent else ("min", "max", "q"))
         step = int(parameter.step or 1)
         multiples = Multiples.within(low, high, step, parameter.is_log)
     elif parameter.step is None:

@@ -1,80 +1,211 @@
-"""The stored Optuna study behind a spec: its sampler, its pruner, its first trials."""
+"""The stored Optuna study behind a spec: opened or continued, and asked reproducibly."""
 
-import json
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.samplers import BaseSampler
+from optuna.storages import RDBStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from harness.sections import EarlyTerminate
-from harness.spec import StudySpec
+from harness.masking import masked
+from harness.samplers import needs_constant_seed, sampler_for
+from harness.spec import SpecError, StudySpec
+
+T = TypeVar("T")
+
+SQLITE_TIMEOUT_S = 120.0
+"""How long a statement waits for another process's lock on the database file."""
+PATIENCE_S = 600.0
+"""How long a database that fails is asked again before the study breaks off."""
+_STUDY_ID = "study_id"
 
 
-def create_study(spec: StudySpec, study_name: str, storage_url: str, seed: int) -> optuna.Study:
-    """A new Optuna study with the sampler and pruner of the spec, and its first trials queued.
+def open_storage(url: str) -> RDBStorage:
+    """Optuna's storage at a SQLAlchemy URL.
+
+    Raises:
+        SpecError: If it cannot be opened or is no database of this Optuna; the password is
+            masked.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}
+    try:
+        return RDBStorage(url, engine_kwargs=arguments)
+    except ImportError as error:
+        raise SpecError(
+            f"database {masked(url)}: {error}; pip install 'posebins[postgres]'"
+        ) from error
+    except (
+        ValueError,
+        RuntimeError,
+        StorageInternalError,
+        SQLAlchemyError,
+    ) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise SpecError(f"database {masked(url)} cannot be used: {reason}") from error
+
+
+def open_study(
+    spec: StudySpec, storage: RDBStorage, study_name: str, study_id: str, *, is_new: bool
+) -> Study:
+    """Create the Optuna study of a spec, or load it to go on with it.
 
     Args:
         spec: The study.
+        storage: From :func:`open_storage`.
         study_name: Name in the storage.
-        storage_url: SQLAlchemy URL.
-        seed: Seed of the sampler.
+        study_id: Tells this study from another of the same name.
+        is_new: Whether the ledger holds no trial yet.
 
     Raises:
-        optuna.exceptions.DuplicatedStudyError: If the storage has a study of this name.
+        SpecError: If the storage has another study of this name, or has lost this one.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler: optuna.samplers.BaseSampler
-    if spec.method == "tpe":
-        num_baselines = len(spec.baselines)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, n_startup_trials=max(4, num_baselines)
+    sampler = RepeatableSampler(spec)
+    directions = [metric.goal for metric in spec.objectives]
+    known = study_name in optuna.get_all_study_names(storage)
+    if not known and not is_new:
+        raise SpecError(
+            f"the database has no study {study_name}, but its ledger has trials: put the database "
+            "back, or start again with --new"
         )
-    else:  # a grid is queued whole; its sampler is never asked
-        sampler = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(
+        storage=storage,
         study_name=study_name,
-        storage=storage_url,
-        direction=spec.objective.goal,
+        directions=directions,
         sampler=sampler,
-        pruner=_pruner(spec.early_terminate),
+        pruner=optuna.pruners.NopPruner(),  # harness/pruning.py asks the pruner
+        load_if_exists=True,
     )
-    space = spec.space()
-    for baseline in space.baselines():
-        attributes = {"baseline": baseline.name, "overrides": json.dumps(baseline.overrides)}
-        study.enqueue_trial(baseline.enqueue, user_attrs=attributes)
-    if spec.method == "grid":
-        for params in space.grid():
-            study.enqueue_trial(params)
+    owner = study.user_attrs.get(_STUDY_ID)
+    if owner is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr(_STUDY_ID, study_id)
+    elif owner != study_id:
+        raise SpecError(
+            f"the database has another study named {study_name}; give this one another name"
+        )
     return study
 
 
-def stored_studies(storage_url: str) -> list[str]:
-    """Names of the studies in a storage."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.get_all_study_names(storage_url)
+def free_study_name(storage: RDBStorage, name: str, study_id: str) -> str:
+    """``name`` if no study of the storage has it, else the name with a part of the id."""
+    taken = optuna.get_all_study_names(storage)
+    return name if name not in taken else f"{name}-{study_id[:8]}"
 
 
-def num_trials(spec: StudySpec) -> int:
-    """Trials the study will run: the budget, or the whole grid and the baselines."""
+def num_settings(spec: StudySpec) -> int | None:
+    """Settings that the study will try: the cap, or the whole grid; None without an end."""
+    run_cap = spec.budget.run_cap
     if spec.method == "grid":
         total = len(spec.space().grid()) + len(spec.baselines)
-        return min(total, spec.budget.run_cap or total)
-    if spec.budget.run_cap is None:
-        raise ValueError(f"budget.run_cap must be given for method {spec.method}")
-    return spec.budget.run_cap
+        return total if run_cap is None else min(total, run_cap)
+    if not spec.parameters:
+        return len(spec.baselines) if run_cap is None else min(len(spec.baselines), run_cap)
+    return run_cap
 
 
-def _pruner(rule: EarlyTerminate) -> optuna.pruners.BasePruner:
-    if rule.type == "hyperband" and rule.s == 1:
-        return optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=rule.min_iter, reduction_factor=rule.eta
+class RepeatableSampler(BaseSampler):
+    """The spec's sampler, seeded anew for every trial and parameter.
+
+    A sampler's random state is not stored. Here what is drawn follows from the study's seed, the
+    trial's number, the parameter and the trials before, so a study that was killed in the middle
+    of a suggestion proposes what it would have proposed.
+
+    Args:
+        spec: The study.
+        seed: Seed of the study.
+    """
+
+    def __init__(self, spec: StudySpec, seed: int = 0) -> None:
+        self._spec = spec
+        self._seed = seed
+        self._relative: tuple[int, BaseSampler] | None = None
+        self._constant = sampler_for(spec, seed) if needs_constant_seed(spec.method) else None
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """See :class:`optuna.samplers.BaseSampler`."""
+        return self._of_trial(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See :class:`optuna.samplers.BaseSampler`."""
+        return self._of_trial(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """See :class:`optuna.samplers.BaseSampler`."""
+        sampler = self._constant or sampler_for(
+            self._spec, _seed(self._seed, trial.number, param_name)
         )
-    if rule.type == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=rule.min_iter,
-            max_resource="auto" if rule.max_iter is None else rule.max_iter,
-            reduction_factor=rule.eta,
-        )
-    if rule.type == "median":
-        return optuna.pruners.MedianPruner(
-            n_startup_trials=rule.startup_trials, n_warmup_steps=rule.min_iter
-        )
-    return optuna.pruners.NopPruner()
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """See :class:`optuna.samplers.BaseSampler`."""
+        self._of_trial(trial).before_trial(study, trial)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """See :class:`optuna.samplers.BaseSampler`."""
+        self._of_trial(trial).after_trial(study, trial, state, values)
+
+    def _of_trial(self, trial: FrozenTrial) -> BaseSampler:
+        if self._constant is not None:
+            return self._constant
+        if self._relative is None or self._relative[0] != trial.number:
+            seed = _seed(self._seed, trial.number)
+            self._relative = (trial.number, sampler_for(self._spec, seed))
+        return self._relative[1]
+
+
+def _seed(*parts: int | str) -> int:
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+class Patience:
+    """Asks a database again that is locked, full or away for a while.
+
+    Args:
+        say: Told once in a sentence that the study waits.
+        gives_up: Asked whether to wait no longer.
+    """
+
+    def __init__(self, say: Callable[[str], None], gives_up: Callable[[], bool]) -> None:
+        self._say = say
+        self._gives_up = gives_up
+
+    def __call__(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """``call(*arguments, **named)``, again and again while the database fails.
+
+        Raises:
+            StorageInternalError: If it has failed for :data:`PATIENCE_S`, or was given up.
+        """
+        started, pause = time.monotonic(), 0.5
+        while True:
+            try:
+                return call(*arguments, **named)
+            except StorageInternalError as error:
+                if time.monotonic() - started > PATIENCE_S or self._gives_up():
+                    raise
+                if pause == 0.5:
+                    reason = str(error.__cause__ or error).splitlines()[0]
+                    self._say(f"the database does not answer ({reason}); waiting for it")
+                time.sleep(pause)
+                pause = min(2 * pause, 15.0)

@@ -4,47 +4,103 @@ Looked at before Ray starts and before the study gets its name, so that a mistak
 and leaves nothing behind.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.draws import draws, named_files
 from harness.spec import SpecError, StudySpec
+from harness.trial_slots import fitting_trials, this_machine
+from trainables.config import FOLDER_DOMAINS, TrialConfig
 
 
-def check_machine(spec: StudySpec) -> None:
+def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
     """All checks below.
+
+    Args:
+        spec: The study.
+        is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
 
     Raises:
         SpecError: If something is missing, damaged or too much; one sentence with its place.
     """
-    check_data(spec.fixed)
+    sizes = check_data(spec.fixed)
+    check_bins(spec, sizes)
     check_weights(spec)
-    check_resources(spec)
+    if not is_cluster:
+        fitting_trials(spec.resources, this_machine(spec.resources))
 
 
-def check_data(values: Mapping[str, Any]) -> None:
+def check_data(values: Mapping[str, Any]) -> dict[str, int]:
     """Look at the folders of the data sets before anything starts.
 
     Args:
         values: Flat fields of a trial; those left out have their default.
 
-    Raises:
-        SpecError: If a folder or a file is missing or damaged.
-    """
-    from trainables.config import FOLDER_DOMAINS, TrialConfig
+    Returns:
+        Number of samples of ``source`` and ``target``.
 
+    Raises:
+        SpecError: If a folder or a file is missing or damaged, or holds so few samples that a
+            split would be empty.
+    """
     fields = {**TrialConfig().to_flat(), **values}
+    sizes = {}
     for role in ("source", "target"):
         domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
+        sizes[role] = fields[f"data.num_{role}"]
         if domain not in FOLDER_DOMAINS or root is None:
             continue
         from trainables.data.leeds import read_leeds
 
         try:
-            read_leeds(domain, Path(root).expanduser().resolve(), fields[f"data.num_{role}"])
+            found = read_leeds(domain, Path(root).expanduser().resolve(), sizes[role])
         except (OSError, ValueError, RuntimeError) as error:
             raise SpecError(f"fixed.data.{role}_root: {error}") from error
+        sizes[role] = len(found.image_paths)
+        for split, size in split_sizes(sizes[role], role).items():
+            if size == 0:
+                raise SpecError(
+                    f"fixed.data.{role}_root: {root} has {sizes[role]} samples, which leaves none "
+                    f"for {split}"
+                )
+    return sizes
+
+
+def split_sizes(num_samples: int, role: str) -> dict[str, int]:
+    """Samples of each split of a ``source`` or ``target`` domain."""
+    from trainables.data.image_store import split
+
+    parts = split([str(i) for i in range(num_samples)], role)  # the sizes follow from the number
+    return {name: len(rows) for name, rows in parts.items()}
+
+
+def check_bins(spec: StudySpec, sizes: Mapping[str, int]) -> None:
+    """Look whether every bin can hold a sample.
+
+    Args:
+        spec: The study.
+        sizes: Number of samples of ``source`` and ``target``.
+
+    Raises:
+        SpecError: If the target validation poses are fewer than the bins of the evaluation, or
+            the source training poses fewer than a trial's own bins.
+    """
+    if spec.trainable != "adaptation":
+        return
+    trials = [{**TrialConfig().to_flat(), **draw.fields} for draw in draws(spec)]
+    for field, role, name in (
+        ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
+    ):  # fmt: skip
+        most = max(trial[field] for trial in trials)
+        if sizes[role] >= 10 * most:  # a fifth of the target, nine tenths of the source
+            continue
+        size = split_sizes(sizes[role], role)[name]
+        if most > size:
+            raise SpecError(
+                f"{field} must be at most {size}, the {role} {name} samples that "
+                f"data.num_{role} = {sizes[role]} leaves, got {most}"
+            )
 
 
 def check_weights(spec: StudySpec) -> None:
@@ -53,46 +109,18 @@ def check_weights(spec: StudySpec) -> None:
     Raises:
         SpecError: If one is missing, damaged or of another network.
     """
-    from trainables.config import TrialConfig
-
-    defaults = {**TrialConfig().to_flat(), **spec.fixed}
-    named = {f"baselines.{name}": values for name, values in spec.baselines.items()}
-    for place, values in {"fixed": spec.fixed, **named}.items():
-        for name in ("net.weights", "style.encoder"):
-            if values.get(name) is not None:
-                path = Path(values[name]).expanduser()
-                _check_weights(f"{place}.{name}", path, {**defaults, **values})
+    for named in named_files(spec):
+        _check_weights(named.place, Path(named.path).expanduser(), named.field, named.fields)
 
 
-def check_resources(spec: StudySpec) -> None:
-    """Look whether this machine could hold one trial, before a study gets its name.
-
-    Raises:
-        SpecError: If it could not.
-    """
-    cpus, gpus = len(os.sched_getaffinity(0)), spec.resources.gpus
-    if spec.resources.cpus > cpus:
-        raise SpecError(
-            f"resources.cpus must be at most the {cpus} of this machine, got {spec.resources.cpus}"
-        )
-    if gpus > 0:
-        import torch
-
-        found = torch.cuda.device_count()
-        if gpus > found:
-            raise SpecError(
-                f"resources.gpus must be at most the {found} of this machine, got {gpus:g}"
-            )
-
-
-def _check_weights(place: str, path: Path, fields: Mapping[str, Any]) -> None:
+def _check_weights(place: str, path: Path, field: str, fields: Mapping[str, Any]) -> None:
     if not path.is_file():
         raise SpecError(f"{place}: {path} is not a file")
     from trainables.adapt.pose_net import ResNet
     from trainables.adapt.style_net import VGG19_PLAN, Encoder
 
     try:
-        if place.endswith("style.encoder"):
+        if field == "style.encoder":
             Encoder(VGG19_PLAN).load_vgg19(path)
         else:
             net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)

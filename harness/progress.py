@@ -5,6 +5,7 @@ Elsewhere: one plain line per event. Both are ledger subscribers.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -13,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.ledger import Event, TrialRecord, apply_event
+from harness.ledger import Event, TrialRecord
+from harness.sections import Metric
 
 SHOWN_TRIALS = 12
 
@@ -38,23 +40,31 @@ class StudyView:
     """State behind both views.
 
     Args:
-        objective: Name of the optimised metric.
-        goal: ``maximize`` or ``minimize``.
-        num_trials: Trials the study will run.
+        objective: First optimised metric.
+        num_settings: Settings that the study will try; None without an end.
+        num_seeds: Trials of each.
+        trials: The ledger's records, which it keeps up to date.
     """
 
-    def __init__(self, objective: str, goal: str, num_trials: int) -> None:
-        self.objective = objective
-        self.num_trials = num_trials
-        self.trials: dict[int, TrialRecord] = {}
-        self._goal = goal
+    def __init__(
+        self,
+        objective: Metric,
+        num_settings: int | None,
+        num_seeds: int,
+        trials: Mapping[int, TrialRecord],
+    ) -> None:
+        self.objective = objective.name
+        self.num_trials = None if num_settings is None else num_settings * num_seeds
+        self.trials = trials
+        self._goal = objective.goal
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
         self._epoch_s: list[float] = []
 
     def apply(self, event: Event) -> None:
-        """Take an event."""
-        apply_event(self.trials, event)
+        """Take an event that the ledger has applied."""
+        if event["event"] == "continued":
+            self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
             # A trial's first epoch includes its preparation and says little of the others.
             if event["step"] > 1 and event["number"] in self._last_seen:
@@ -78,18 +88,23 @@ class StudyView:
         return min(complete, key=lambda record: sign * (record.value or 0), default=None)
 
     def fraction_done(self) -> float:
-        """Share of the study's epochs that have run or will not run any more, in [0, 1]."""
+        """Share of the study's epochs that have run or will not run any more, in [0, 1].
+
+        Without an end it is 0.
+        """
+        if self.num_trials is None:
+            return 0.0
         done = sum(
             1.0 if record.state != "running" else record.step / max(record.num_steps, 1)
             for record in list(self.trials.values())
         )
-        return min(1.0, done / self.num_trials)
+        return min(1.0, done / max(self.num_trials, 1))
 
     def eta_s(self) -> float | None:
         """Seconds left if epochs go on as they went; None before there are any to judge by."""
         running = sum(record.state == "running" for record in list(self.trials.values()))
         length = max((record.num_steps for record in list(self.trials.values())), default=0)
-        if not self._epoch_s or not running:
+        if not self._epoch_s or not running or self.num_trials is None:
             return None
         mean = sum(self._epoch_s) / len(self._epoch_s)
         return (1 - self.fraction_done()) * self.num_trials * length * mean / running
@@ -110,12 +125,16 @@ class PlainProgress:
     def __call__(self, event: Event) -> None:
         """Write an event as a line."""
         self._view.apply(event)
-        if event["event"] not in ("trial", "epoch", "finished"):
+        if event["event"] == "duplicate":
+            self.say(_duplicate(event))
+        if event["event"] not in ("trial", "epoch", "continued", "finished"):
             return
         record = self._view.trials[event["number"]]
         match event["event"]:
             case "trial":
                 text = f"starts: {describe_params(record)}"
+            case "continued":
+                text = _continued(event)
             case "epoch":
                 value = event["metrics"].get(self._view.objective)
                 text = f"epoch {record.step}/{record.num_steps}"
@@ -153,6 +172,10 @@ class LiveProgress:
     def __call__(self, event: Event) -> None:
         """Take an event; the next redraw shows it."""
         self._view.apply(event)
+        if event["event"] == "continued":
+            self.say(f"trial {event['number']} {_continued(event)}")
+        if event["event"] == "duplicate":
+            self.say(_duplicate(event))
 
     def say(self, text: str) -> None:
         """Write a line above the table."""
@@ -184,7 +207,8 @@ class LiveProgress:
                 describe_params(record),
             )
         best, eta = view.best(), view.eta_s()
-        status = f" {view.num_finished}/{view.num_trials} trials  {_clock(view.elapsed_s)}"
+        of = "" if view.num_trials is None else f"/{view.num_trials}"
+        status = f" {view.num_finished}{of} trials  {_clock(view.elapsed_s)}"
         if eta is not None:
             status += f"  about {_clock(eta)} left"
         elif view.fraction_done() < 1:
@@ -194,6 +218,15 @@ class LiveProgress:
         bar = Table.grid()
         bar.add_row(ProgressBar(total=1.0, completed=view.fraction_done(), width=30), Text(status))
         return Group(table, bar)
+
+
+def _continued(event: Event) -> str:
+    after = f"after epoch {event['step']}" if event["step"] else "from its start"
+    return f"goes on {after}: {event['why']}"
+
+
+def _duplicate(event: Event) -> str:
+    return f"proposal {event['setting']} is the same as {event['of']} and is not run again"
 
 
 def describe_params(record: TrialRecord) -> str:

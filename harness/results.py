@@ -51,12 +51,10 @@ from pathlib import Path
 import pandas as pd
 
 from harness import validator_report
-from harness.ledger import TrialRecord, read_events, read_trials
+from harness.ledger import SEED_MARK, TrialRecord, read_events, read_trials
 from trainables.config import FIELD_TYPES
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
-SEED_MARK = "-seed"
-"""``harness.confirm`` names the runs of a setting ``<setting>-seed<n>``."""
 
 
 @dataclass(frozen=True)

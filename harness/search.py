@@ -1,186 +1,28 @@
-"""Optuna and Ray Tune around one stored study.
+"""A study as Tune sees it: which trial next, go on or stop, is it over, does a worker hang?
 
-Ray's own ``OptunaSearch`` tells a trial that a scheduler stopped as COMPLETE, leaves a trial
-with a NaN objective RUNNING for ever and never prunes. Here the driver alone asks and tells:
-:class:`StudyBridge` owns the Optuna study, and two thin shells show it to Tune as a searcher
-(which configuration next?) and as a scheduler (go on or stop?). Stopping is Optuna's pruner, so
-its state lies in the study's storage. Everything that happens goes into the ledger.
+Thin shells around :class:`harness.bridge.StudyBridge`.
 """
 
-import json
-import math
 import re
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState
+import ray
+from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from harness.ledger import Ledger, TrialRecord
-from harness.space import Space
-from harness.storage import absolute_paths
-from trainables.config import TrialConfig
+from harness.bridge import StudyBridge
+from harness.limits import Limits
+from harness.sections import Failures
+from harness.storage import StudyFolder
+from trainables.watchdog import NOTE
 
-RESULT_PREFIX = "metrics/"
-"""Tune flattens a trial's ``{"metrics": {...}}`` to this."""
-
-
-@dataclass
-class _OpenTrial:
-    trial: optuna.Trial
-    record: TrialRecord
-    error: str | None = None
-    is_pruned: bool = False
-
-
-class StudyBridge:
-    """The only owner of ask and tell.
-
-    Args:
-        study: From :func:`harness.optuna_study.create_study`.
-        space: Search space.
-        objective: Name of the optimised metric.
-        max_trials: Trials to ask for in all.
-        ledger: Receives every event.
-    """
-
-    def __init__(
-        self, study: optuna.Study, space: Space, objective: str, max_trials: int, ledger: Ledger
-    ) -> None:
-        self._study = study
-        self._space = space
-        self._objective = objective
-        self._max_trials = max_trials
-        self._ledger = ledger
-        self._num_asked = 0
-        self._open: dict[str, _OpenTrial] = {}
-
-    def ask(self, ray_trial_id: str) -> dict[str, Any] | None:
-        """Fields of the next trial, or None when the budget is asked for."""
-        while self._num_asked < self._max_trials:
-            trial = self._study.ask()
-            self._num_asked += 1
-            overrides = json.loads(trial.user_attrs.get("overrides", "{}"))
-            suggested = self._space.suggest(trial, overrides)
-            try:
-                fields = absolute_paths(TrialConfig.from_flat(suggested).to_flat())
-            except ValueError as error:
-                # A space may hold a combination that no draw of the check at load has met.
-                fields = {**TrialConfig().to_flat(), **suggested}
-                self._start(ray_trial_id, trial, fields)
-                self._finish(ray_trial_id, TrialState.FAIL, "failed", str(error))
-                continue
-            self._start(ray_trial_id, trial, fields)
-            return fields
-        return None
-
-    def _start(self, ray_trial_id: str, trial: optuna.Trial, fields: dict[str, Any]) -> None:
-        baseline = trial.user_attrs.get("baseline")
-        self._ledger.append(
-            "trial",
-            number=trial.number,
-            name=baseline or f"trial-{trial.number}",
-            is_baseline=baseline is not None,
-            params=trial.params,
-            fields=fields,
-        )
-        record = self._ledger.trials[trial.number]
-        self._open[ray_trial_id] = _OpenTrial(trial, record)
-        trial.set_user_attr("ray_trial_id", ray_trial_id)
-
-    def report(self, ray_trial_id: str, result: dict[str, Any]) -> bool:
-        """Take a trial's flattened Tune result; True if the trial should stop here.
-
-        A step that was reported before (a retried trial starts again) changes nothing.
-        """
-        open_trial = self._open.get(ray_trial_id)
-        if open_trial is None or "step" not in result:
-            return False
-        record, step = open_trial.record, int(result["step"])
-        if step <= record.step:
-            return False
-        metrics = {
-            key.removeprefix(RESULT_PREFIX): float(value)
-            for key, value in result.items()
-            if key.startswith(RESULT_PREFIX)
-        }
-        value = metrics.get(self._objective, math.nan)
-        self._ledger.append(
-            "epoch",
-            number=record.number,
-            step=step,
-            num_steps=int(result["num_steps"]),
-            metrics={name: number for name, number in metrics.items() if math.isfinite(number)},
-            stages=_below("stages/", result),
-            digests=_below("digests/", result),
-            tags=_below("tags/", result),
-        )
-        if not math.isfinite(value):
-            what = "was not reported" if self._objective not in metrics else f"is {value}"
-            open_trial.error = f"objective {self._objective} {what} at step {step}"
-            return True
-        open_trial.trial.report(value, step)
-        if record.is_baseline or step >= record.num_steps:
-            return False
-        # Some pruners answer with a numpy bool.
-        open_trial.is_pruned = bool(open_trial.trial.should_prune())
-        return open_trial.is_pruned
-
-    def note_error(self, ray_trial_id: str, sentence: str) -> None:
-        """Remember why a trial crashed; it may yet be retried."""
-        if ray_trial_id in self._open:
-            self._open[ray_trial_id].error = sentence
-
-    def complete(self, ray_trial_id: str) -> None:
-        """Tell the end of a trial that reported all it had, or was stopped by :meth:`report`."""
-        open_trial = self._open.get(ray_trial_id)
-        if open_trial is None:
-            return
-        record = open_trial.record
-        if open_trial.is_pruned:
-            self._finish(ray_trial_id, TrialState.PRUNED, "pruned", None)
-        elif open_trial.error is not None and record.step < max(record.num_steps, 1):
-            self._finish(ray_trial_id, TrialState.FAIL, "failed", open_trial.error)
-        elif self._objective not in record.metrics:
-            reason = open_trial.error or "the trial ended without a report"
-            self._finish(ray_trial_id, TrialState.FAIL, "failed", reason)
-        else:
-            self._finish(ray_trial_id, TrialState.COMPLETE, "complete", None)
-
-    def fail(self, ray_trial_id: str) -> None:
-        """Tell that a trial crashed for good."""
-        if ray_trial_id in self._open:
-            reason = self._open[ray_trial_id].error or "the trial crashed without a message"
-            self._finish(ray_trial_id, TrialState.FAIL, "failed", reason)
-
-    def stop_all(self, reason: str) -> None:
-        """End every trial that has not ended: nothing stays RUNNING."""
-        for ray_trial_id in list(self._open):
-            self._finish(ray_trial_id, TrialState.FAIL, "stopped", reason)
-
-    def _finish(
-        self, ray_trial_id: str, optuna_state: TrialState, state: str, reason: str | None
-    ) -> None:
-        open_trial = self._open.pop(ray_trial_id)
-        record = open_trial.record
-        value = record.metrics[self._objective] if state == "complete" else None
-        if reason is not None:
-            open_trial.trial.set_user_attr("reason", reason)
-        self._study.tell(open_trial.trial, value, state=optuna_state)
-        self._ledger.append(
-            "finished", number=record.number, state=state, reason=reason, value=value
-        )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher once at the start; a study is not resumed from that."""
-        return {}
-
-
-def _below(prefix: str, result: dict[str, Any]) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
+WATCH_EVERY_S = 1.0
+GRACE_S = 30.0
+"""A worker ends itself when it hangs; one that cannot even do that is killed this much later."""
 
 
 class BridgeSearcher(Searcher):
@@ -188,20 +30,25 @@ class BridgeSearcher(Searcher):
 
     Args:
         bridge: The study.
-        shared_config: Config keys that all trials get beside their ``fields``.
+        folder: Of the study; each trial has one in it.
+        shared_config: Config keys that all trials get beside ``fields`` and ``folder``.
     """
 
-    def __init__(self, bridge: StudyBridge, shared_config: dict[str, Any]) -> None:
+    def __init__(
+        self, bridge: StudyBridge, folder: StudyFolder, shared_config: Mapping[str, Any]
+    ) -> None:
         super().__init__()
         self._bridge = bridge
+        self._folder = folder
         self._shared_config = shared_config
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's config."""
-        fields = self._bridge.ask(trial_id)
-        if fields is None:
-            return str(Searcher.FINISHED)
-        return {**self._shared_config, "fields": fields}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's config; None if there may be one later."""
+        asked = self._bridge.ask(trial_id)
+        if asked is None:
+            return str(Searcher.FINISHED) if self._bridge.is_finished else None
+        number, fields = asked
+        return {**self._shared_config, "fields": fields, "folder": str(self._folder.trial(number))}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -219,13 +66,23 @@ class BridgeSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: see :meth:`save`."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher once at the start; a study is not resumed from that."""
+        return {}
+
 
 class BridgeScheduler(FIFOScheduler):
-    """Shows a :class:`StudyBridge` to Tune as a scheduler that stops what is pruned."""
+    """Shows a :class:`StudyBridge` to Tune as a scheduler that stops what is pruned.
 
-    def __init__(self, bridge: StudyBridge) -> None:
+    Args:
+        bridge: The study.
+        folder: Of the study.
+    """
+
+    def __init__(self, bridge: StudyBridge, folder: StudyFolder) -> None:
         super().__init__()
         self._bridge = bridge
+        self._folder = folder
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Report an epoch."""
@@ -237,11 +94,95 @@ class BridgeScheduler(FIFOScheduler):
         self._bridge.report(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Remember the error; Tune may retry the trial."""
-        # The file on this machine: the copy in the storage follows later.
-        written = Path(trial.error_file) if trial.error_file else None
-        text = written.read_text() if written is not None and written.is_file() else ""
-        self._bridge.note_error(trial.trial_id, error_sentence(text))
+        """Remember the error; Tune may start the trial again."""
+        sentence = self._hanging(trial.trial_id) or error_sentence(_written_error(trial))
+        self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
+
+    def _hanging(self, trial_id: str) -> str | None:
+        """What a worker that ended itself because it hung has left."""
+        record = self._bridge.record_of(trial_id)
+        if record is None:
+            return None
+        note = self._folder.trial(record.number) / NOTE
+        if not note.is_file() or note.stat().st_size == 0:
+            return None
+        kept = note.replace(note.with_name(f"hung-after-{record.step}.txt"))
+        return f"the worker hung after epoch {record.step}; where is in {kept}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of a study is resumed from Tune's pickles."""
+        return {}
+
+
+class StudyStopper(tune.Stopper):
+    """Ends a study whose limits are reached.
+
+    Args:
+        bridge: The study; told to drain when a budget is used up.
+        limits: Its limits.
+    """
+
+    def __init__(self, bridge: StudyBridge, limits: Limits) -> None:
+        self._bridge = bridge
+        self._limits = limits
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is stopped by itself here."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether Tune should stop all trials now."""
+        # What runs may end, unless it is to be stopped; nothing more is asked for.
+        self._bridge.is_draining |= self._limits.used_up is not None
+        return self._limits.stops_trials is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of a study is resumed from Tune's pickles."""
+        return {}
+
+
+class HangingWorkers(tune.Callback):
+    """Kills workers that give no sign of life and cannot end themselves.
+
+    Args:
+        bridge: The study.
+        failures: Its limits.
+    """
+
+    def __init__(self, bridge: StudyBridge, failures: Failures) -> None:
+        self._bridge = bridge
+        self._limit_s = failures.heartbeat_s
+        self._last_look = 0.0
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look at the running trials, once a second."""
+        now = time.monotonic()
+        if self._limit_s is None or now - self._last_look < WATCH_EVERY_S:
+            return
+        self._last_look = now
+        seen: dict[str, tuple[int, float]] = {}
+        for trial in trials:
+            actor = trial.temporary_state.ray_actor
+            record = self._bridge.record_of(trial.trial_id)
+            if trial.status != "RUNNING" or actor is None or record is None:
+                continue
+            step, since = self._seen.get(trial.trial_id, (-1, now))
+            seen[trial.trial_id] = (record.step, since if step == record.step else now)
+            if now - seen[trial.trial_id][1] > self._limit_s + GRACE_S:
+                ray.kill(actor)
+                del seen[trial.trial_id]
+        self._seen = seen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of a study is resumed from Tune's pickles."""
+        return {}
+
+
+def _written_error(trial: Any) -> str:
+    """Text of a trial's error: the file on this machine; its copy in the storage follows later."""
+    written = Path(trial.error_file) if trial.error_file else None
+    return written.read_text() if written is not None and written.is_file() else ""
 
 
 def error_sentence(text: str) -> str:

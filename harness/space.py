@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.conditions import conditions_of, parents_first, requirements_of
-from harness.domains import Categorical, CountedSubset, Domain
+from harness.domains import Categorical, Continuous, CountedSubset, Domain, Multiples
 from harness.fields import domain_of
 from harness.parameters import MAX_ITEMS, Parameter
+from harness.quantile_domains import Drawn, Weighted
 from harness.schema import below, problem
 from harness.suggester import Choice, RandomSuggester, Suggester
 from trainables.config import TrialConfig, coerce
@@ -136,6 +137,23 @@ class Space:
         :class:`TrialConfig` (with ``parity`` the reference's), or its only value.
         """
         return [self._baseline(name, values) for name, values in self._baselines.items()]
+
+    def conditional(self) -> list[str]:
+        """Parameters that not every trial has, or that are not the same in every trial."""
+        return [
+            name
+            for name, domain in self._domains.items()
+            if self._conditions[name]
+            or (isinstance(domain, CountedSubset) and domain.count_name in self._domains)
+        ]
+
+    def numbers(self) -> list[str]:
+        """Parameters that Optuna is asked for as numbers, in the order of the study file."""
+        return [
+            name
+            for name, domain in self._domains.items()
+            if isinstance(domain, Continuous | Multiples | Drawn | Weighted)
+        ]
 
     def describe(self) -> list[str]:
         """One line for each parameter, fixed field and baseline."""

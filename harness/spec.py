@@ -1,21 +1,27 @@
 """A study: what one YAML file says, checked before anything starts.
 
 :func:`load_study` is the way in. Whatever is wrong with the file comes out as a
-:class:`SpecError`, one sentence that starts with file, line and column.
+:class:`SpecError`, one sentence that starts with file, line and column. ``python -m harness.spec``
+prints the JSON Schema of these files for editors.
 """
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from harness.canonical import ALIASES, canonical, study_name
+from harness.combinations import check_combinations
+from harness.draws import draws
 from harness.fields import FieldValues, SearchedParameters
+from harness.metric_names import BIN_PREFIX, Trainable
 from harness.schema import Strict, dotted, problem, problems
 from harness.sections import (
     BaselineName,
     Budget,
+    Constraint,
+    DatabaseURL,
     EarlyTerminate,
     Failures,
     Metric,
@@ -23,41 +29,39 @@ from harness.sections import (
     StudyName,
 )
 from harness.space import Space
-from harness.suggester import RandomSuggester
 from harness.yaml_source import SpecError, YAMLSource, apply_override, read_yaml
-from harness.yaml_text import YAMLPath, shown
+from harness.yaml_text import YAMLPath
 from trainables.config import TrialConfig
 
 __all__ = ["SpecError", "StudySpec", "load_study"]
 
-NUM_DRAWS = 64
-"""Fewest random configurations that a study is checked with."""
-MAX_DRAWS = 256
-"""Most configurations that a study is checked with to visit every value."""
-
-_ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
+Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
 
 
 class StudySpec(Strict):
     """Everything a study file says, with field names flattened and values of the right type."""
 
     name: StudyName
-    """Name of the study."""
-    trainable: Literal["adaptation", "pose_vae"]
+    """Name of the study; the file's own if left out."""
+    trainable: Trainable = "adaptation"
     """What a trial runs."""
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)]
-    """Metrics; exactly one is the objective. ``metric`` is accepted for a single one."""
-    method: Annotated[
-        Literal["tpe", "random", "grid"],
-        BeforeValidator(lambda word: "tpe" if word == "bayes" else word),
-    ] = "tpe"
-    """How configurations are chosen; ``bayes`` is another word for tpe."""
+    """Metrics; several objectives make a study multi-objective. ``metric`` is accepted for a
+    single one."""
+    method: Annotated[Method, BeforeValidator(lambda word: "tpe" if word == "bayes" else word)] = (
+        "tpe"
+    )
+    """How settings are chosen; ``bayes`` is another word for tpe."""
     parameters: SearchedParameters = Field(default_factory=dict)
     """Field of a trial to what it can be."""
     fixed: FieldValues = Field(default_factory=dict)
     """Field of a trial to its value in every trial."""
     baselines: dict[BaselineName, FieldValues] = Field(default_factory=dict)
-    """Name to the fields of a configuration that is tried first."""
+    """Name to the fields of a setting that is tried first."""
+    constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = ()
+    """Bounds that a setting must keep to count as good."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Runs of each setting, which differ in their seed alone; their mean is what counts."""
     early_terminate: EarlyTerminate = Field(default_factory=EarlyTerminate)
     """Stopping of bad trials."""
     budget: Budget = Field(default_factory=Budget)
@@ -66,11 +70,65 @@ class StudySpec(Strict):
     """Failing trials."""
     resources: Resources = Field(default_factory=Resources)
     """Resources of a trial."""
+    database: DatabaseURL | None = None
+    """SQLAlchemy URL of the Optuna studies, without a password; None for a file in the storage."""
+    program: Any = None
+    """W&B's script; ignored."""
+    command: Any = None
+    """W&B's command line; ignored."""
+    project: Any = None
+    """W&B's project; ignored."""
+    entity: Any = None
+    """W&B's team; ignored."""
+    description: Any = None
+    """W&B's description; ignored."""
+    controller: Any = None
+    """W&B's controller; ignored."""
+
+    @property
+    def objectives(self) -> tuple[Metric, ...]:
+        """The metrics that the search optimises, at least one."""
+        return tuple(metric for metric in self.metrics if metric.role == "objective")
 
     @property
     def objective(self) -> Metric:
-        """The metric that the search optimises."""
-        return next(metric for metric in self.metrics if metric.role == "objective")
+        """The first objective."""
+        return self.objectives[0]
+
+    @property
+    def pruning_metric(self) -> Metric:
+        """What early stopping looks at: the named metric or the first objective.
+
+        For ``wilcoxon`` over bins its name is ``pck_bin``, what the names of all bins begin with.
+        """
+        rule = self.early_terminate
+        if rule.over == "bins":
+            return Metric(name=BIN_PREFIX, goal="maximize", role="report")
+        named = (metric for metric in self.metrics if metric.name == rule.metric)
+        return next(named, self.objective)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Dotted paths of what the file says and nothing here reads: words of W&B alone."""
+        top = ("program", "command", "project", "entity", "description", "controller")
+        found = [word for word in top if word in self.model_fields_set]
+        for index, metric in enumerate(self.metrics):
+            words = ("target", "impute", "impute_while_running")
+            found += [f"metrics.{index}.{w}" for w in words if w in metric.model_fields_set]
+        if "strict" in self.early_terminate.model_fields_set:
+            found.append("early_terminate.strict")
+        return tuple(found)
+
+    @property
+    def max_settings(self) -> int | None:
+        """Settings the study will try at most, baselines included; None for no limit."""
+        total: int | None = None
+        if self.method == "grid":
+            total = len(self.space().grid()) + len(self.baselines)
+        elif not self.parameters:
+            total = len(self.baselines)
+        caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]
+        return min(caps, default=None)
 
     def space(self) -> Space:
         """The search space."""
@@ -78,28 +136,12 @@ class StudySpec(Strict):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "StudySpec":
-        self._check_metrics()
         self._check_fields()
         space = self.space()
         if self.method == "grid":
             space.grid()
-        self._check_budget()
-        self._check_resources()
+        check_combinations(self, space)
         return self
-
-    def _check_metrics(self) -> None:
-        names = [metric.name for metric in self.metrics]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                raise problem(("metrics", index, "name"), f"repeats the metric {name}")
-        objectives = [metric.name for metric in self.metrics if metric.role == "objective"]
-        if len(objectives) != 1:
-            given = ", ".join(objectives) or "none"
-            raise problem(
-                ("metrics",),
-                f"must have exactly one metric with role objective, got {given}; "
-                f"give the others role report",
-            )
 
     def _check_fields(self) -> None:
         for name in self.parameters:
@@ -117,31 +159,6 @@ class StudySpec(Strict):
         if not self.parameters and not self.baselines:
             raise problem((), "has neither parameters nor baselines, so there is nothing to run")
 
-    def _check_budget(self) -> None:
-        run_cap, num_baselines = self.budget.run_cap, len(self.baselines)
-        path = ("budget", "run_cap")
-        if run_cap is None:
-            if self.method != "grid":
-                raise problem(path, f"is required for method {self.method}")
-            return
-        if run_cap < num_baselines:
-            raise problem(path, f"must be at least the {num_baselines} baselines, got {run_cap}")
-        if not self.parameters and run_cap > num_baselines:
-            raise problem(
-                path,
-                f"must be {num_baselines}, the number of baselines, as there are no parameters, "
-                f"got {run_cap}",
-            )
-
-    def _check_resources(self) -> None:
-        batch_size = self.fixed.get("adapt.batch_size", TrialConfig().adapt.batch_size)
-        if self.resources.gpus > 1 and batch_size % self.resources.gpus:
-            raise problem(
-                ("resources", "gpus"),
-                f"must divide adapt.batch_size ({batch_size}), as each GPU takes an equal part, "
-                f"got {self.resources.gpus:g}",
-            )
-
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
     """Load a study file and check it, down to the configurations that it can draw.
@@ -153,14 +170,27 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
     Raises:
         SpecError: If anything is wrong with the file or an override.
     """
-    source = _canonical(read_yaml(path))
+    source = canonical(read_yaml(path))
+    overridden = _overridden(source, overrides)
+    try:
+        return _checked(overridden)
+    except SpecError as error:
+        raise _blamed(error, source, overrides) from None
+
+
+def _overridden(source: YAMLSource, overrides: Sequence[str]) -> YAMLSource:
     for text in overrides:
         aliases = {
-            old: new for old, new in _ALIASES.items() if new.partition(".")[0] in source.data
+            old: new for old, new in ALIASES.items() if new.partition(".")[0] in source.data
         }
-        source = _canonical(apply_override(source, text, aliases))
+        source = canonical(apply_override(source, text, aliases))
+    return source
+
+
+def _checked(source: YAMLSource) -> StudySpec:
+    data = {"name": study_name(source.file), **source.data}
     try:
-        spec = StudySpec.model_validate(source.data)
+        spec = StudySpec.model_validate(data)
     except ValidationError as error:
         first = problems(error)[0]
         raise source.error(first.path, first.sentence, first.at_key) from None
@@ -168,50 +198,51 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
     return spec
 
 
-def _canonical(source: YAMLSource) -> YAMLSource:
-    """Put ``metric`` and a top-level ``run_cap`` where the spec has them."""
-    if "run_cap" in source.data:
-        budget = source.data.get("budget", {})
-        if not isinstance(budget, dict):
-            raise source.error(("budget",), f"budget must be a mapping, got {shown(budget)}")
-        if "run_cap" in budget:
-            raise source.error(("run_cap",), "run_cap is given in budget too; keep one", True)
-        source = source.moved(("run_cap",), ("budget", "run_cap"))
-    if "metric" in source.data:
-        if "metrics" in source.data:
-            raise source.error(("metric",), "metric is given beside metrics; keep one", True)
-        source = source.moved(("metric",), ("metrics", 0))
-    return source
+def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> SpecError:
+    """The error, at the override without which there would be none.
+
+    A value of ``--set`` may be wrong only together with a line of the file, and the check may
+    come upon that line first.
+    """
+    if str(error).startswith("--set "):
+        return error
+    sentence = str(error).removeprefix(f"{source.file}:").lstrip("0123456789:").lstrip()
+    for index in reversed(range(len(overrides))):
+        try:
+            _checked(_overridden(source, [*overrides[:index], *overrides[index + 1 :]]))
+        except SpecError:
+            continue
+        text = " ".join(overrides[index].splitlines())
+        return SpecError(f"--set {text}: {sentence}")
+    return error
 
 
 def _check_trials(spec: StudySpec, source: YAMLSource) -> None:
     """Build the configurations of the baselines and of random draws."""
-    space = spec.space()
-    for baseline in space.baselines():
-        suggester = RandomSuggester(random.Random(0), baseline.enqueue)
+    for draw in draws(spec):
         try:
-            TrialConfig.from_flat(space.suggest(suggester, baseline.overrides))
+            TrialConfig.from_flat(draw.fields)
         except ValueError as error:
-            path: YAMLPath = ("baselines", baseline.name)
-            field = _first_word(error)
-            if field in spec.fixed and field not in spec.baselines[baseline.name]:
-                raise source.error(("fixed", field), f"fixed.{error}") from None
-            written = (*path, field) if field in spec.baselines[baseline.name] else path
-            sentence = f"{dotted(path)} is not a valid trial: {error}"
-            raise source.error(written, sentence) from None
-    for config in space.probes(NUM_DRAWS, MAX_DRAWS):
-        try:
-            TrialConfig.from_flat(config)
-        except ValueError as error:
-            field = _first_word(error)
-            if field in spec.fixed and field not in spec.parameters:
-                raise source.error(("fixed", field), f"fixed.{error}") from None
-            path = ("parameters", field) if field in spec.parameters else ("parameters",)
-            path = path if spec.parameters else ("fixed",)
-            sentence = f"{dotted(path)} can make a trial that is not valid: {error}"
-            raise source.error(path, sentence) from None
+            raise _invalid_trial(spec, source, draw.baseline, str(error)) from None
 
 
-def _first_word(error: ValueError) -> str:
-    """The field that an error of :class:`TrialConfig` is about."""
-    return str(error).partition(" ")[0]
+def _invalid_trial(
+    spec: StudySpec, source: YAMLSource, baseline: str | None, sentence: str
+) -> SpecError:
+    field = sentence.partition(" ")[0]  # an error of a trial starts with its field
+    own: dict[str, Any] = spec.baselines[baseline] if baseline is not None else {}
+    if field in spec.fixed and field not in own:
+        return source.error(("fixed", field), f"fixed.{sentence}")
+    if baseline is not None:
+        path: YAMLPath = ("baselines", baseline)
+        written = (*path, field) if field in own else path
+        return source.error(written, f"{dotted(path)} is not a valid trial: {sentence}")
+    path = ("parameters", field) if field in spec.parameters else ("parameters",)
+    path = path if spec.parameters else ("fixed",)
+    return source.error(path, f"{dotted(path)} can make a trial that is not valid: {sentence}")
+
+
+if __name__ == "__main__":
+    from harness.json_schema import main
+
+    main()

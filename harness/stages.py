@@ -1,82 +1,226 @@
-"""Content-addressed cache of the stages that trials share.
+"""``python -m harness.stages``: what the stage cache holds, and taking out what is not needed.
 
-A stage's key is a hash of its name and of everything its content depends on. Its folder
-appears under its final name only when it is complete, so a reader never sees half a stage.
-One process computes a stage, the others wait for it. The lock is the kernel's (``flock``):
-it is released when its holder dies, however it dies.
+Exit codes: 0 done, 2 bad input.
 """
 
-import fcntl
-import hashlib
+import argparse
 import json
+import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-_DESCRIPTION = "stage.json"
+from harness.quantities import duration_text, parse_duration, parse_size, size_text
+from harness.stage_cache import StageCache
+from harness.stage_locks import StageError
+from harness.stage_manifest import stage_key
+from harness.stage_place import StageEntry
+from harness.stage_pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
+from harness.storage import Storage
 
+__all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 
-@dataclass(frozen=True)
-class StageEntry:
-    """A finished stage; see :class:`trainables.stages.StageEntry`."""
+DONE, BAD_INPUT = 0, 2
 
-    path: Path
-    key: str
-    hit: bool
-
-
-@dataclass(frozen=True)
-class StageCache:
-    """Stages under one folder; picklable, so that it travels to the trials.
-
-    Attributes:
-        root: Absolute folder, ``<root>/<stage>/<key>/``.
-    """
-
-    root: Path
-
-    def get(
-        self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
-    ) -> StageEntry:
-        """See :meth:`trainables.stages.StageCache.get`.
-
-        Raises:
-            Whatever ``compute`` raises; nothing is kept then.
-        """
-        key = stage_key(stage, inputs)
-        folder = self.root / stage / key
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if (folder / _DESCRIPTION).is_file():
-            return StageEntry(folder, key, hit=True)
-        with _locked(folder.parent / f".{key}.lock"):
-            if (folder / _DESCRIPTION).is_file():
-                return StageEntry(folder, key, hit=True)
-            for abandoned in folder.parent.glob(f".{key}.*/"):  # by a process that was killed
-                shutil.rmtree(abandoned, ignore_errors=True)
-            partial = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=folder.parent))
-            try:
-                compute(partial)
-                description = {"stage": stage, "key": key, "inputs": dict(inputs)}
-                (partial / _DESCRIPTION).write_text(json.dumps(description, indent=1))
-                partial.rename(folder)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-        return StageEntry(folder, key, hit=False)
+_WIDTH = 60
+"""Characters of an entry's inputs in a list."""
 
 
-def stage_key(stage: str, inputs: Mapping[str, Any]) -> str:
-    """16 hex digits of the SHA-256 of a stage's name and inputs in canonical JSON."""
-    text = json.dumps([stage, inputs], sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        root = _root(options)
+        {"list": _list, "size": _size, "prune": _prune}[options.command](root, options)
+    except StageError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the terminal
+        return BAD_INPUT
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class _Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong; the usage is behind ``--help``."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m harness.stages", description="What the stage cache of a storage holds."
+    )
+    # Before or after the command: the command's own must not reset what stood before it.
+    common = _Parser(add_help=False)
+    for place, default, as_json in (
+        (parser, Path("runs"), False),
+        (common, argparse.SUPPRESS, argparse.SUPPRESS),
+    ):
+        place.add_argument(
+            "--storage", type=Path, default=default, metavar="DIR",
+            help="folder for everything that is kept (default: runs)",
+        )  # fmt: skip
+        place.add_argument(
+            "--json", action="store_true", default=as_json, help="print one JSON value"
+        )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    list_ = commands.add_parser("list", parents=[common], help="one line per entry")
+    list_.add_argument("--verify", action="store_true", help="read all files and check them")
+    commands.add_parser("size", parents=[common], help="bytes of each stage and of the disk")
+    prune_ = commands.add_parser(
+        "prune", parents=[common],
+        help="remove entries, and what killed processes left; entries in use stay",
+    )  # fmt: skip
+    prune_.add_argument(
+        "--older-than", type=_as(parse_duration), metavar="AGE",
+        help="those not used for so long, e.g. 7d",
+    )  # fmt: skip
+    prune_.add_argument(
+        "--larger-than-total", type=_as(parse_size), metavar="SIZE",
+        help="the least recently used, until the rest is no larger, e.g. 10GB",
+    )  # fmt: skip
+    prune_.add_argument("--damaged", action="store_true", help="those whose files are damaged")
+    prune_.add_argument("--all", action="store_true", help="all")
+    prune_.add_argument(
+        "--stage", metavar="NAME",
+        help="only entries of this stage; without another rule, all of them",
+    )  # fmt: skip
+    prune_.add_argument("--dry-run", action="store_true", help="show what would be removed")
+    return parser
+
+
+def _as(parse: Callable[[str], float]) -> Callable[[str], float]:
+    def parse_argument(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def _root(options: argparse.Namespace) -> Path:
+    folder: Path = options.storage
+    if not folder.is_dir():
+        raise StageError(f"--storage {folder}: no such folder")
+    return Storage(folder.resolve()).stages
+
+
+def _list(root: Path, options: argparse.Namespace) -> None:
+    entries = stored_stages(root, with_digests=options.verify)
+    if options.json:
+        return _say(json.dumps([_as_json(entry) for entry in entries], allow_nan=False))
+    table = [["stage", "key", "size", "computed in", "last used", "age", "inputs"]]
+    table += [_row(entry, time.time()) for entry in entries]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        _say(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    for entry in entries:
+        if entry.damage is not None:
+            _say(f"damaged: {entry.damage}")
+    return None
+
+
+def _row(entry: StoredStage, now: float) -> list[str]:
+    manifest, name = entry.manifest, [entry.path.parent.name, entry.path.name]
+    last_used = f"{duration_text(max(0.0, now - entry.last_used))} ago"
+    if manifest is None:
+        return [*name, size_text(entry.size), "-", last_used, "-", "damaged"]
+    words = ", ".join(
+        f"{key} {value}"
+        for key, value in manifest.inputs.items()
+        if isinstance(value, str | int | float) and key != "version"
+    )
+    words = words if len(words) <= _WIDTH else words[: _WIDTH - 3] + "..."
+    return [
+        *name,
+        size_text(entry.size),
+        duration_text(manifest.seconds),
+        last_used,
+        duration_text(max(0.0, now - manifest.created)),
+        words if entry.damage is None else f"damaged; {words}",
+    ]
+
+
+def _as_json(entry: StoredStage) -> dict[str, Any]:
+    described = {} if entry.manifest is None else asdict(entry.manifest)
+    return {
+        "stage": entry.path.parent.name,
+        "key": entry.path.name,
+        "path": str(entry.path),
+        "size": entry.size,
+        "last_used": entry.last_used,
+        "damage": entry.damage,
+        **{
+            name: described.get(name)
+            for name in ("seconds", "created", "host", "code_version", "inputs", "files")
+        },
+    }
+
+
+def _size(root: Path, options: argparse.Namespace) -> None:
+    stages: dict[str, dict[str, int]] = {}
+    for entry in stored_stages(root):
+        stage = stages.setdefault(entry.path.parent.name, {"entries": 0, "size": 0})
+        stage["entries"] += 1
+        stage["size"] += entry.size
+    total = {name: sum(stage[name] for stage in stages.values()) for name in ("entries", "size")}
+    free = shutil.disk_usage(root.parent).free
+    if options.json:
+        return _say(json.dumps({"stages": stages, "total": total, "free": free}))
+    for name, stage in {**stages, "total": total}.items():
+        _say(f"{name:<12} {size_text(stage['size']):>9}  {_entries(stage['entries'])}")
+    return _say(f"{'free':<12} {size_text(free):>9}")
+
+
+def _prune(root: Path, options: argparse.Namespace) -> None:
+    names = sorted({entry.name for entry in root.iterdir()}) if root.is_dir() else []
+    if options.stage is not None and options.stage not in names:
+        raise StageError(
+            f"--stage {options.stage}: no such stage in {root}, "
+            f"which has {', '.join(names) or 'none'}"
+        )
+    others = (options.older_than, options.larger_than_total, options.damaged or None)
+    is_alone = options.stage is not None and others == (None, None, None)
+    rules = Pruning(
+        options.older_than, options.larger_than_total, options.damaged, options.all or is_alone
+    )
+    items = []
+    for item in prune(root, rules, options.stage, dry_run=options.dry_run):
+        items.append(item)
+        if not options.json:
+            _say(_sentence(item, options.dry_run))
+    removed = [item for item in items if item.kept is None]
+    freed, kept = sum(item.size for item in removed), len(items) - len(removed)
+    if options.json:
+        rows = [asdict(item) for item in items]
+        return _say(json.dumps({"dry_run": options.dry_run, "freed": freed, "items": rows}))
+    would = "would be " if options.dry_run else ""
+    return _say(f"{len(removed)} {would}removed, {kept} kept, {size_text(freed)} {would}freed")
+
+
+def _sentence(item: PrunedItem, dry_run: bool) -> str:
+    if item.kept is not None:
+        return f"kept {item.name} ({size_text(item.size)}): {item.kept}"
+    removed = "would remove" if dry_run else "removed"
+    return f"{removed} {item.name} ({size_text(item.size)}): {item.why}"
+
+
+def _entries(number: int) -> str:
+    return f"{number} entry" if number == 1 else f"{number} entries"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - this is the terminal
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,12 +1,73 @@
 """Where studies live on disk: one folder for everything the harness keeps."""
 
+import fcntl
+import json
 import os
-from collections.abc import Collection, Mapping
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.yaml_text import SpecError
+
+DATABASE_VARIABLE = "POSEBINS_DATABASE"
 PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What is kept of one study beside the databases.
+
+    Attributes:
+        path: Absolute folder; its name is the study's.
+    """
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """Ledger file."""
+        return self.path / "events.jsonl"
+
+    def trial(self, number: int) -> Path:
+        """Folder of a trial's checkpoints."""
+        return self.path / "trials" / str(number)
+
+    def drop_checkpoints(self, number: int, keep: int) -> None:
+        """Remove all checkpoints of a trial that has ended but the newest ``keep``."""
+        found = sorted(self.trial(number).glob("epoch-*"))
+        for checkpoint in found[: len(found) - keep]:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other drivers away from the study, on any machine that shares the folder.
+
+        The lock is the kernel's, which lets go of it when its holder dies, however it dies.
+
+        Raises:
+            SpecError: If another driver has it; says which.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "study.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise SpecError(
+                    f"study {self.path.name} is being run by {_holder(file.read())}; wait for it, "
+                    "or give this one another name (--set name=..., or --new)"
+                ) from None
+            file.truncate(0)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": started}
+            file.write(json.dumps(owner))
+            file.flush()
+            yield
 
 
 @dataclass(frozen=True)
@@ -21,8 +82,8 @@ class Storage:
 
     @property
     def optuna_url(self) -> str:
-        """SQLAlchemy URL of the Optuna studies."""
-        return f"sqlite:///{self.root / 'optuna.db'}"
+        """SQLAlchemy URL of the Optuna studies, if neither file nor environment name another."""
+        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'optuna.db'}"
 
     @property
     def mlflow_uri(self) -> str:
@@ -39,29 +100,21 @@ class Storage:
         """Stage cache."""
         return self.root / "stages"
 
-    def study(self, study_name: str) -> Path:
+    def study(self, study_name: str) -> StudyFolder:
         """Folder of one study."""
-        return self.root / "studies" / study_name
+        return StudyFolder(self.root / "studies" / study_name)
 
     def ledger(self, study_name: str) -> Path:
         """Ledger file of one study."""
-        return self.study(study_name) / "events.jsonl"
+        return self.study(study_name).ledger
 
-    def reserve(self, name: str, taken: Collection[str] = ()) -> str:
-        """Create the folder of a new study; ``name``, or ``name-2``, ... if it is taken.
-
-        ``taken`` holds further names that are no longer free, such as those Optuna knows.
-        """
+    def free_name(self, name: str) -> str:
+        """``name``, or ``name-2``, ... if there is such a study."""
         for suffix in range(1, 10_000):
             study_name = name if suffix == 1 else f"{name}-{suffix}"
-            if study_name in taken:
-                continue
-            try:
-                self.study(study_name).mkdir(parents=True)
-            except FileExistsError:
-                continue
-            return study_name
-        raise FileExistsError(f"{self.root} has too many studies named {name}")
+            if not self.study(study_name).path.exists():
+                return study_name
+        raise SpecError(f"{self.root} has too many studies named {name}")
 
 
 def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,3 +125,11 @@ def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in fields.items()
     }
+
+
+def _holder(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (ValueError, KeyError, TypeError):  # it is just about to write it
+        return "another process"

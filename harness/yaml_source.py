@@ -77,6 +77,25 @@ class YAMLSource:
             overrides=_with_moved_paths(self.overrides, old, new),
         )
 
+    def with_parameters(
+        self, parameters: dict[str, Any], renamed: Mapping[YAMLPath, YAMLPath]
+    ) -> "YAMLSource":
+        """The same source with another mapping of ``parameters``.
+
+        Args:
+            parameters: The new mapping.
+            renamed: Old path to new path of what was moved within it; places follow.
+        """
+        replaced = self
+        for old, new in renamed.items():
+            replaced = replace(
+                replaced,
+                values=_with_moved_paths(replaced.values, old, new),
+                keys=_with_moved_paths(replaced.keys, old, new),
+                overrides=_with_moved_paths(replaced.overrides, old, new),
+            )
+        return replace(replaced, data={**self.data, "parameters": parameters})
+
 
 def read_yaml(path: Path | str) -> YAMLSource:
     """Load a YAML file whose top level is a mapping.

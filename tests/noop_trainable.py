@@ -24,7 +24,7 @@ class NoopTrainable(tune.Trainable):
             "metrics": {"target_val/pck_05": value, "final/pck_bin/00": value},
             "step": self._step,
             "num_steps": self._steps,
-            "stages": {"images/source": True},
+            "stages": {"images/source": ["hit", "0" * 16, 0.5]},
             "digests": {"source": "0123456789abcdef"},
             "done": self._step == self._steps,
         }

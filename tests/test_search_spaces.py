@@ -25,9 +25,16 @@ def test_every_study_loads_and_its_draws_build_configs(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_begins_with_the_question_it_answers(path):
-    first = path.read_text().splitlines()[0]
+    first = path.read_text().splitlines()[1]
     assert first.startswith("# ")
     assert "?" in first
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_tells_an_editor_where_its_schema_is(path):
+    marker, named = path.read_text().splitlines()[0].split("=")
+    assert marker == "# yaml-language-server: $schema"
+    assert (path.parent / named).resolve() == ROOT / "search_spaces" / "schema.json"
 
 
 @pytest.mark.parametrize("name", ["bins", "lspet"])

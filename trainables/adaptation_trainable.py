@@ -7,53 +7,86 @@ import torch
 from ray import tune
 
 from trainables.adapt.replicas import ReplicatedRun
-from trainables.checkpoint import load_state, save_states
+from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
 from trainables.trial_run import TrialStages, start_run
+from trainables.watchdog import Watchdog
+
+_STATES = ("last", "best", "result")
 
 
 class AdaptationTrainable(tune.Trainable):
     """One epoch of pre-training or adaptation per step.
 
     Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a
-    :class:`trainables.stages.StageCache`), ``num_threads``, ``num_replicas`` (processes that
-    share each batch), ``read_test``.
+    :class:`trainables.stages.StageCache`), ``folder`` (of the trial, on shared storage),
+    ``num_threads``, ``num_replicas`` (processes that share each batch), ``read_test``,
+    ``heartbeat_s`` (longest time without a sign of life, None for any).
 
-    A checkpoint holds ``last.pt``, from which the trial goes on as if nothing had happened, and
-    ``best.pt``, the network of the best epoch so far by the label-free choice.
+    A checkpoint holds ``last.pt``, from which the trial goes on as if nothing had happened,
+    ``best.pt``, the network of the best epoch so far by the label-free choice, and
+    ``result.pt``, what was reported. It is written before the epoch is reported, so a trial that
+    starts again reports its last epoch once more, in case nobody heard. Tune's own checkpoints
+    are not used: it copies them file by file, keeps to a damaged one, and forgets them when the
+    driver dies.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Fetch or compute the stages and build the network."""
+        """Fetch or compute the stages, build the network, go on from the last checkpoint."""
         num_threads = config["num_threads"]
         torch.set_num_threads(num_threads)
         trial = TrialConfig.from_flat(config["fields"])
+        folder = Path(config["folder"])
+        folder.mkdir(parents=True, exist_ok=True)
+        self._watchdog = Watchdog(folder, config["heartbeat_s"])
+        self._watchdog.watch()
         stages = TrialStages(trial, config["cache"], num_threads, config["read_test"])
         # Before other processes start, so that what was computed here counts as computed.
-        self._reported = {"stages": stages.hits, "digests": stages.digests, "tags": stages.tags}
+        self._reported: dict[str, Any] = {
+            "stages": stages.lineage,
+            "digests": stages.digests,
+            "tags": stages.tags,
+        }
         self._run = start_run(stages, config["num_replicas"], num_threads)
         self._active_units = stages.active_units
+        self._checkpoints = CheckpointFolder(folder)
+        self._unheard: dict[str, Any] | None = None
+        self._go_on()
+        self._watchdog.rest()
+
+    def _go_on(self) -> None:
+        loaded = self._checkpoints.load(_STATES)
+        if loaded.states:
+            self._run.load_state_dict(loaded.states["last"])
+            self._run.best = loaded.states["best"]
+            self._unheard = loaded.states["result"]
+            self._reported = {name: self._unheard[name] for name in self._reported}
+        if loaded.damaged:
+            self._reported["tags"] = {
+                **self._reported["tags"], "damaged_checkpoints": "; ".join(loaded.damaged)
+            }  # fmt: skip
 
     def step(self) -> dict[str, Any]:
         """Train and evaluate one epoch."""
+        if self._unheard is not None:
+            result, self._unheard = self._unheard, None
+            return result
+        self._watchdog.watch()
         metrics = self._run.run_epoch()
         metrics["vae/active_units"] = float(self._active_units)
-        return {
+        result = {
             "metrics": metrics,
             "step": self._run.epoch,
             "num_steps": self._run.total_epochs,
             "done": self._run.is_done,
             **self._reported,
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write the run's state and its best network."""
-        save_states(Path(checkpoint_dir), {"last": self._run.state_dict(), "best": self._run.best})
-
-    def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Continue from a written state."""
-        self._run.load_state_dict(load_state(Path(checkpoint_dir), "last"))
-        self._run.best = load_state(Path(checkpoint_dir), "best")
+        states = {"last": self._run.state_dict(), "best": self._run.best, "result": result}
+        if not self._checkpoints.save(self._run.epoch, states):
+            tags = {**result["tags"], "checkpoint": f"no space at epoch {self._run.epoch}"}
+            result = {**result, "tags": tags}
+        self._watchdog.rest()
+        return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process."""
@@ -67,3 +100,4 @@ class AdaptationTrainable(tune.Trainable):
         run = getattr(self, "_run", None)  # None if setup failed
         if isinstance(run, ReplicatedRun):
             run.close()
+        self._watchdog.close()

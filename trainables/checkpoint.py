@@ -1,40 +1,142 @@
 """Training states on disk: written whole or not at all, loaded without running code.
 
-A checkpoint is a folder of ``<name>.pt`` files and ``digests.json``, which is written last: a
-folder without it was being written when its process died.
+A trial has one folder; each checkpoint in it is a folder ``epoch-00003`` of ``<name>.pt`` files
+and ``digests.json``. It is written under another name and renamed when it is whole. A trial that
+starts again, wherever and after whatever, goes on from the newest one that is undamaged.
 """
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 _DIGESTS = "digests.json"
+_EPOCH = "epoch-"
+_PARTIAL = ".partial-"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What :meth:`CheckpointFolder.load` found.
+
+    Attributes:
+        epoch: Of the newest undamaged checkpoint; 0 if there is none.
+        states: Name to state; empty if there is none.
+        damaged: A sentence for every newer checkpoint that could not be read.
+    """
+
+    epoch: int
+    states: dict[str, Any]
+    damaged: list[str]
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """Checkpoints of one trial.
+
+    Attributes:
+        folder: Created when needed; on storage that every node of a cluster sees.
+        keep: Newest checkpoints to keep. Two, so that one may turn out to be damaged.
+    """
+
+    folder: Path
+    keep: int = 2
+
+    def save(self, epoch: int, states: Mapping[str, Any]) -> bool:
+        """Write a checkpoint, then remove what is older than the newest :attr:`keep`.
+
+        On a full disk the oldest go first.
+
+        Args:
+            epoch: Number of the epoch, >= 1; an earlier checkpoint of it is replaced.
+            states: File name without suffix to tensors and plain values.
+
+        Returns:
+            Whether it was written; False if even so there was no space. The newest checkpoint
+            is still there then.
+
+        Raises:
+            OSError: If it cannot be written for another reason.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for keep in (self.keep, 1):
+            try:
+                self._write(epoch, states)
+            except OSError as error:
+                if error.errno not in _NO_SPACE:
+                    raise
+                self._remove_all_but(keep - 1 or 1)
+            else:
+                self._remove_all_but(self.keep)
+                return True
+        return False
+
+    def load(self, names: Sequence[str]) -> Loaded:
+        """States of the newest checkpoint that is whole; damaged ones are passed over."""
+        damaged: list[str] = []
+        for epoch, path in reversed(self._epochs()):
+            try:
+                return Loaded(epoch, {name: load_state(path, name) for name in names}, damaged)
+            except ValueError as error:
+                damaged.append(str(error))
+        return Loaded(0, {}, damaged)
+
+    def _write(self, epoch: int, states: Mapping[str, Any]) -> None:
+        for abandoned in self.folder.glob(f"{_PARTIAL}*"):  # by a process that was killed
+            shutil.rmtree(abandoned, ignore_errors=True)
+        partial = self.folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
+        partial.mkdir()
+        try:
+            save_states(partial, states)
+            target = self.folder / f"{_EPOCH}{epoch:05d}"
+            if target.exists():  # damaged, or of a trial that has been started afresh
+                target.rename(partial / "replaced")
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        shutil.rmtree(target / "replaced", ignore_errors=True)
+        _sync_folder(self.folder)
+
+    def _remove_all_but(self, keep: int) -> None:
+        for _, path in self._epochs()[:-keep]:
+            # Under another name first: a half-removed checkpoint would look like a damaged one.
+            doomed = path.rename(path.with_name(f"{_PARTIAL}{path.name}"))
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _epochs(self) -> list[tuple[int, Path]]:
+        """Checkpoints, oldest first."""
+        found = self.folder.glob(f"{_EPOCH}[0-9]*")
+        return sorted((int(path.name.removeprefix(_EPOCH)), path) for path in found)
 
 
 def save_states(folder: Path, states: Mapping[str, Any]) -> None:
-    """Write states of tensors and plain values into ``folder``.
+    """Write states of tensors and plain values into ``folder``, and their digests last.
 
     Args:
         folder: Existing folder.
         states: File name without suffix to what :func:`load_state` returns.
     """
-    paths = [folder / f"{name}.pt" for name in states]
     digests = {}
-    for path, state in zip(paths, states.values(), strict=True):
-        with _partial(path).open("wb") as file:
+    for name, state in states.items():
+        path = folder / f"{name}.pt"
+        with path.open("wb") as file:
             torch.save(state, file)
             _to_disk(file)
-        digests[path.name] = _sha256(_partial(path))
-    with _partial(folder / _DIGESTS).open("w") as text:
+        digests[path.name] = _sha256(path)
+    with (folder / _DIGESTS).open("w") as text:
         json.dump(digests, text)
         _to_disk(text)
-    for path in (*paths, folder / _DIGESTS):
-        _partial(path).replace(path)
+    _sync_folder(folder)
 
 
 def load_state(folder: Path, name: str = "last") -> Any:
@@ -47,20 +149,25 @@ def load_state(folder: Path, name: str = "last") -> Any:
     try:
         digests = json.loads((folder / _DIGESTS).read_text())
         found = _sha256(path)
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not even text
         raise ValueError(f"checkpoint {folder} is not complete: {error}") from error
-    if digests.get(path.name) != found:
+    if not isinstance(digests, dict) or digests.get(path.name) != found:
         raise ValueError(f"{path} does not match the digest in {_DIGESTS}; it is damaged")
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
 
 
 def _to_disk(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from trainables.config import TrialConfig
 from trainables.pose_vae.fit import active_units, fit_pose_vae
 from trainables.pose_vae.score import corruption_auc, rank_stability, score_poses
 from trainables.seeding import derive_seed, torch_generator
-from trainables.stages import image_stage, new_pose_vae, shared_joints, vae_inputs
+from trainables.stages import image_stage, lineage, new_pose_vae, shared_joints, vae_inputs
 
 REPORTS = 5
 """Reports of a trial, evenly spread over its epochs."""
@@ -49,7 +49,7 @@ class PoseVAETrainable(tune.Trainable):
         ]
         self._num_steps = min(REPORTS, trial.vae.epochs)
         self._reports = 0
-        self._stages = {"images/source": source_stage.hit, "images/target": target_stage.hit}
+        self._stages = lineage({"images/source": source_stage, "images/target": target_stage})
         self._digests = {"source": source.digest, "target": target.digest}
 
     def step(self) -> dict[str, Any]:

@@ -1,19 +1,14 @@
-"""What a trial asks of a stage cache, and the stages it asks for.
+"""The stages that a trial asks of a stage cache: images of a domain, a Pose VAE and its scores."""
 
-A stage is a folder of arrays that depends on named inputs alone. Who keeps the folders, and
-where, is the harness's business (``harness/stages.py``); a trial only says what it needs and
-how to make it.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainables.adapt.weight_file import read_weights
 from trainables.config import FOLDER_DOMAINS, DataConfig, VAEConfig
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
 from trainables.data.leeds import leeds_fingerprint
@@ -22,39 +17,28 @@ from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.normalise import pose_vae_inputs
 from trainables.pose_vae.score import score_poses
 from trainables.seeding import derive_seed, torch_generator
+from trainables.stage_protocol import StageCache, StageClaim, StageEntry, WaitStoppedError
+
+__all__ = [  # the protocol as well: a trial needs both
+    "ScoredPoses",
+    "StageCache",
+    "StageClaim",
+    "StageEntry",
+    "WaitStoppedError",
+    "image_stage",
+    "lineage",
+    "new_pose_vae",
+    "pose_vae_stage",
+    "shared_joints",
+    "train_pose_vae",
+    "vae_inputs",
+]
 
 IMAGES_VERSION = 2
 POSE_VAE_VERSION = 4
 """Part of the stage keys: raised when the code of a stage changes its results."""
 
 _MODEL_FILE = "model.pt"
-
-
-class StageCache(Protocol):
-    """Folders of finished stages."""
-
-    def get(
-        self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
-    ) -> "StageEntry":
-        """The folder of a stage, computed by ``compute(folder)`` if nobody has done so.
-
-        Args:
-            stage: Name of the stage.
-            inputs: Everything its content depends on, JSON-serialisable.
-            compute: Fills an empty folder; may raise, then nothing is kept.
-        """
-        ...
-
-
-class StageEntry(Protocol):
-    """A finished stage."""
-
-    path: Path
-    """Folder with the stage's files; read only."""
-    key: str
-    """Hash of the stage's name and inputs."""
-    hit: bool
-    """Whether the folder was there already."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +56,14 @@ class ScoredPoses:
     active_units: int
     model: PoseVAE
     joints: NDArray[np.bool_]
+
+
+def lineage(entries: Mapping[str, StageEntry]) -> dict[str, list[str | float]]:
+    """What a trial reports of its stages: name to outcome, key and seconds of computing.
+
+    Lists, since Tune flattens the dicts of a report.
+    """
+    return {name: [entry.outcome, entry.key, entry.seconds] for name, entry in entries.items()}
 
 
 def image_stage(
@@ -165,16 +157,30 @@ def pose_vae_stage(
     entry = cache.get(
         "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
     )
-    joints = np.load(entry.path / "joints.npy")
-    model = new_pose_vae(int(joints.sum()), vae, seed)
-    model.load_state_dict(torch.load(entry.path / _MODEL_FILE, weights_only=True))
-    scored = ScoredPoses(
-        scores={name: np.load(entry.path / _score_file(name)) for name in splits},
-        active_units=int(np.load(entry.path / "active_units.npy")),
-        model=model.requires_grad_(False).eval(),
-        joints=joints,
-    )
-    return scored, entry
+    return _load_scored(entry.path, vae, seed, splits), entry
+
+
+def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> ScoredPoses:
+    """What :func:`_fit_and_score` wrote.
+
+    Raises:
+        ValueError: If the folder holds something else; nothing in it can run code.
+    """
+    weights = read_weights(folder / _MODEL_FILE)
+    try:
+        joints = np.load(folder / "joints.npy", allow_pickle=False)
+        model = new_pose_vae(int(joints.sum()), vae, seed)
+        model.load_state_dict(weights)
+        return ScoredPoses(
+            scores={
+                name: np.load(folder / _score_file(name), allow_pickle=False) for name in splits
+            },
+            active_units=int(np.load(folder / "active_units.npy", allow_pickle=False)),
+            model=model.requires_grad_(False).eval(),
+            joints=joints,
+        )
+    except (OSError, EOFError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} is not a readable stage of a Pose VAE: {error}") from error
 
 
 def _score_file(split: str) -> str:

@@ -1,6 +1,5 @@
 """The stage that trains the style network of two domains, once for all trials on them."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,9 @@ import torch
 from trainables.adapt.style_fit import UnlabelledImages, train_style_net
 from trainables.adapt.style_net import StyleNet, load_style_net, save_style_net
 from trainables.data.image_store import ImageStore
+from trainables.digests import file_digest
 from trainables.seeding import torch_generator
-from trainables.stages import StageCache, StageEntry
+from trainables.stage_protocol import StageCache, StageEntry
 from trainables.training_config import StyleConfig
 
 STYLE_VERSION = 1
@@ -55,7 +55,7 @@ def style_stage(
         "source": source[1].key,
         "target": target[1].key,
         **fields,
-        "encoder": None if style.encoder is None else _file_digest(Path(style.encoder)),
+        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
     }
     domains = (
         UnlabelledImages.training_split(source[0]),
@@ -83,9 +83,8 @@ def _threads(num: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _file_digest(path: Path) -> str:
+def _encoder_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise ValueError(f"{path} is not a readable file of weights: {error}") from error

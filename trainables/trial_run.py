@@ -20,7 +20,8 @@ from trainables.config import TrialConfig, VAEConfig
 from trainables.data.image_store import ImageStore
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
-from trainables.stages import ScoredPoses, StageCache, StageEntry, image_stage, pose_vae_stage
+from trainables.stage_protocol import StageCache, StageEntry
+from trainables.stages import ScoredPoses, image_stage, lineage, pose_vae_stage
 from trainables.style_stage import style_stage
 
 REFERENCE_VAE = VAEConfig()
@@ -58,8 +59,8 @@ class TrialStages:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
-    def hits(self) -> dict[str, bool]:
-        """Stage name to whether it was found in the cache."""
+    def lineage(self) -> dict[str, list[str | float]]:
+        """Stages it came from, see :func:`trainables.stages.lineage`."""
         entries = {
             "images/source": self._source[1],
             "images/target": self._target[1],
@@ -68,7 +69,7 @@ class TrialStages:
         }
         if self._uses_style:
             entries["style"] = self._style[1]
-        return {name: entry.hit for name, entry in entries.items()}
+        return lineage(entries)
 
     @property
     def digests(self) -> dict[str, str]:

@@ -13,7 +13,7 @@ from trainables.config import TrialConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-HEAD = "name: t\ntrainable: adaptation\nmetrics: [{name: a, goal: maximize}]\n"
+HEAD = "name: t\ntrainable: adaptation\nmetrics: [{name: target_val/pck_05, goal: maximize}]\n"
 
 
 def space_of(text: str) -> Space:

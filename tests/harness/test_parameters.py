@@ -67,10 +67,10 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.epochs: {min: 2, max: 4, distribution: normal}",
-        "6:46: parameters.vae.epochs.distribution must be one of constant, categorical",
+        "6:46: parameters.vae.epochs.distribution normal goes without min and max",
     ),
     (
-        "vae.epochs: {min: 2, max: 4, distribution: log_uniform}",
+        "vae.epochs: {min: 2, max: 4, distribution: loguniform}",
         "6:46: parameters.vae.epochs.distribution must be one of constant, categorical",
     ),
     (
@@ -100,7 +100,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.kl_weight: {min: 0.1, max: 1, q: 0.1, distribution: uniform}",
-        "6:40: parameters.vae.kl_weight.q goes only with q_uniform and q_log_uniform_v",
+        "6:40: parameters.vae.kl_weight.q goes only with the q_ distributions",
     ),
     (
         "adapt.regda.margin: {min: -1e308, max: 1e308}",
@@ -117,6 +117,70 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     (
         "net.depth: {min: 10, max: 18}",
         "6:14: parameters.net.depth cannot be a range, because net.",
+    ),
+    (
+        "vae.norm: {values: [raw, bbox], probabilities: [0.5, 0.6]}",
+        "6:50: parameters.vae.norm.probabilities must add up to 1, got 1.1",
+    ),
+    (
+        "vae.norm: {values: [raw, bbox], probabilities: [1]}",
+        "6:50: parameters.vae.norm.probabilities must be one for each of the 2 values, got 1",
+    ),
+    (
+        "vae.norm: {values: [raw, bbox], probabilities: [1.5, -0.5]}",
+        "6:51: parameters.vae.norm.probabilities.0 must be from 0 to 1, got 1.5",
+    ),
+    (
+        "vae.norm: {value: raw, probabilities: [1]}",
+        "6:26: parameters.vae.norm.probabilities goes only with values",
+    ),
+    (
+        "vae.norm: {values: [raw], distribution: categorical_w_probabilities}",
+        "6:43: parameters.vae.norm.distribution categorical_w_probabilities needs probabilities",
+    ),
+    (
+        "vae.kl_weight: {distribution: normal, mu: 1, sigma: 0}",
+        "6:55: parameters.vae.kl_weight.sigma must be > 0, got 0",
+    ),
+    (
+        "vae.kl_weight: {distribution: beta, mu: 1}",
+        "6:39: parameters.vae.kl_weight.mu goes only with normal and log_normal",
+    ),
+    (
+        "vae.kl_weight: {min: 0.1, max: 1, a: 2}",
+        "6:37: parameters.vae.kl_weight.a goes only with beta",
+    ),
+    (
+        "vae.kl_weight: {distribution: normal, q: 1}",
+        "6:44: parameters.vae.kl_weight.q goes only with the q_ distributions",
+    ),
+    (
+        "vae.kl_weight: {distribution: log_uniform, min: 1, max: 800}",
+        "6:33: parameters.vae.kl_weight.distribution log_uniform takes exponents to the base e",
+    ),
+    (
+        "vae.kl_weight: {distribution: log_normal, sigma: 1000}",
+        "6:33: parameters.vae.kl_weight.distribution log-normal with mean 0 and deviation 1000 of",
+    ),
+    (
+        "vae.kl_weight: {distribution: q_beta, q: 9}",
+        "6:33: parameters.vae.kl_weight.distribution beta with shapes 1 and 1, multiples of 9.0 h",
+    ),
+    (
+        "vae.epochs: {distribution: normal, mu: 50}",
+        "6:30: parameters.vae.epochs.distribution is for real numbers, vae.epochs is whole; use q",
+    ),
+    (
+        "vae.epochs: {distribution: q_normal, mu: 50, q: 0.5}",
+        "6:51: parameters.vae.epochs.q must be written as a whole number",
+    ),
+    (
+        "vae.norm: {distribution: normal}",
+        "6:13: parameters.vae.norm cannot be a distribution, because vae.norm is no number",
+    ),
+    (
+        "adapt.lr: {distribution: normal, mu: 0.01, sigma: 0.01}",
+        "6:13: parameters.adapt.lr can make a trial that is not valid: adapt.lr must be in (0, 10",
     ),
     ("vae.norm: {values: []}", "6:22: parameters.vae.norm.values must not be empty"),
     ("vae.norm: {values: raw}", "6:22: parameters.vae.norm.values must be a list, got 'raw'"),

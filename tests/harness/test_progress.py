@@ -3,14 +3,28 @@ import time
 
 import pytest
 
+from harness.ledger import apply_event
 from harness.progress import LiveProgress, PlainProgress, StudyView, describe_params
+from harness.sections import Metric
+
+
+class View(StudyView):
+    """Keeps the records up to date itself, as a ledger does."""
+
+    def __init__(self, goal, num_settings, num_seeds=1):
+        metric = Metric(name="m", goal=goal)
+        super().__init__(metric, num_settings, num_seeds, {})
+
+    def apply(self, event):
+        apply_event(self.trials, event)
+        super().apply(event)
 
 
 def _trial(number, name="trial", **params):
     fields = {"vae.kl_weight": 0.25, "bins.subset": [0, 2], "seed": 0}
     return {
-        "event": "trial", "time": 0.0, "number": number, "name": name, "is_baseline": False,
-        "params": params, "fields": fields,
+        "event": "trial", "time": 0.0, "number": number, "setting": number, "name": name,
+        "is_baseline": False, "params": params, "fields": fields,
     }  # fmt: skip
 
 
@@ -29,7 +43,7 @@ def _finished(number, state="complete", value=None, reason=None):
 
 
 def test_the_time_left_follows_from_the_pace_of_epochs_after_the_first():
-    view = StudyView("m", "maximize", num_trials=3)
+    view = View("maximize", 3)
     view.apply(_trial(0))
     assert view.eta_s() is None
     view.apply(_epoch(0, 1, 1.0, at=100.0))  # with preparation: not a pace
@@ -42,7 +56,7 @@ def test_the_time_left_follows_from_the_pace_of_epochs_after_the_first():
 
 
 def test_a_pruned_trial_counts_as_done():
-    view = StudyView("m", "maximize", num_trials=2)
+    view = View("maximize", 2)
     view.apply(_trial(0))
     view.apply(_epoch(0, 1, 1.0, at=0.0))
     view.apply(_finished(0, "pruned"))
@@ -52,7 +66,7 @@ def test_a_pruned_trial_counts_as_done():
 
 @pytest.mark.parametrize(("goal", "best"), [("maximize", 1), ("minimize", 0)])
 def test_the_best_is_a_complete_trial_in_the_right_direction(goal, best):
-    view = StudyView("m", goal, num_trials=3)
+    view = View(goal, 3)
     for number, value in enumerate((1.0, 2.0)):
         view.apply(_trial(number))
         view.apply(_finished(number, value=value))
@@ -63,7 +77,7 @@ def test_the_best_is_a_complete_trial_in_the_right_direction(goal, best):
 
 def test_plain_lines_tell_each_event_without_control_codes():
     out = io.StringIO()
-    progress = PlainProgress(StudyView("m", "maximize", 2), out)
+    progress = PlainProgress(View("maximize", 2), out)
     progress(_trial(0, "vae_hm", **{"vae.kl_weight": 0.25}))
     progress(_epoch(0, 1, 12.345, at=0.0))
     progress(_finished(0, "failed", reason="ValueError: im1.jpg is not a readable image"))
@@ -83,7 +97,7 @@ def test_the_live_view_shows_trials_best_bar_and_time_left():
             return True
 
     out = Terminal()
-    progress = LiveProgress(StudyView("m", "maximize", 2), out)
+    progress = LiveProgress(View("maximize", 2), out)
     for event in (
         _trial(0, "all", **{"bins.subset/b00": True}), _epoch(0, 1, 1.0, at=0.0),
         _epoch(0, 2, 41.5, at=10.0), _finished(0, value=41.5), _trial(1, "trial-1"),
@@ -97,6 +111,34 @@ def test_the_live_view_shows_trials_best_bar_and_time_left():
 
 
 def test_settings_are_those_that_were_searched():
-    view = StudyView("m", "maximize", 1)
+    view = View("maximize", 1)
     view.apply(_trial(0, **{"bins.subset/b00": True, "bins.subset/b01": False}))
     assert describe_params(view.trials[0]) == "bins.subset=0+2"
+
+
+def test_a_trial_that_goes_on_says_after_what_and_why():
+    out = io.StringIO()
+    progress = PlainProgress(View("maximize", 2), out)
+    progress(_trial(0))
+    progress({"event": "continued", "time": 1.0, "number": 0, "step": 3, "why": "lost node"})
+    progress({"event": "continued", "time": 2.0, "number": 0, "step": 0, "why": "killed"})
+    progress({"event": "duplicate", "time": 2.0, "setting": 5, "of": 0})
+    lines = out.getvalue().splitlines()
+    assert lines[1].endswith("trial 0 trial goes on after epoch 3: lost node")
+    assert lines[2].endswith("trial 0 trial goes on from its start: killed")
+    assert lines[3] == "proposal 5 is the same as 0 and is not run again"
+
+
+def test_a_study_without_an_end_shows_no_share_and_no_time_left():
+    view = View("maximize", None)
+    view.apply(_trial(0))
+    for step in (1, 2):
+        view.apply(_epoch(0, step, 1.0, at=10.0 * step))
+    assert (view.fraction_done(), view.eta_s()) == (0.0, None)
+
+
+def test_every_seed_of_a_setting_counts():
+    view = View("maximize", 2, num_seeds=3)
+    view.apply(_trial(0))
+    view.apply(_finished(0, value=1.0))
+    assert view.fraction_done() == pytest.approx(1 / 6)

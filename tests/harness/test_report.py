@@ -28,13 +28,15 @@ def lines(tmp_path, write_study):
     def make(*trials):
         records = [
             TrialRecord(
-                number, name, is_baseline, {"sampling.strategy": "all"},
+                number, number, name, is_baseline, {"sampling.strategy": "all"},
                 TrialConfig().to_flat() | ({"adapt.method": "oracle"} if name == "oracle" else {}),
                 state="complete", metrics={"target_val/pck_05": value, **metrics}, value=value,
             )
             for number, (name, is_baseline, value, metrics) in enumerate(trials)
         ]  # fmt: skip
-        result = StudyResult("s", "maximize", "complete", False, 90.0, records)
+        result = StudyResult(
+            "s", "maximize", "complete", None, False, 90.0, records, "sqlite:///o.db", "s"
+        )
         spec = load_study(write_study(STUDY))
         return list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
 
@@ -58,7 +60,7 @@ def test_the_oracle_is_not_what_others_are_compared_with(lines):
 
 def test_trials_that_are_not_shown_are_counted(lines):
     text = lines(*((f"trial-{i}", False, float(i), {}) for i in range(9)))
-    assert "  and 4 more complete trials below the best 5" in text
+    assert "  and 4 more complete settings below the best 5" in text
 
 
 def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):
@@ -69,7 +71,7 @@ def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):
     }  # fmt: skip
     (line,) = (text for text in lines(("all", True, 52.5, chosen)) if "Checkpoints" in text)
     assert line.strip() == (
-        "Checkpoints of trial 0, target_val/pck_05: last 52.5 (epoch 6), by label-free validators "
+        "Checkpoints of all, target_val/pck_05: last 52.5 (epoch 6), by label-free validators "
         "53 (epoch 5), by target labels, which is not allowed 54.25 (epoch 4)."
     )
 

@@ -46,7 +46,7 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_2(capsys, setting, words, t
 
 def test_a_subset_larger_than_the_bin_count_is_refused_with_its_place(capsys, write_study):
     study = write_study(
-        "name: s\ntrainable: adaptation\nmetric: {name: m, goal: maximize}\n"
+        "name: s\ntrainable: adaptation\nmetric: {name: target_val/pck_05, goal: maximize}\n"
         "parameters:\n  bins.count: {values: [3, 6]}\n"
         "  bins.subset: {choose: {from: bins.count, min: 1, max: 5}}\n"
         "fixed: {sampling.strategy: bins}\nbudget: {run_cap: 3}\n"

@@ -39,6 +39,8 @@ WORDS = st.sampled_from(
         *("resources", "value", "values", "min", "max", "q", "distribution", "when", "choose"),
         *("from", "vae.kl_weight", "bins.count", "bins.subset", "sampling.strategy", "adapt"),
         *("grid", "tpe", "maximize", "bins", "all", "log_uniform_values", "q_uniform"),
+        *("cmaes", "gp", "qmc", "nsga2", "seeds", "constraints", "database", "command", "over"),
+        *("wilcoxon", "hyperband", "probabilities", "mu", "sigma", "a", "b", "normal", "target"),
     ]
 )
 LEAVES = (
@@ -64,7 +66,14 @@ PARAMETER = st.fixed_dictionaries(
         "min": st.integers(-2, 9) | st.floats(),
         "max": st.integers(0, 99) | st.floats(),
         "q": st.integers(0, 3) | st.floats(0, 1),
-        "distribution": st.sampled_from(["uniform", "q_uniform", "q_log_uniform_values"]),
+        **dict.fromkeys(("mu", "sigma", "a", "b"), st.integers(-1, 3) | st.floats()),
+        "probabilities": st.lists(st.sampled_from([0, 0.5, 1]) | st.floats(), max_size=4),
+        "distribution": st.sampled_from(
+            [
+                *("uniform", "q_uniform", "q_log_uniform_values", "log_uniform", "q_log_uniform"),
+                *("inv_log_uniform", "normal", "q_log_normal", "beta", "q_beta"),
+            ]
+        ),
         "when": st.dictionaries(WORDS, LEAVES, max_size=2),
         "choose": st.fixed_dictionaries(
             {"from": st.just("bins.count") | st.lists(st.integers(0, 9), max_size=5)},
@@ -120,7 +129,10 @@ def test_any_structure(check, data):
 
 
 @FUZZ
-@given(st.dictionaries(FIELDS, PARAMETER | NESTED, max_size=4), st.sampled_from(["tpe", "grid"]))
+@given(
+    st.dictionaries(FIELDS, PARAMETER | NESTED, max_size=4),
+    st.sampled_from(["tpe", "grid", "gp", "cmaes"]),
+)
 def test_any_parameters(check, parameters, method):
     check(dumped(loaded(VALID) | {"parameters": parameters, "baselines": {}, "method": method}))
 

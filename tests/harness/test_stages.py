@@ -1,258 +1,319 @@
-"""The stage cache: hits, keys, failures, races, and holders that die."""
+"""The command line of the stage cache: what is listed, what is removed, what is refused."""
 
 import json
 import multiprocessing
 import os
-import pickle
+import shutil
 import signal
-import threading
 import time
 
 import pytest
 
-from harness.stages import StageCache, stage_key
+from harness.stage_cache import StageCache
+from harness.stages import main
 
-SPAWN = multiprocessing.get_context("spawn")
+CHILDREN = multiprocessing.get_context("forkserver")
+DAY_S = 86400
+
+
+def write(num_bytes):
+    return lambda folder: (folder / "content.bin").write_bytes(bytes(num_bytes))
 
 
 @pytest.fixture
-def cache(tmp_path):
-    return StageCache(tmp_path / "stages")
+def storage(tmp_path):
+    return tmp_path / "runs"
 
 
-def write(text):
-    def compute(folder):
-        (folder / "content.txt").write_text(text)
-
-    return compute
-
-
-def refuse(folder):
-    raise AssertionError("computed a stage that was there")
-
-
-def names_under(root):
-    """Relative paths of everything below a folder but the lock files."""
-    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.suffix != ".lock")
-
-
-def test_the_first_call_computes_and_the_second_hits(cache):
-    first = cache.get("images", {"num": 3}, write("hello"))
-    assert not first.hit
-    assert (first.path / "content.txt").read_text() == "hello"
-    second = cache.get("images", {"num": 3}, refuse)
-    assert second.hit
-    assert (second.path, second.key) == (first.path, first.key)
+@pytest.fixture
+def cache(storage):
+    """A cache with three entries that no process uses, used 9, 5 and 1 days ago."""
+    cache = StageCache(storage / "stages")
+    inputs = {"version": 2, "domain": "people_wild", "num": 4000, "root": None, "splits": ["a"]}
+    for i, (stage, num_bytes) in enumerate(
+        [("images", 3000), ("images", 2000), ("pose_vae", 500)]
+    ):
+        entry = cache.get(stage, {**inputs, "seed": i}, write(num_bytes))
+        cache.release(entry)
+        used = time.time() - (9 - 4 * i) * DAY_S
+        os.utime(entry.path / "stage.json", (used, used))
+    return cache
 
 
-def test_a_stage_lies_under_its_name_and_key_with_its_description(cache):
-    entry = cache.get("images", {"num": 3, "root": None}, write("hello"))
-    assert entry.path == cache.root / "images" / entry.key
-    assert entry.key == stage_key("images", {"num": 3, "root": None})
-    description = json.loads((entry.path / "stage.json").read_text())
-    assert description == {
-        "stage": "images",
-        "key": entry.key,
-        "inputs": {"num": 3, "root": None},
-    }
+@pytest.fixture
+def run(storage, capsys):
+    """Run the command line on the storage; returns its exit code and its lines."""
+
+    def run(*arguments):
+        try:
+            code = main(["--storage", str(storage), *arguments])
+        except SystemExit as end:  # argparse's own
+            code = end.code
+        out, err = capsys.readouterr()
+        return code, (out + err).splitlines()
+
+    return run
 
 
-def test_compute_gets_an_empty_folder_that_is_not_yet_the_stages(cache):
-    seen = []
+@pytest.fixture
+def names(cache):
+    """Numbers, in the order of creation, of the entries that are there."""
 
-    def compute(folder):
-        seen.append((folder, list(folder.iterdir())))
+    def names():
+        found = [json.loads(path.read_text()) for path in cache.root.glob("*/[!.]*/stage.json")]
+        return sorted(manifest["inputs"]["seed"] for manifest in found)
 
-    entry = cache.get("images", {}, compute)
-    assert seen[0][1] == []
-    assert seen[0][0] != entry.path
-    assert not seen[0][0].exists()
+    return names
 
 
-def test_other_inputs_and_other_stages_are_computed_apart(cache):
-    entries = [
-        cache.get("images", {"num": 3}, write("a")),
-        cache.get("images", {"num": 4}, write("b")),
-        cache.get("poses", {"num": 3}, write("c")),
+def folder_of(cache, seed):
+    for path in cache.root.glob("*/[!.]*/stage.json"):
+        if json.loads(path.read_text())["inputs"]["seed"] == seed:
+            return path.parent
+    raise AssertionError(seed)
+
+
+def test_a_list_has_a_line_for_each_entry_with_its_inputs_in_words(cache, run):
+    code, lines = run("list")
+    assert code == 0
+    assert lines[0].split() == [
+        "stage",
+        "key",
+        "size",
+        "computed",
+        "in",
+        "last",
+        "used",
+        "age",
+        "inputs",
     ]
-    assert not any(entry.hit for entry in entries)
-    assert [(e.path / "content.txt").read_text() for e in entries] == ["a", "b", "c"]
+    first = folder_of(cache, 0)
+    assert lines[1].startswith(f"images    {first.name}  3 kB   ")
+    assert "9 d ago" in lines[1]
+    assert lines[1].endswith("domain people_wild, num 4000, seed 0")
+    assert [line.split()[0] for line in lines[1:]] == ["images", "images", "pose_vae"]
+
+
+def test_a_list_as_json_has_all_of_the_manifest(cache, run):
+    code, lines = run("list", "--json")
+    entries = json.loads("".join(lines))
+    assert code == 0
+    assert [entry["size"] for entry in entries] == [3000, 2000, 500]
+    assert entries[0]["path"] == str(folder_of(cache, 0))
+    assert entries[0]["inputs"]["domain"] == "people_wild"
+    assert entries[0]["damage"] is None
+    assert {"seconds", "created", "last_used", "host", "code_version"} < set(entries[0])
+
+
+def test_a_list_of_an_empty_storage_is_empty(storage, run):
+    storage.mkdir()
+    assert run("list", "--json") == (0, ["[]"])
+
+
+def test_listing_is_not_using(cache, run):
+    path = folder_of(cache, 0) / "stage.json"
+    before = path.stat().st_mtime_ns
+    run("list", "--verify")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_asking_for_an_entry_is_using_it(cache):
+    path = folder_of(cache, 0)
+    inputs = json.loads((path / "stage.json").read_text())["inputs"]
+    before = time.time()
+    assert cache.get("images", inputs, write(0)).hit
+    assert (path / "stage.json").stat().st_mtime >= before - 1
+
+
+def test_content_is_verified_only_when_asked_for(cache, run):
+    path = folder_of(cache, 1) / "content.bin"
+    path.write_bytes(b"x" * 2000)
+    assert not any("damaged" in line for line in run("list")[1])
+    code, lines = run("list", "--verify")
+    assert code == 0
+    assert lines[-1] == f"damaged: {path} is damaged: its content does not match its SHA-256"
+
+
+def test_a_wrong_size_and_a_broken_manifest_show_without_reading(cache, run):
+    (folder_of(cache, 0) / "content.bin").write_bytes(b"x")
+    (folder_of(cache, 2) / "stage.json").write_text("{")
+    damaged = [line for line in run("list")[1] if line.startswith("damaged: ")]
+    assert len(damaged) == 2
+    assert "has 1 bytes, not 3000" in damaged[0]
+    assert "is not a manifest" in damaged[1]
+
+
+def test_sizes_add_up(cache, run):
+    code, lines = run("size", "--json")
+    found = json.loads("".join(lines))
+    assert code == 0
+    assert found["stages"] == {
+        "images": {"entries": 2, "size": 5000},
+        "pose_vae": {"entries": 1, "size": 500},
+    }
+    assert found["total"] == {"entries": 3, "size": 5500}
+    assert 0 < found["free"] <= shutil.disk_usage(cache.root).total
+    assert [line.split()[0] for line in run("size")[1]] == ["images", "pose_vae", "total", "free"]
 
 
 @pytest.mark.parametrize(
-    ("stage", "inputs"),
+    ("rules", "left"),
     [
-        ("images", {"num": 4, "root": None}),
-        ("images", {"num": 3}),
-        ("images", {"num": 3, "root": "x"}),
-        ("images", {"num": "3", "root": None}),
-        ("images", {"num": 3.5, "root": None}),
-        ("image", {"num": 3, "root": None}),
-        ("images", {"nums": 3, "root": None}),
-        ("images", {"num": 3, "root": {"a": 1}}),
+        (["--older-than", "7d"], [1, 2]),
+        (["--older-than", "2d"], [2]),
+        (["--older-than", "100h"], [2]),
+        (["--larger-than-total", "5.5kB"], [0, 1, 2]),
+        (["--larger-than-total", "5499B"], [1, 2]),
+        (["--larger-than-total", "2KiB"], [2]),
+        (["--larger-than-total", "0B"], []),
+        (["--stage", "images"], [2]),
+        (["--stage", "images", "--older-than", "7d"], [1, 2]),
+        (["--stage", "images", "--larger-than-total", "2kB"], [1, 2]),
+        (["--older-than", "7d", "--larger-than-total", "1kB"], [2]),
+        (["--damaged"], [0, 1, 2]),
+        (["--all"], []),
+        (["--all", "--stage", "pose_vae"], [0, 1]),
+        ([], [0, 1, 2]),
     ],
 )
-def test_the_key_changes_with_everything_it_hashes(stage, inputs):
-    assert stage_key(stage, inputs) != stage_key("images", {"num": 3, "root": None})
+def test_what_falls_under_a_rule_goes_and_the_rest_stays(cache, run, names, rules, left):
+    dry_code, dry = run("prune", *rules, "--dry-run")
+    assert names() == [0, 1, 2]
+    code, lines = run("prune", *rules)
+    assert (dry_code, code) == (0, 0)
+    assert names() == left
+    assert [line.replace("would remove", "removed") for line in dry[:-1]] == lines[:-1]
+    assert lines[-1].startswith(f"{3 - len(left)} removed, 0 kept, ")
+    assert not list(cache.root.glob("*/.*"))
 
 
-def test_the_key_does_not_depend_on_the_order_of_the_inputs():
-    first = {"a": 1, "b": {"c": 2, "d": 3}}
-    second = {"b": {"d": 3, "c": 2}, "a": 1}
-    assert list(first) != list(second)
-    assert stage_key("images", first) == stage_key("images", second)
+def test_the_damaged_are_found_and_removed(cache, run, names):
+    (folder_of(cache, 0) / "content.bin").unlink()
+    (folder_of(cache, 1) / "content.bin").write_bytes(b"x" * 2000)
+    code, lines = run("prune", "--damaged", "--json")
+    found = json.loads("".join(lines))
+    assert code == 0
+    assert [item["kept"] for item in found["items"]] == [None, None]
+    assert found["items"][0]["why"].endswith("content.bin is missing")
+    assert names() == [2]
 
 
-def test_the_key_is_the_same_in_every_process():
-    assert stage_key("images", {"num": 3, "root": None}) == "7c243b9082774b1e"
+def test_an_entry_that_is_used_here_stays_until_it_is_released(cache, run, names):
+    path = folder_of(cache, 0)
+    inputs = json.loads((path / "stage.json").read_text())["inputs"]
+    entry = cache.get("images", inputs, write(0))
+    code, lines = run("prune", "--all")
+    assert code == 0
+    assert f"kept images/{path.name} (3 kB): in use by a running process" in lines
+    assert lines[-1] == "2 removed, 1 kept, 2.5 kB freed"
+    assert names() == [0]
+    cache.release(entry)
+    run("prune", "--all")
+    assert names() == []
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_inputs_that_json_cannot_write_are_refused(cache, value):
-    with pytest.raises(ValueError, match="JSON"):
-        cache.get("images", {"x": value}, refuse)
+def test_an_entry_that_was_computed_here_is_in_use_here(cache, run, names):
+    entry = cache.get("images", {"seed": 9}, write(10))
+    run("prune", "--all")
+    assert names() == [9]
+    cache.release(entry)
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
-def test_a_failing_compute_leaves_nothing_and_a_later_call_works(cache, error):
-    def fail(folder):
-        (folder / "half.txt").write_text("half")
-        raise error
-
-    with pytest.raises(type(error)):
-        cache.get("images", {"num": 3}, fail)
-    assert names_under(cache.root) == ["images"]
-    entry = cache.get("images", {"num": 3}, write("whole"))
-    assert not entry.hit
-    assert names_under(entry.path) == ["content.txt", "stage.json"]
+def test_another_goes_for_the_total_in_place_of_one_in_use(cache, run, names):
+    inputs = json.loads((folder_of(cache, 0) / "stage.json").read_text())["inputs"]
+    entry = cache.get("images", inputs, write(0))
+    used = time.time() - 20 * DAY_S
+    os.utime(entry.path / "stage.json", (used, used))
+    run("prune", "--larger-than-total", "4kB")
+    assert names() == [0, 2]
+    cache.release(entry)
 
 
-def test_a_compute_that_cannot_be_described_leaves_nothing(cache, monkeypatch):
-    monkeypatch.setattr("harness.stages._DESCRIPTION", "missing/stage.json")
-    with pytest.raises(FileNotFoundError):
-        cache.get("images", {}, write("hello"))
-    assert names_under(cache.root) == ["images"]
-
-
-def test_the_cache_travels_to_other_processes(cache):
-    entry = cache.get("images", {"num": 3}, write("hello"))
-    copy = pickle.loads(pickle.dumps(cache))
-    assert copy.get("images", {"num": 3}, refuse).path == entry.path
-
-
-def test_threads_that_race_compute_once(cache):
-    num = 4
-    calls, entries = [], []
-    start = threading.Barrier(num)
-
-    def compute(folder):
-        calls.append(folder)
-        time.sleep(0.1)
-        (folder / "content.txt").write_text("hello")
-
-    def work():
-        start.wait()
-        entries.append(cache.get("images", {"num": 3}, compute))
-
-    threads = [threading.Thread(target=work) for _ in range(num)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(calls) == 1
-    assert sorted(entry.hit for entry in entries) == [False] + [True] * (num - 1)
-    assert {(entry.path / "content.txt").read_text() for entry in entries} == {"hello"}
-
-
-def test_stages_of_different_keys_do_not_wait_for_each_other(cache):
-    inside = threading.Event()
-    release = threading.Event()
-
-    def slow(folder):
-        inside.set()
-        assert release.wait(10)
-
-    thread = threading.Thread(target=cache.get, args=("images", {"num": 1}, slow))
-    thread.start()
-    assert inside.wait(10)
-    assert not cache.get("images", {"num": 2}, write("other")).hit
-    release.set()
-    thread.join()
-    assert cache.get("images", {"num": 1}, refuse).hit
-
-
-def count_and_write(folder):
-    """Note in the folder of the whole cache that a computation has started."""
-    with (folder.parents[1] / "starts.txt").open("a") as file:
-        file.write("x")
-    time.sleep(0.3)
-    (folder / "content.txt").write_text("hello")
-
-
-def race(root, barrier, hits):
-    barrier.wait()
-    hits.put(StageCache(root).get("images", {"num": 3}, count_and_write).hit)
-
-
-def test_processes_that_race_compute_once(cache):
-    cache.root.mkdir()
-    barrier, hits = SPAWN.Barrier(2), SPAWN.Queue()
-    processes = [SPAWN.Process(target=race, args=(cache.root, barrier, hits)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    results = sorted(hits.get(timeout=30) for _ in processes)
-    for process in processes:
-        process.join(30)
-        assert process.exitcode == 0
-    assert results == [False, True]
-    assert (cache.root / "starts.txt").read_text() == "x"
-
-
-def hold(root, taken):
-    def compute(folder):
-        (folder / "half.npy").touch()
-        taken.set()
-        time.sleep(60)
-
-    StageCache(root).get("images", {"num": 3}, compute)
+def use(root, inputs, ready):
+    StageCache(root).get("images", inputs, write(0))
+    ready.set()
+    time.sleep(60)
 
 
 @pytest.mark.faults
-def test_the_lock_of_a_killed_holder_is_released_and_its_half_stage_removed(cache):
-    taken = SPAWN.Event()
-    holder = SPAWN.Process(target=hold, args=(cache.root, taken))
-    holder.start()
-    assert taken.wait(30)
-    waiting = threading.Event()
-    entries = []
-
-    def work():
-        waiting.set()
-        entries.append(cache.get("images", {"num": 3}, write("whole")))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert waiting.wait(5)
-    time.sleep(0.2)
-    assert not entries  # the holder is alive
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join(10)
-    thread.join(10)
-    assert not thread.is_alive()
-    assert not entries[0].hit
-    assert names_under(cache.root / "images") == [
-        entries[0].key,
-        f"{entries[0].key}/content.txt",
-        f"{entries[0].key}/stage.json",
-    ]
+def test_an_entry_in_use_by_another_process_stays_until_that_dies(cache, run, names):
+    inputs = json.loads((folder_of(cache, 1) / "stage.json").read_text())["inputs"]
+    ready = CHILDREN.Event()
+    user = CHILDREN.Process(target=use, args=(cache.root, inputs, ready))
+    user.start()
+    assert ready.wait(30)
+    assert any("in use by a running process" in line for line in run("prune", "--all")[1])
+    assert names() == [1]
+    os.kill(user.pid, signal.SIGKILL)
+    user.join(10)
+    run("prune", "--all")
+    assert names() == []
 
 
-def test_what_a_killed_process_left_behind_is_removed(cache):
-    key = stage_key("images", {"num": 3})
-    other = stage_key("images", {"num": 4})
-    for name in (f".{key}.abcd", f".{other}.abcd"):
-        (cache.root / "images" / name).mkdir(parents=True)
-        (cache.root / "images" / name / "half.npy").touch()
-    cache.get("images", {"num": 3}, write("whole"))
-    assert not (cache.root / "images" / f".{key}.abcd").exists()
-    assert (cache.root / "images" / f".{other}.abcd").exists()  # may still be at work
+def test_a_stage_being_computed_is_neither_removed_nor_called_litter(cache, run, names):
+    seen = []
+
+    def compute(folder):
+        (folder / "half.npy").touch()
+        seen.append(run("prune", "--all"))
+        assert (folder / "half.npy").exists()
+
+    entry = cache.get("images", {"seed": 9}, compute)
+    assert seen[0][1][-1].startswith("3 removed, 0 kept")
+    assert names() == [9]
+    cache.release(entry)
+
+
+def test_a_damaged_entry_that_is_being_repaired_stays(cache, run):
+    (folder_of(cache, 0) / "content.bin").unlink()
+    path = folder_of(cache, 0)
+    inputs = json.loads((path / "stage.json").read_text())["inputs"]
+    with cache.claim("images", inputs) as claim:
+        lines = run("prune", "--damaged")[1]
+        assert lines[0].startswith(f"kept images/{path.name} (")
+        assert f"being computed by process {os.getpid()} on " in lines[0]
+        cache.release(claim.publish(write(3000)))
+    assert not list(cache.root.glob("*/.*"))
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_what_killed_processes_left_is_removed(cache, run, names, is_dry):
+    key = folder_of(cache, 0).name
+    left = [cache.root / "images" / f".{k}.lock" for k in (key, "0123456789abcdef")]
+    left.append(cache.root / "images" / ".0123456789abcdef.11aa22bb" / "half.npy")
+    left[-1].parent.mkdir()
+    for path in left:
+        path.touch()
+    foreign = [cache.root / "images" / name for name in ("notes.txt", ".hidden")]
+    for path in foreign:
+        path.touch()
+    lines = run("prune", *(["--dry-run"] if is_dry else []))[1]
+    assert sum("left by a killed process" in line for line in lines) == 3
+    assert all(path.exists() == is_dry for path in left)
+    assert all(path.exists() for path in foreign)
+    assert names() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["prune", "--older-than", "7 days"],
+            "must be a duration such as 90s, 30m, 12h, 7d or 2w",
+        ),
+        (["prune", "--older-than", "-7d"], "expected one argument"),
+        (["prune", "--larger-than-total", "10"], "must be a size such as 500MB, 10GB or 10GiB"),
+        (["prune", "--stage", "image"], "which has images, pose_vae"),
+        (["prune", "--stage", "../runs"], "no such stage"),
+        (["list", "--storage", "/nowhere"], "--storage /nowhere: no such folder"),
+        (["burn"], "invalid choice"),
+        ([], "required: command"),
+    ],
+)
+def test_bad_arguments_are_one_sentence_and_exit_code_2(cache, run, names, arguments, sentence):
+    code, lines = run(*arguments)
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert sentence in lines[0]
+    assert names() == [0, 1, 2]

@@ -1,144 +1,263 @@
-"""MLflow is real here: a SQLite file, and a server over HTTP."""
+"""A study in MLflow's real database: everything once, whatever is killed or lost on the way."""
 
-import contextlib
+import json
 import os
-import socket
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 
+import psutil
 import pytest
 
-from harness import tracking
+from harness.ledger import Ledger
+from harness.mlflow_cursor import cursor_path
 from harness.tracking import MLflowTracker
-
-FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}
-
-
-def _event(kind, **content):
-    return {"event": kind, "time": 1_700_000_000.0 + content.get("step", 0), **content}
+from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 
 
-def _study(trials):
-    yield _event(
-        "study", study="s", yaml="name: s", objective="m", goal="maximize",
-        varied=["vae.kl_weight", "bins.subset"],
-        fixed={"data.source": "people_clean", "seed": 0, "adapt.epochs": 4},
-    )  # fmt: skip
-    for number, state in trials:
-        yield _event(
-            "trial", number=number, name=f"t{number}", is_baseline=False, params={},
-            fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
-        )  # fmt: skip
-        for step in (1, 2):
-            metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
-            metrics |= {"final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0} if step == 2 else {}
-            yield _event(
-                "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages={},
-                digests={"source": "abc", "target": "def"}, tags={"style_encoder": "vgg19"},
-            )  # fmt: skip
-        reason = "interrupted by SIGINT" if state == "stopped" else None
-        yield _event("finished", number=number, state=state, reason=reason, value=None)
-    yield _event("end", state="complete", wall_s=1.0)
+def _uri(folder):
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def _client(uri):
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(uri)
-
-
-def _check(uri, tracker):
-    client = _client(uri)
-    parent = client.get_run(tracker.parent_run_id)
-    assert parent.info.status == "FINISHED"
-    assert parent.data.params == {"data.source": "people_clean", "seed": "0", "adapt.epochs": "4"}
-    runs = [client.get_run(run_id) for run_id in tracker.run_ids.values()]
-    assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED", "FAILED"]
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {tracker.parent_run_id}
-    assert [run.data.tags["pruned"] for run in runs] == ["false", "true", "false", "false"]
-    assert runs[2].data.tags["reason"] == "interrupted by SIGINT"
-    assert runs[0].data.params == {"vae.kl_weight": "0.1", "bins.subset": "0,2"}
-    # What a trial has of its own beside what varies, as the fields that ``parity`` sets.
-    assert runs[3].data.params == runs[0].data.params | {"adapt.epochs": "30"}
-    assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
-    curve = client.get_metric_history(tracker.run_ids[1], "m")
-    assert [(point.step, point.value) for point in curve] == [(1, 11.0), (2, 12.0)]
-    for name, value in (("final/pck_bin/00", 7.0), ("chosen_pck_05/last", 6.0)):
-        bar = client.get_metric_history(tracker.run_ids[1], name)
-        assert [(point.step, point.value) for point in bar] == [(0, value)]
-    digests = {i.dataset.digest for i in runs[0].inputs.dataset_inputs}
-    assert digests == {"abc", "def"}
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """A database with MLflow's tables, whose creation takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    client(_uri(folder)).search_experiments()
+    return (folder / "mlflow.db").read_bytes()
 
 
-TRIALS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
+@pytest.fixture
+def uri(tmp_path, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database)
+    return _uri(tmp_path)
 
 
-def test_a_study_is_recorded_in_a_database(tmp_path):
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    tracker = MLflowTracker(uri, tmp_path / "artifacts")
-    for event in _study(TRIALS):
-        tracker(event)
+def _track(uri, folder):
+    return MLflowTracker(uri, folder / "artifacts", folder / "events.jsonl")
+
+
+def _wait_until(is_true, limit_s=60):
+    started = time.monotonic()
+    while not is_true():
+        assert time.monotonic() - started < limit_s
+        time.sleep(0.05)
+
+
+def test_a_study_is_recorded_in_a_new_database(tmp_path):
+    with Ledger(tmp_path / "events.jsonl") as ledger:
+        tracker = _track(_uri(tmp_path), tmp_path)
+        ledger.subscribe(tracker)
+        for event in study_events(TRIALS):
+            content = {k: v for k, v in event.items() if k not in ("event", "time")}
+            ledger.append(event["event"], **content)
     tracker.close()
     assert tracker.num_unwritten == 0
-    _check(uri, tracker)
+    check_study(_uri(tmp_path), tracker)
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def _server(folder, port):
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
-        "--default-artifact-root", str(folder / "artifacts"),
-    ]  # fmt: skip
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, "the server did not start"
-                time.sleep(0.1)
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
-
-
-@pytest.mark.slow
-def test_a_study_is_recorded_by_a_server_that_starts_late(tmp_path):
-    port = _free_port()
-    uri = f"http://127.0.0.1:{port}"
-    tracker = MLflowTracker(uri, tmp_path)
-    started = time.monotonic()
-    for event in _study(TRIALS):
-        tracker(event)
-    assert time.monotonic() - started < 1, "taking events must not wait for the server"
-    with _server(tmp_path, port):
-        tracker.close()
-        assert tracker.num_unwritten == 0
-        _check(uri, tracker)
-
-
-def test_a_server_that_never_answers_costs_a_bounded_wait_and_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "CLOSE_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(tracking, "RETRY_S", 0.1)
-    tracker = MLflowTracker(f"http://127.0.0.1:{_free_port()}", tmp_path)
-    events = list(_study(TRIALS))
-    for event in events:
-        tracker(event)
+def test_a_ledger_that_is_there_already_is_written_first(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events)
+    tracker = _track(uri, tmp_path)
     tracker.close()
-    assert tracker.num_unwritten == len(events)
+    check_study(uri, tracker)
+
+
+@pytest.mark.parametrize("lost", ["the cursor", "nothing", "half of the cursor", "its end"])
+def test_writing_again_repeats_nothing(tmp_path, uri, lost):
+    write(tmp_path, list(study_events(TRIALS)))
+    before = written(uri, tmp_path)
+    path = cursor_path(tmp_path / "events.jsonl")
+    if lost == "the cursor":
+        path.unlink()
+    elif lost == "half of the cursor":
+        path.write_text(path.read_text()[:200])
+    elif lost == "its end":  # as after a kill between the write to MLflow and the cursor's
+        content = json.loads(path.read_text())
+        first = (tmp_path / "events.jsonl").read_text().index("\n") + 1
+        path.write_text(json.dumps(content | {"offset": first, "run_ids": {}, "steps": {}}))
+    after = written(uri, tmp_path)
+    assert after.run_ids == before.run_ids
+    assert after.parent_run_id == before.parent_run_id
+    check_study(uri, after)
+
+
+def test_a_killed_writer_is_followed_by_one_that_repeats_nothing(tmp_path, uri, monkeypatch):
+    monkeypatch.setattr("harness.tracking.RESTART_S", 0.0)
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:3])
+    tracker = _track(uri, tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    os.kill(tracker._process.pid, signal.SIGKILL)
+    tracker._process.wait()
+    write(tmp_path, events[3:])
+    tracker(events[-1])
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    check_study(uri, tracker)
+
+
+def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
+    first = list(study_events([(0, "stopped")]))
+    write(tmp_path, first)
+    before = written(uri, tmp_path)
+    run_id = before.run_ids[0]
+    assert client(uri).get_run(run_id).info.status == "KILLED"
+    write(tmp_path, [
+        {"event": "resume", "time": 1_700_000_100.0, "reason": "again"},
+        {"event": "continued", "number": 0, "step": 1, "why": "stopped", "time": 1_700_000_101.0},
+    ])  # fmt: skip
+    written(uri, tmp_path)
+    for running in (run_id, before.parent_run_id):
+        assert client(uri).get_run(running).info.status == "RUNNING"
+    # Step 2 had been reported already: it is trained again, and is one point all the same.
+    epoch = next(event for event in first if event["event"] == "epoch")
+    again = [
+        {**epoch, "step": step, "time": 1_700_000_102.0 + step, "metrics": {"m": float(step)}}
+        for step in (2, 3)
+    ]
+    finished = {"event": "finished", "number": 0, "state": "complete", "reason": None}
+    end = {"event": "end", "state": "complete", "wall_s": 3.0, "reason": None}
+    write(tmp_path, [
+        *again,
+        {**finished, "value": 3.0, "time": 1_700_000_106.0},
+        {**end, "time": 1_700_000_107.0},
+    ])  # fmt: skip
+    after = written(uri, tmp_path)
+    assert (after.run_ids, after.parent_run_id) == (before.run_ids, before.parent_run_id)
+    run = client(uri).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert (run.data.tags["state"], run.data.tags["reason"]) == ("complete", "")
+    assert run.info.end_time == 1_700_000_106_000
+    assert points(uri, run_id, "m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert client(uri).get_run(after.parent_run_id).data.metrics["best/m"] == 3.0
+
+
+def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_database):
+    write(tmp_path, list(study_events(TRIALS)))
+    before = written(uri, tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mlflow.db").write_bytes(empty_database)
+    other = written(_uri(tmp_path / "other"), tmp_path)
+    assert not set(other.run_ids.values()) & set(before.run_ids.values())
+    check_study(_uri(tmp_path / "other"), other)
+
+
+def test_a_database_that_was_deleted_is_filled_again(tmp_path, uri, empty_database):
+    write(tmp_path, list(study_events(TRIALS)))
+    written(uri, tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(empty_database)
+    write(tmp_path, [{"event": "resume", "time": 1_700_000_200.0}])
+    after = written(uri, tmp_path)
+    assert len(client(uri).search_runs(["1"])) == 1 + len(TRIALS)
+    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+
+
+def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    client(uri).delete_run(before.run_ids[0])
+    write(tmp_path, events[2:])
+    after = _track(uri, tmp_path)
+    after.close()
+    assert after.num_unwritten > 0
+    assert "must be in the 'active' state" in after.last_error
+    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+
+
+def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
+    events = list(study_events([(0, "complete")]))
+    next(event for event in events if event["event"] == "epoch")["metrics"]["no,comma"] = 1.0
+    write(tmp_path, events)
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 1
+    assert points(uri, tracker.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
+
+
+def test_of_two_runs_of_a_trial_one_is_kept(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    twin = client(uri).create_run(
+        "1", tags={"study_id": "0f" * 16, "trial": "0"}, run_name="created by a late request"
+    )
+    write(tmp_path, events[2:])
+    after = written(uri, tmp_path)
+    assert after.run_ids[0] == before.run_ids[0]
+    assert client(uri).get_run(twin.info.run_id).info.lifecycle_stage == "deleted"
+    check_study(uri, after)
+
+
+def test_events_of_unknown_kinds_are_skipped(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    events.insert(3, {"event": "comet", "time": 1.0})
+    write(tmp_path, events)
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_a_line_that_is_being_written_waits_for_its_end(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:-1])
+    last = json.dumps(events[-1])
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(last[:20])
+    assert client(uri).get_run(written(uri, tmp_path).parent_run_id).info.status == "RUNNING"
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(last[20:] + "\n")
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_signals_to_the_writer_do_not_stop_it(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:1])
+    tracker = _track(uri, tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(tracker._process.pid, number)
+    write(tmp_path, events[1:])
+    tracker.close()
+    check_study(uri, tracker)
+    assert tracker._process.returncode == 0
+
+
+def test_a_driver_that_is_killed_leaves_no_writer_and_nothing_unwritten(tmp_path, uri):
+    write(tmp_path, list(study_events(TRIALS)))
+    code = (
+        "import sys, time; from pathlib import Path; from harness.tracking import MLflowTracker\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        f"tracker = MLflowTracker({uri!r}, folder / 'artifacts', folder / 'events.jsonl')\n"
+        "print(tracker._process.pid, flush=True); time.sleep(600)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    writer = psutil.Process(int(driver.stdout.readline()))
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    writer.wait(60)
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_a_lock_on_the_database_is_waited_for(tmp_path, uri, monkeypatch):
+    write(tmp_path, list(study_events(TRIALS)))
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    tracker = _track(uri, tmp_path)
+    time.sleep(3)
+    assert tracker.num_unwritten > 0
+    holder.close()
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    check_study(uri, tracker)
+
+
+def test_nothing_of_mlflow_reaches_the_terminal(tmp_path, capfd):
+    write(tmp_path, list(study_events(TRIALS)))
+    tracker = _track(_uri(tmp_path), tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    assert capfd.readouterr() == ("", "")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -248,10 +248,17 @@ def save_style_net(path: Path, net: StyleNet) -> None:
 
 
 def load_style_net(path: Path) -> StyleNet:
-    """Read what :func:`save_style_net` wrote, to the CPU, frozen; pickled code is refused."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    net = StyleNet(EncoderPlan(state["levels"], state["leak"]))
-    net.load_state_dict(state["weights"])
+    """Read what :func:`save_style_net` wrote, to the CPU, frozen; pickled code is refused.
+
+    Raises:
+        ValueError: If the file cannot be read or holds something else.
+    """
+    state = read_weights(path)
+    try:
+        net = StyleNet(EncoderPlan(state["levels"], state["leak"]))
+        net.load_state_dict(state["weights"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold a style network: {error}") from error
     return net.requires_grad_(False).eval()
 
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from trainables.data.leeds import load_padded, read_leeds
 from trainables.data.rendered import LOOKS, figure_of, render_domain
-from trainables.data.scene import CHUNK
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
 
 SPLITS: dict[str, dict[str, float]] = {
@@ -87,16 +86,16 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
         FileNotFoundError, ValueError: If the data set is missing or damaged.
     """
     if domain in LOOKS:
-        shape = (num, image_size, image_size, 3)
-        images = np.lib.format.open_memmap(
-            folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape
-        )
         keypoints, visible = [], []
-        for i, chunk in enumerate(render_domain(domain, num, image_size, seed)):
-            images[i * CHUNK : i * CHUNK + len(chunk.images)] = chunk.images
-            keypoints.append(chunk.keypoints_px)
-            visible.append(chunk.visible)
-        images.flush()
+        # Not through a memory map: on a full disk, writing to one kills the process.
+        with (folder / "images.npy").open("wb") as file:
+            shape = (num, image_size, image_size, 3)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for chunk in render_domain(domain, num, image_size, seed):
+                file.write(np.ascontiguousarray(chunk.images).data)
+                keypoints.append(chunk.keypoints_px)
+                visible.append(chunk.visible)
         all_keypoints, all_visible = np.concatenate(keypoints), np.concatenate(visible)
         ids = tuple(f"{domain}/{seed}/{i:06d}" for i in range(num))
     else:
@@ -122,22 +121,33 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
 
 
 def open_image_store(folder: Path) -> ImageStore:
-    """Open a store without reading its images."""
-    description = json.loads((folder / "store.json").read_text())
-    ids = tuple(description["ids"])
-    position = {sample: i for i, sample in enumerate(ids)}
-    return ImageStore(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        keypoints_px=np.load(folder / "keypoints_px.npy"),
-        visible=np.load(folder / "visible.npy"),
-        ids=ids,
-        splits={
-            name: np.array([position[sample] for sample in members], dtype=np.int64)
-            for name, members in description["splits"].items()
-        },
-        skeleton=_SKELETONS[description["skeleton"]],
-        digest=description["digest"],
-    )
+    """Open a store without reading its images.
+
+    Raises:
+        ValueError: If a file is missing or damaged; nothing in them can run code.
+    """
+    try:
+        description = json.loads((folder / "store.json").read_text())
+        ids = tuple(description["ids"])
+        position = {sample: i for i, sample in enumerate(ids)}
+        store = ImageStore(
+            images=np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
+            keypoints_px=np.load(folder / "keypoints_px.npy", allow_pickle=False),
+            visible=np.load(folder / "visible.npy", allow_pickle=False),
+            ids=ids,
+            splits={
+                name: np.array([position[sample] for sample in members], dtype=np.int64)
+                for name, members in description["splits"].items()
+            },
+            skeleton=_SKELETONS[description["skeleton"]],
+            digest=description["digest"],
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder} is not a readable image store: {error!r}") from error
+    arrays = (store.images, store.keypoints_px, store.visible)
+    if any(array.shape[:1] != (len(ids),) for array in arrays):
+        raise ValueError(f"{folder} is not a readable image store: its files differ in length")
+    return store
 
 
 def split(ids: Sequence[str], role: str) -> dict[str, NDArray[np.int64]]:

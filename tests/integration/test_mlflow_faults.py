@@ -1,0 +1,302 @@
+"""A real MLflow server that is down, hangs, fails or loses answers; everything arrives once."""
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import pytest
+
+from harness.mlflow_cursor import cursor_path
+from harness.tracking import MLflowTracker
+from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
+
+ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class FaultyRoad:
+    """TCP proxy to a server.
+
+    Attributes:
+        mode: ``pass``, ``refuse``, ``hang`` (takes connections, never answers) or ``fail``
+            (answers 500). A change breaks the connections that are open.
+        lost_every: Of so many answers to a write one is lost, after the server has done it.
+        num_lost: How many were.
+    """
+
+    def __init__(self, server_port):
+        self.mode = "refuse"
+        self.lost_every = 10**9
+        self.num_lost = self._num_writes = 0
+        self._server_port = server_port
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._listener = None
+        self._open = set()
+
+    @property
+    def uri(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def turn(self, mode):
+        self.mode = mode
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        if mode == "refuse" and self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        elif mode != "refuse" and self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+
+    def _accept(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection):
+        self._open.add(connection)
+        with connection, contextlib.suppress(OSError):
+            if self.mode == "hang":
+                while connection.recv(65536):
+                    pass
+            elif self.mode == "fail":
+                connection.recv(65536)
+                connection.sendall(ERROR)
+            elif self.mode == "pass":
+                self._forward(connection)
+        self._open.discard(connection)
+
+    def _forward(self, connection):
+        with socket.create_connection(("127.0.0.1", self._server_port)) as server:
+            is_write = False
+            while True:
+                ready, _, _ = select.select([connection, server], [], [])
+                for origin in ready:
+                    data = origin.recv(65536)
+                    if not data:
+                        return
+                    if origin is server:
+                        if is_write and self._is_lost():
+                            return
+                        is_write = False
+                        connection.sendall(data)
+                    else:
+                        if data.startswith((b"POST", b"GET")):
+                            words = (b"runs/create", b"log-batch", b"runs/update", b"log-inputs")
+                            is_write = any(word in data[:200] for word in words)
+                        server.sendall(data)
+
+    def _is_lost(self):
+        self._num_writes += 1
+        is_lost = self._num_writes % self.lost_every == 0
+        self.num_lost += is_lost
+        return is_lost
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Port of a running MLflow server."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
+        "--default-artifact-root", str(folder / "artifacts"),
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    )  # fmt: skip
+    try:
+        for _ in range(900):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None, "the server did not start"
+                time.sleep(0.1)
+        yield port
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.fixture
+def road(server):
+    road = FaultyRoad(server)
+    yield road
+    road.turn("refuse")
+
+
+class Study:
+    """A study of its own on the server: its ledger, and who writes it."""
+
+    def __init__(self, folder, road, server):
+        self.folder, self.road = folder, road
+        self.study_id = uuid.uuid4().hex
+        self.events = list(study_events(TRIALS, study_id=self.study_id))
+        self._server = f"http://127.0.0.1:{server}"
+
+    def track(self):
+        return MLflowTracker(
+            self.road.uri, self.folder / "artifacts", self.folder / "events.jsonl"
+        )
+
+    def check(self, tracker):
+        assert tracker.num_unwritten == 0, tracker.last_error
+        check_study(self._server, tracker, self.study_id)
+
+
+@pytest.fixture
+def study(tmp_path, road, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    return Study(tmp_path, road, server)
+
+
+def _wait_until(is_true, limit_s=60):
+    started = time.monotonic()
+    while not is_true():
+        assert time.monotonic() - started < limit_s
+        time.sleep(0.05)
+
+
+def test_a_study_is_recorded_by_a_server(study):
+    study.road.turn("pass")
+    write(study.folder, study.events)
+    tracker = study.track()
+    tracker.close()
+    study.check(tracker)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "hang", "fail"])
+def test_a_server_that_is_not_there_at_the_start_gets_it_all_later(study, mode):
+    study.road.turn(mode)
+    write(study.folder, study.events)
+    tracker = study.track()
+    _wait_until(lambda: tracker.last_error != "no answer")
+    assert tracker.num_unwritten == len(study.events)
+    assert tracker.parent_run_id is None
+    study.road.turn("pass")
+    tracker.close()
+    study.check(tracker)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "hang", "fail"])
+def test_a_server_that_fails_on_the_way_gets_the_rest_later(study, mode):
+    study.road.turn("pass")
+    write(study.folder, study.events[:4])
+    tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    study.road.turn(mode)
+    write(study.folder, study.events[4:])
+    _wait_until(lambda: tracker.last_error != "no answer")
+    study.road.turn("pass")
+    tracker.close()
+    study.check(tracker)
+
+
+@pytest.mark.slow
+def test_answers_that_are_lost_cost_no_second_run_or_point(study):
+    study.road.turn("pass")
+    study.road.lost_every = 3
+    write(study.folder, study.events)
+    tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0, 120)
+    tracker.close()
+    assert study.road.num_lost > 3
+    study.check(tracker)
+
+
+@pytest.mark.parametrize("mode", ["refuse", "hang", "fail"])
+def test_a_server_that_never_comes_back_gets_it_all_when_the_study_goes_on(study, mode):
+    study.road.turn("pass")
+    write(study.folder, study.events[:4])
+    tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    study.road.turn(mode)
+    write(study.folder, study.events[4:])
+    tracker.close()
+    assert tracker.num_unwritten == len(study.events) - 4
+    study.road.turn("pass")
+    again = study.track()
+    again.close()
+    assert again.parent_run_id == tracker.parent_run_id
+    study.check(again)
+
+
+def test_giving_up_does_not_wait_for_a_server_that_hangs(study):
+    study.road.turn("hang")
+    write(study.folder, study.events)
+    tracker = study.track()
+    tracker.give_up()
+    assert tracker._process.returncode == -signal.SIGKILL
+    assert tracker.num_unwritten == len(study.events)
+
+
+def test_a_password_is_in_no_file_no_error_and_no_list_of_processes(study, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0psecret")
+    write(study.folder, study.events)
+    uri = study.road.uri.replace("//", "//user:hunter2@")
+    tracker = MLflowTracker(uri, study.folder / "artifacts", study.folder / "events.jsonl")
+    command = Path(f"/proc/{tracker._process.pid}/cmdline").read_text()
+    _wait_until(lambda: tracker.last_error != "no answer")
+    tracker.close()
+    stored = cursor_path(study.folder / "events.jsonl").read_text()
+    for text in (command, stored, tracker.last_error):
+        assert "hunter2" not in text
+        assert "t0psecret" not in text
+    assert "refused" in tracker.last_error
+
+
+@pytest.mark.faults
+def test_a_database_locked_for_longer_than_mlflow_waits_loses_nothing(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    write(tmp_path, list(study_events(TRIALS))[:4])
+    written(uri, tmp_path)
+    write(tmp_path, list(study_events(TRIALS))[4:])
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    tracker = MLflowTracker(uri, tmp_path / "artifacts", tmp_path / "events.jsonl")
+    time.sleep(60)
+    assert "locked" in tracker.last_error
+    holder.close()
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    tracker.close()
+    check_study(uri, tracker)
+
+
+@pytest.mark.faults
+def test_a_writer_killed_again_and_again_loses_and_repeats_nothing(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    client(uri).search_experiments()
+    trials = [(number, "complete") for number in range(60)]
+    write(tmp_path, study_events(trials, num_metrics=100))
+    rng = random.Random(0)
+    for _ in range(12):
+        tracker = MLflowTracker(uri, tmp_path / "artifacts", tmp_path / "events.jsonl")
+        time.sleep(rng.uniform(1.5, 3.5))
+        tracker.give_up()
+    end = written(uri, tmp_path)
+    assert sorted(end.run_ids) == list(range(60))
+    assert len(client(uri).search_runs(["1"])) == 61
+    for number, run_id in end.run_ids.items():
+        assert points(uri, run_id, "m") == [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
+        assert points(uri, run_id, "more/99") == [(1, 99.0), (2, 99.0)]

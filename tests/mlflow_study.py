@@ -1,0 +1,115 @@
+"""A small study as the ledger holds it, and what MLflow must have of it in the end."""
+
+import json
+import threading
+
+from harness.mlflow_cursor import load_cursor, num_events_from
+from harness.mlflow_writer import Ending, LedgerFollower
+
+STUDY_ID = "0f" * 16
+TRIALS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
+FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}
+STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
+
+
+def _event(kind, **content):
+    return {"event": kind, "time": 1_700_000_000.0 + content.get("step", 0), **content}
+
+
+def study_events(trials, num_metrics=0, study_id=STUDY_ID):
+    """Events of a study whose trials report twice and then end in the given states."""
+    yield _event(
+        "study", study="s", study_id=study_id,
+        yaml=json.dumps({"name": "s", "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1}}}),
+        objective="m", goal="maximize", objectives=[{"name": "m", "goal": "maximize"}],
+        varied=["vae.kl_weight", "bins.subset"],
+        fixed={"data.source": "people_clean", "adapt.epochs": 4},
+    )  # fmt: skip
+    for number, state in trials:
+        yield _event(
+            "trial", number=number, setting=number, name=f"t{number}", is_baseline=number == 0,
+            params={}, fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
+            retry_of=None,
+        )  # fmt: skip
+        for step in (1, 2):
+            metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
+            metrics |= {f"more/{i:02}": float(i) for i in range(num_metrics)}
+            metrics |= {"final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0} if step == 2 else {}
+            yield _event(
+                "epoch", number=number, step=step, num_steps=2, metrics=metrics, stages=STAGES,
+                digests={"source": "abc", "target": "def"}, tags={"style_encoder": "vgg19"},
+            )  # fmt: skip
+        reason = "interrupted by SIGINT" if state == "stopped" else None
+        yield _event("finished", number=number, state=state, reason=reason, value=None)
+    yield _event("end", state="complete", wall_s=1.0, reason=None)
+
+
+def write(folder, events):
+    """Append events to the folder's ledger."""
+    with (folder / "events.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+
+
+def written(uri, folder):
+    """Bring MLflow up to date with the folder's ledger, in this process; returns the cursor."""
+    ledger_path = folder / "events.jsonl"
+    due = threading.Event()
+    due.set()
+    LedgerFollower(uri, folder / "artifacts", ledger_path, Ending(due)).follow()
+    cursor = load_cursor(ledger_path, uri)
+    assert num_events_from(ledger_path, cursor.offset) == 0, cursor.last_error
+    return cursor
+
+
+def client(uri):
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def points(uri, run_id, metric):
+    """Steps and values of a metric, all that MLflow has."""
+    return [(point.step, point.value) for point in client(uri).get_metric_history(run_id, metric)]
+
+
+def check_study(uri, tracker, study_id=STUDY_ID):
+    """Assert that MLflow has the study of :data:`TRIALS`, all of it and once.
+
+    ``tracker`` is whoever knows the ids of the runs: a tracker or a cursor.
+    """
+    mlflow = client(uri)
+    experiment = mlflow.get_experiment_by_name("posebins").experiment_id
+    runs = mlflow.search_runs([experiment], f"tags.study_id = '{study_id}'")
+    assert len(runs) == 1 + len(TRIALS)
+    _check_parent(mlflow.get_run(tracker.parent_run_id), tracker)
+    runs = [mlflow.get_run(tracker.run_ids[number]) for number, _ in TRIALS]
+    assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED", "FAILED"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {tracker.parent_run_id}
+    assert [run.data.tags["state"] for run in runs] == [state for _, state in TRIALS]
+    assert [run.data.tags["pruned"] for run in runs] == ["false", "true", "false", "false"]
+    assert runs[2].data.tags["reason"] == "interrupted by SIGINT"
+    own = {"vae.kl_weight": "0.1", "bins.subset": "0,2", "seed": "0"}
+    assert runs[0].data.params == own
+    # What a trial has of its own beside what varies, as the fields that ``parity`` sets.
+    assert runs[3].data.params == own | {"adapt.epochs": "30"}
+    assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
+    for number, _ in TRIALS:
+        run_id = tracker.run_ids[number]
+        curve = [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
+        assert points(uri, run_id, "m") == curve
+        assert points(uri, run_id, "final/pck_bin/00") == [(0, 7.0)]
+        assert points(uri, run_id, "chosen_pck_05/last") == [(0, 6.0)]
+        assert points(uri, run_id, "stages/seconds_saved") == [(0, 5.0)]
+        assert points(uri, run_id, "stages/seconds_spent") == [(0, 2.5)]
+    digests = {i.dataset.digest for i in runs[0].inputs.dataset_inputs}
+    assert len(runs[0].inputs.dataset_inputs) == 2
+    assert digests == {"abc", "def"}
+
+
+def _check_parent(parent, tracker):
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params == {"data.source": "people_clean", "adapt.epochs": "4"}
+    assert parent.data.metrics["best/m"] == 2.0
+    states = {f"trials/{state}": 1.0 for _, state in TRIALS}
+    assert states.items() <= parent.data.metrics.items()
+    assert parent.data.tags["best_run_id"] == tracker.run_ids[0]

@@ -1,0 +1,76 @@
+"""A study driven by hand, without Ray: what Tune does with a bridge, on a made-up trial."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.bridge import StudyBridge
+from harness.launch import Launch
+from harness.ledger import Ledger
+from harness.opening import open_bridge
+from harness.spec import StudySpec
+from harness.storage import Storage
+
+Curve = Callable[[dict[str, Any], int], dict[str, float]]
+"""A trial's fields and an epoch to its metrics."""
+
+
+class Simulation:
+    """One driver of a study.
+
+    Args:
+        spec: The study.
+        root: Storage; a study that is there is gone on with.
+        options: Further arguments of :class:`Launch`.
+    """
+
+    def __init__(self, spec: StudySpec, root: Path, **options: Any) -> None:
+        self.spec = spec
+        self.storage = Storage(root)
+        folder = self.storage.study(spec.name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger(folder.ledger)
+        url = spec.database or self.storage.optuna_url
+        launch = Launch(self.storage, spec.name, self.ledger, url, **options)
+        self.bridge: StudyBridge
+        self.bridge, self.optuna_name = open_bridge(spec, launch, lambda: False)
+        self._running: dict[str, tuple[dict[str, Any], int]] = {}
+        self._num_started = 0
+
+    def run(self, curve: Curve, num_steps: int, parallel: int = 1) -> None:
+        """Run to the end; trials take turns, an epoch each.
+
+        Args:
+            curve: Makes the metrics.
+            num_steps: Epochs of a trial.
+            parallel: Trials at once.
+        """
+        while self.step(curve, num_steps, parallel):
+            pass
+        self.bridge.stop_all("the end")
+        self.ledger.append("end", state="complete", reason=None, wall_s=0.0)
+
+    def step(self, curve: Curve, num_steps: int, parallel: int = 1) -> bool:
+        """Start what may start, then an epoch of every running trial; False at the end."""
+        while len(self._running) < parallel:
+            name = f"ray-{self._num_started}"
+            asked = self.bridge.ask(name)
+            if asked is None:
+                break
+            self._num_started += 1
+            record = self.bridge.record_of(name)
+            self._running[name] = (asked[1], record.step if record else 0)
+        for name, (fields, done) in list(self._running.items()):
+            step = min(done + 1, num_steps)  # one that goes on reports its last epoch again
+            self._running[name] = (fields, step)
+            metrics = {f"metrics/{key}": value for key, value in curve(fields, step).items()}
+            result = {**metrics, "step": step, "num_steps": num_steps}
+            stop = self.bridge.report(name, result)
+            if stop or step == num_steps:
+                del self._running[name]
+                self.bridge.complete(name)
+        return not self.bridge.is_over
+
+    def close(self) -> None:
+        """Let go of the ledger, as a driver's death does."""
+        self.ledger.close()

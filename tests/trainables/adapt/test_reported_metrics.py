@@ -1,0 +1,70 @@
+"""The names that a study's file may use are those that trials report."""
+
+import ast
+import inspect
+
+import pytest
+
+import trainables.pose_vae_trainable
+from harness.metric_names import (
+    CHOICES,
+    JOINT_GROUPS,
+    VALIDATORS,
+    known_metrics,
+    unknown_metric,
+)
+from tests.trainables.adapt.tiny_run import RECIPES, finish, make_config, make_run
+from trainables.data.skeleton import BODY16, HAND21
+from trainables.metrics import selection
+
+
+@pytest.mark.parametrize("recipe", ["source_only_mse", "regda", "udape_plain", "udape_warp"])
+def test_every_metric_of_a_run_is_known_and_so_is_when_it_is_reported(recipe, domains):
+    config = make_config(**RECIPES[recipe])
+    known = known_metrics("adaptation", config.evaluation.bin_count)
+    epochs = finish(make_run(config, domains))
+    assert set().union(*epochs) <= set(known)
+    for name, facts in known.items():
+        num_reports = sum(name in metrics for metrics in epochs)
+        if 0 < num_reports < len(epochs):
+            assert not facts.is_reported_throughout, name
+
+
+def test_the_lists_are_those_of_the_trainables():
+    assert VALIDATORS == selection.VALIDATORS
+    assert set(CHOICES) == {"last", "default", "kept", "oracle_val", *selection.VALIDATORS}
+    assert (*BODY16.groups, *HAND21.groups) == JOINT_GROUPS
+
+
+def test_pose_vae_metrics_are_those_that_its_trainable_writes():
+    tree = ast.parse(inspect.getsource(trainables.pose_vae_trainable))
+    written = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    written = {text for text in written if text.startswith("vae/") and " " not in text}
+    assert written == set(known_metrics("pose_vae", 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("target_val/pck05", "(did you mean target_val/pck_05?)"),
+        ("target_val/pck", "(did you mean target_val/pck_05?)"),
+        ("pck_05_elbow", "(did you mean "),
+        ("validator/info_max", "(did you mean validator/infomax?)"),
+        ("target_test/pck_bin/00", "must not be of the test split, which no search reads"),
+        ("final/pck_bin/04", "must be one of the bins 00 to 03"),
+        ("vae/kl", "must be a metric of adaptation trials, got vae/kl, which pose_vae trials"),
+    ],
+)
+def test_a_wrong_name_is_explained(name, sentence):
+    assert sentence in unknown_metric(name, "adaptation", 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["pck_bin/03", "chosen_pck_05/oracle_val", "train/consistency", "vae/active_units"]
+)
+def test_a_right_name_needs_no_explanation(name):
+    assert unknown_metric(name, "adaptation", 4) is None

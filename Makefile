@@ -1,4 +1,4 @@
-.PHONY: check test-all smoke notebooks bench
+.PHONY: check test-all smoke notebooks schema bench
 
 check:  ## what a commit must pass
 	ruff check .
@@ -19,6 +19,9 @@ notebooks:  ## run each notebook on its study in STORAGE, outputs kept
 	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/bins $(RUN_NOTEBOOK) analysis/01_per_bin.ipynb
 	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/table1_people $(RUN_NOTEBOOK) \
 		analysis/02_table1.ipynb analysis/03_validators.ipynb
+
+schema:  ## what editors check study files with
+	python -m harness.spec > search_spaces/schema.json
 
 bench:  ## ratios against the obvious versions, one JSON line each
 	pytest -m benchmark -s tests/benchmarks

@@ -66,7 +66,7 @@ class Limits:
 
     def listen(self) -> None:
         """Catch signals (again): Ray, when it starts, puts its own handler for SIGTERM."""
-        for caught in self._previous:
+        for caught in self._previous if self.signal is None else ():
             signal.signal(caught, self._catch)
 
     def _catch(self, number: int, _frame: object) -> None:

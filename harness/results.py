@@ -175,15 +175,21 @@ def setting_name(record: TrialRecord) -> str:
     """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
     if record.is_baseline:
         return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
-    searched = {name: value for name, value in record.params.items() if name != "seed"}
-    if "bins.subset" in record.fields and record.fields["sampling.strategy"] == "bins":
-        # One boolean per bin is Optuna's way to write a subset; a person wants the bins.
-        searched = {k: v for k, v in searched.items() if not k.startswith("bins.subset/")}
-        searched["bins.subset"] = "+".join(map(str, record.fields["bins.subset"]))
+    # Optuna's parameters may be parts of a field, such as one boolean for each bin of a subset; a
+    # person wants the field.
+    names = dict.fromkeys(name.partition("/")[0] for name in record.params)
+    searched = {name: record.fields[name] for name in names if name != "seed"}
+    if record.fields["sampling.strategy"] != "bins":
+        searched.pop("bins.subset", None)
     short = {name: name.rsplit(".", 1)[-1] for name in searched}
     parts = (
-        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}="
-        + (f"{value:.6g}" if isinstance(value, float) else str(value))
+        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}=" + _text(value)
         for name, value in sorted(searched.items())
     )
     return ", ".join(parts) or record.name
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

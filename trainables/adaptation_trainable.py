@@ -6,12 +6,15 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.adapt.replicas import ReplicatedRun
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
+from trainables.pretrain_stage import StagedRun
 from trainables.trial_run import TrialStages, start_run
 from trainables.watchdog import Watchdog
 
+PATIENCE = 0.5
+"""Share of ``heartbeat_s`` that another trial's pre-training is waited for: the driver takes a
+trial that reports nothing for the whole of it for one that hangs."""
 _STATES = ("last", "best", "result")
 
 
@@ -29,6 +32,11 @@ class AdaptationTrainable(tune.Trainable):
     starts again reports its last epoch once more, in case nobody heard. Tune's own checkpoints
     are not used: it copies them file by file, keeps to a damaged one, and forgets them when the
     driver dies.
+
+    Pre-training that another trial has trained is told epoch by epoch and not trained again
+    (:mod:`trainables.pretrain_stage`); its first checkpoint is that of its last epoch. Another
+    trial that trains it now is waited for in the first step rather than in the set-up, while
+    which Tune starts no other trial.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -47,7 +55,16 @@ class AdaptationTrainable(tune.Trainable):
             "digests": stages.digests,
             "tags": stages.tags,
         }
-        self._run = start_run(stages, config["num_replicas"], num_threads)
+        num_replicas, heartbeat_s = config["num_replicas"], config["heartbeat_s"]
+        inputs = stages.pretraining_inputs(num_replicas)
+        self._run = StagedRun(
+            start_run(stages, num_replicas, num_threads),
+            config["cache"],
+            inputs,
+            trial.adapt.pretrain_epochs,
+            patience_s=None if heartbeat_s is None else PATIENCE * heartbeat_s,
+            while_waiting=self._watchdog.watch,
+        )
         self._active_units = stages.active_units
         self._checkpoints = CheckpointFolder(folder)
         self._unheard: dict[str, Any] | None = None
@@ -74,6 +91,8 @@ class AdaptationTrainable(tune.Trainable):
         self._watchdog.watch()
         metrics = self._run.run_epoch()
         metrics["vae/active_units"] = float(self._active_units)
+        self._reported["stages"] = {**self._reported["stages"], **self._run.lineage}
+        self._reported["tags"] = {**self._reported["tags"], **self._run.tags}
         result = {
             "metrics": metrics,
             "step": self._run.epoch,
@@ -81,12 +100,18 @@ class AdaptationTrainable(tune.Trainable):
             "done": self._run.is_done,
             **self._reported,
         }
-        states = {"last": self._run.state_dict(), "best": self._run.best, "result": result}
-        if not self._checkpoints.save(self._run.epoch, states):
-            tags = {**result["tags"], "checkpoint": f"no space at epoch {self._run.epoch}"}
-            result = {**result, "tags": tags}
+        if self._run.is_at_its_epoch:
+            result = self._saved(result)
         self._watchdog.rest()
         return result
+
+    def _saved(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write a checkpoint; the result, which says so if there was no space."""
+        states = {"last": self._run.state_dict(), "best": self._run.best, "result": result}
+        if self._checkpoints.save(self._run.epoch, states):
+            return result
+        tags = {**result["tags"], "checkpoint": f"no space at epoch {self._run.epoch}"}
+        return {**result, "tags": tags}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process."""
@@ -96,8 +121,8 @@ class AdaptationTrainable(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """End the other processes of the trial."""
+        """End the other processes of the trial, let others train what it did not finish."""
         run = getattr(self, "_run", None)  # None if setup failed
-        if isinstance(run, ReplicatedRun):
+        if run is not None:
             run.close()
         self._watchdog.close()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.fit import AdaptationRun
+from trainables.adapt.fit import AdaptationRun, uses_bfloat16
 from trainables.adapt.judge import Domains
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun, RunBuilder
@@ -18,6 +18,7 @@ from trainables.adapt.style import StyleTransfer
 from trainables.adapt.validation import PoseScorer
 from trainables.config import TrialConfig, VAEConfig
 from trainables.data.image_store import ImageStore
+from trainables.pretrain_stage import PretrainingData, pretraining_inputs
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
 from trainables.stage_protocol import StageCache, StageEntry
@@ -53,6 +54,33 @@ class TrialStages:
         if trial.net.weights is not None:
             net.backbone.load_imagenet(Path(trial.net.weights))
         return AdaptationRun(trial, self._domains(device), net, device, shard)
+
+    def pretraining_inputs(self, num_replicas: int) -> dict[str, Any]:
+        """What its pre-training depends on, see :mod:`trainables.pretrain_stage`.
+
+        Args:
+            num_replicas: Processes that share each batch.
+        """
+        device = torch.device(_device_type())
+        is_gpu = device.type == "cuda"
+        data = PretrainingData(
+            image_keys={"source": self._source[1].key, "target": self._target[1].key},
+            reference_key=self._reference[1].key,
+            style_key=self._style[1].key if self._uses_style else None,
+            difficulty=self._difficulty,
+            num_target=len(self._target[0].splits["train"]),
+            skeleton=self._source[0].skeleton,
+        )
+        arithmetic = {
+            "device": torch.cuda.get_device_name()
+            if is_gpu
+            else torch.backends.cpu.get_cpu_capability(),
+            "bfloat16": uses_bfloat16(self.trial.adapt.precision, device),
+            "threads": self.num_threads,
+            "processes": num_replicas,
+            "torch": str(torch.__version__),
+        }
+        return pretraining_inputs(self.trial, data, arithmetic)
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: every process opens the stages for itself."""
@@ -109,16 +137,23 @@ class TrialStages:
         return self._pose_vae(trial.vae, trial.seed, ("source/train",))
 
     @cached_property
+    def _difficulty(self) -> DifficultyView:
+        scores, ids = self._scores[0].scores["source/train"], _ids(self._source[0], "train")
+        return DifficultyView(
+            num_samples=len(ids),
+            order=difficulty_order(scores, ids),
+            bin_index=assign_bins(scores, ids, self.trial.bins.count),
+        )
+
+    @cached_property
     def _reference(self) -> tuple[ScoredPoses, StageEntry]:
         judged = ("target/val", "target/test") if self.read_test else ("target/val",)
         return self._pose_vae(REFERENCE_VAE, 0, judged)
 
     @cached_property
     def _style(self) -> tuple[Any, StageEntry]:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return style_stage(
-            self.cache, self._source, self._target, self.trial.style, self.num_threads, device
-        )
+        style, device = self.trial.style, _device_type()
+        return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)
 
     def _pose_vae(
         self, vae: VAEConfig, seed: int, splits: tuple[str, ...]
@@ -127,16 +162,11 @@ class TrialStages:
 
     def _domains(self, device: torch.device) -> Domains:
         source, target = self._source[0], self._target[0]
-        difficulty, reference = self._scores[0].scores["source/train"], self._reference[0]
-        train_ids = _ids(source, "train")
+        reference = self._reference[0]
         return Domains(
             source=source,
             target=target,
-            difficulty=DifficultyView(
-                num_samples=len(train_ids),
-                order=difficulty_order(difficulty, train_ids),
-                bin_index=assign_bins(difficulty, train_ids, self.trial.bins.count),
-            ),
+            difficulty=self._difficulty,
             scorer=PoseScorer(
                 reference.model,
                 reference.joints,
@@ -167,10 +197,14 @@ def start_run(
         num_replicas: Processes that share each batch; on a machine with GPUs, one for each.
         num_threads: CPU threads of each process.
     """
-    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    device_type = _device_type()
     if num_replicas > 1:
         return ReplicatedRun(build, num_replicas, device_type, num_threads)
     return build(torch.device(device_type), WHOLE)
+
+
+def _device_type() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _ids(store: ImageStore, split: str) -> list[str]:

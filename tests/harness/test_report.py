@@ -1,12 +1,13 @@
 """What the person at the terminal reads at the end of a study."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from harness.engine import StudyResult
 from harness.ledger import TrialRecord
-from harness.report import as_text
+from harness.report import as_json, as_text
 from harness.spec import load_study
 from harness.storage import Storage
 from trainables.config import TrialConfig
@@ -78,3 +79,84 @@ def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):
 
 def test_a_study_without_checkpoints_says_nothing_of_them(lines):
     assert not any("Checkpoints" in line for line in lines(("all", True, 52.5, {})))
+
+
+SEVERAL = """
+name: s
+metrics:
+  - {name: target_val/pck_05, goal: maximize}
+  - {name: target_val/evalpose, goal: maximize}
+constraints: [{name: target_val/evalpose, min: 90}]
+parameters: {sampling.strategy: {values: [all, hardest]}}
+seeds: 2
+budget: {run_cap: 4}
+"""
+
+
+def _several(*settings, **more):
+    """A result of settings given as (pck, evalpose) of each seed."""
+    records = [
+        TrialRecord(
+            2 * setting + seed, setting, f"trial-{setting}-seed{seed}", False,
+            {"sampling.strategy": "all"}, TrialConfig().to_flat() | {"seed": seed},
+            state="complete", value=pck, step=6,
+            metrics={"target_val/pck_05": pck, "target_val/evalpose": evalpose},
+            stages={"images/source": ["hit", "0123", 4.0]},
+        )
+        for setting, seeds in enumerate(settings)
+        for seed, (pck, evalpose) in enumerate(seeds)
+    ]  # fmt: skip
+    ended = {"state": "complete", "reason": None, "notes": (), **more}
+    return StudyResult(
+        study_name="s", goal="maximize", was_interrupted=False, wall_s=60.0, trials=records,
+        optuna_url="postgresql+psycopg://me:secret@db/s", optuna_name="s", **ended,
+    )  # fmt: skip
+
+
+SETTINGS = (
+    [(50.0, 95.0), (54.0, 95.0)],
+    [(40.0, 99.0), (40.0, 99.0)],
+    [(45.0, 94.0), (45.0, 94.0)],
+    [(90.0, 80.0), (90.0, 80.0)],
+)
+
+
+def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_constraint(
+    tmp_path, write_study
+):
+    spec = load_study(write_study(SEVERAL))
+    arguments = (spec, Storage(tmp_path), _several(*SETTINGS), SimpleNamespace(run_ids={}))
+    text = list(as_text(*arguments))
+    rows = {line.split()[1]: line.split() for line in text if line.split()[:1] != ["and"]
+            and len(line.split()) > 5 and line.split()[0].isdigit()}  # fmt: skip
+    assert [name for name in rows] == ["trial-0", "trial-2", "trial-1", "trial-3"]
+    assert rows["trial-0"][2:7] == ["+", "52", "95", "[26.59,", "77.41]"]
+    assert rows["trial-1"][2] == "+"
+    assert rows["trial-2"][2] == "45", "dominated by trial 0"
+    assert rows["trial-3"][2] == "!"
+    assert "  ! trial-3 breaks target_val/evalpose >= 90 (it is 80)" in text
+    assert any("Means over 2 seeds" in line for line in text)
+
+
+def test_the_json_ranks_settings_and_masks_the_password(tmp_path, write_study):
+    spec = load_study(write_study(SEVERAL))
+    tracker = SimpleNamespace(run_ids={0: "run"})
+    found = as_json(spec, Storage(tmp_path), _several(*SETTINGS), tracker)
+    assert found["best"] == 0
+    assert found["pareto"] == [0, 1]
+    assert found["settings"][0]["means"] == {
+        "target_val/pck_05": 52.0, "target_val/evalpose": 95.0
+    }  # fmt: skip
+    assert found["settings"][3]["broken_constraints"]
+    assert found["trials"][0]["stages"] == {"images/source": "hit"}
+    assert found["trials"][0]["mlflow_run_id"] == "run"
+    assert found["trials"][1]["seed"] == 1
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):
+    spec = load_study(write_study(SEVERAL))
+    result = _several(*SETTINGS, state="stopped", reason="budget.hours 1 used up", notes=("so",))
+    text = list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
+    assert "  budget.hours 1 used up; the same command goes on where it was" in text
+    assert "  so" in text

@@ -23,7 +23,7 @@ from trainables.adapt.shard import WHOLE, Shard
 from trainables.adapt.source_only import SourceOnly
 from trainables.config import TrialConfig
 from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
-from trainables.sampling.sampler import TrainingClock, epoch_weights
+from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
 from trainables.seeding import derive_seed, torch_generator
 
 
@@ -68,15 +68,14 @@ class AdaptationRun:
         self.total_epochs = adapt.pretrain_epochs + adapt.epochs
         self.epoch = 0
         net = module_on(net, device)
-        net.accelerate(_use_bfloat16(adapt.precision, device), config.net.compile)
+        net.accelerate(uses_bfloat16(adapt.precision, device), config.net.compile)
         self._restyler = self._build_restyler()
         pretraining = pretraining_adapter(config, net, self._restyler)
         self._adapter: Adapter = pretraining
         self._pretraining: SourceOnly | None = pretraining
         self._is_adapting = False
         # The oracle is the one method that is trained on target labels, and on nothing else.
-        self._is_oracle = adapt.method == "oracle"
-        labelled = domains.target if self._is_oracle else domains.source
+        labelled = domains.target if adapt.method == "oracle" else domains.source
         batches = BatchSettings(
             heatmap_size=config.data.heatmap_size,
             device=device,
@@ -134,7 +133,9 @@ class AdaptationRun:
         clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
         if clock.phase == "adapt" and not self._is_adapting:
             self._start_adapting()
-        weights = self._sample_weights(clock)
+        weights = sample_weights(
+            config, self._domains.difficulty, len(self._domains.target.splits["train"]), clock
+        )
         losses = self._train(weights)
         self.epoch += 1
         if self._shard.rank > 0:
@@ -163,19 +164,6 @@ class AdaptationRun:
         if default_choice(self._history) == len(self._history) - 1:
             state = {name: value.cpu() for name, value in self.net.state_dict().items()}
             self.best = {"epoch": self.epoch, "net": deepcopy(state)}
-
-    def _sample_weights(self, clock: TrainingClock) -> NDArray[np.float64]:
-        config = self._config
-        if self._is_oracle:
-            return np.ones(len(self._domains.target.splits["train"]))
-        return epoch_weights(
-            self._domains.difficulty,
-            config.sampling,
-            config.curriculum,
-            config.bins.subset,
-            clock,
-            derive_seed(config.seed, "sampling", "random"),
-        )
 
     def _train(self, weights: NDArray[np.float64]) -> dict[str, float]:
         adapt = self._config.adapt
@@ -240,7 +228,31 @@ class AdaptationRun:
             self._restyler.load_state_dict(state["style"])
 
 
-def _use_bfloat16(precision: str, device: torch.device) -> bool:
+def sample_weights(
+    config: TrialConfig, difficulty: DifficultyView, num_target: int, clock: TrainingClock
+) -> NDArray[np.float64]:
+    """Weights of the labelled training samples in an epoch: all that sampling decides.
+
+    Args:
+        config: The trial's settings.
+        difficulty: Order and bins of the source training split.
+        num_target: Size of the target training split, from which the oracle draws.
+        clock: The epoch.
+    """
+    if config.adapt.method == "oracle":
+        return np.ones(num_target)
+    return epoch_weights(
+        difficulty,
+        config.sampling,
+        config.curriculum,
+        config.bins.subset,
+        clock,
+        derive_seed(config.seed, "sampling", "random"),
+    )
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether networks compute in bfloat16, for a value of ``adapt.precision``."""
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"

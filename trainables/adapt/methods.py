@@ -58,7 +58,7 @@ def pretraining_adapter(
 ) -> SourceOnly:
     """Supervised training; for UDAPE with source images in the style of the target."""
     restyle = restyler.source if restyler is not None else None
-    return SourceOnly(net, config.adapt.loss, _pretraining_recipe(config), restyle)
+    return SourceOnly(net, config.adapt.loss, pretraining_recipe(config), restyle)
 
 
 def adaptation_adapter(
@@ -98,7 +98,7 @@ def adaptation_adapter(
         udape = UDAPE(
             net,
             settings,
-            _pretraining_recipe(config),
+            pretraining_recipe(config),
             restyler,
             torch_generator(seed, "udape", "occlusion"),
             first_step,
@@ -116,7 +116,7 @@ def _default_recipe(config: TrialConfig) -> Recipe:
     return default_recipe(adapt.lr, total_epochs * adapt.steps_per_epoch)
 
 
-def _pretraining_recipe(config: TrialConfig) -> Recipe:
+def pretraining_recipe(config: TrialConfig) -> Recipe:
     """Of the first phase; UDAPE's reference keeps it for the second."""
     adapt = config.adapt
     total_epochs = adapt.pretrain_epochs + adapt.epochs

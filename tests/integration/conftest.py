@@ -1,0 +1,26 @@
+"""A tiny real study, and what it comes to when nothing disturbs it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.drivers import STUDY, outcome, run_to_the_end
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of :data:`tests.drivers.STUDY`."""
+    path = tmp_path_factory.mktemp("tiny") / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tiny_study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the tiny study comes to."""
+    storage = tmp_path_factory.mktemp("undisturbed")
+    run_to_the_end(tiny_study, storage)
+    found = outcome(storage)
+    assert {state for state, _, _ in found["ends"].values()} == {"complete", "pruned"}
+    return found

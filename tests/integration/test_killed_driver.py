@@ -1,0 +1,157 @@
+"""A driver that is killed at any time; the same command goes on and ends as if it had not been."""
+
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tests.drivers import (
+    Driver,
+    assert_equal,
+    assert_nothing_runs,
+    events,
+    outcome,
+    run_to_the_end,
+)
+
+ORPHANS_S = 20
+"""Ray looks every second whether a worker's raylet is alive."""
+PHASES = {
+    "is a valid study": "while it loads",
+    "study tiny in": "while it opens the databases or starts Ray",
+    "at a time": "before the first trial",
+    "starts:": "while the worker starts or computes stages",
+    "goes on": "while the worker starts again",
+    " epoch ": "while it trains",
+    "complete": "while it trains",
+    "pruned": "while it trains",
+}
+"""The last that a driver said to what it was at."""
+
+# Two studies at once, as most of their time is the start of processes on one core.
+pytestmark = pytest.mark.timeout(600)
+
+
+def phase(driver):
+    for line in reversed(driver.lines):
+        for words, name in PHASES.items():
+            if words in line:
+                return name
+    return "before its first line"
+
+
+def kill_at(driver, rng, kind):
+    """Kill a driver at a random instant; returns what it was at, None if it ended first.
+
+    ``kind``: anywhere up to the first trial, while its worker starts, or while it trains.
+    """
+    if kind == "start":
+        time.sleep(max(0.0, driver.started + rng.uniform(0.5, 12) - time.monotonic()))
+    elif kind == "worker":
+        driver.wait_for("trial ")
+        time.sleep(rng.uniform(0, 6))
+    else:
+        driver.wait_for(" epoch ")
+        time.sleep(rng.uniform(0, 1.2))
+    at = phase(driver)
+    return at if driver.kill() else None
+
+
+def kill_again_and_again(study, storage, seed, kinds, *arguments):
+    """Start and kill a driver as often as there are kinds, then let it end; returns the phases."""
+    rng, phases = random.Random(seed), Counter()
+    for kind in kinds:
+        with Driver(study, storage, *arguments) as driver:
+            phases[kill_at(driver, rng, kind) or "after its end"] += 1
+    run_to_the_end(study, storage, *arguments)
+    return phases
+
+
+def told(phases):
+    return "; ".join(f"{number} {at}" for at, number in sorted(phases.items()))
+
+
+@pytest.mark.slow
+def test_a_driver_killed_twice_ends_as_if_it_had_not(tiny_study, undisturbed, tmp_path):
+    phases = kill_again_and_again(tiny_study, tmp_path, 0, ["training", "worker"])
+    assert "after its end" not in phases
+    assert_equal(outcome(tmp_path), undisturbed)
+
+
+@pytest.mark.faults
+def test_a_driver_killed_at_twenty_instants_ends_as_if_it_had_not(tiny_study, undisturbed, tmp_path, capsys
+):
+    kinds = ["start", "training"] * 3 + ["start", "worker"] * 2
+    storages = [tmp_path / "0", tmp_path / "1"]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(kill_again_and_again, tiny_study, storage, seed, kinds)
+            for seed, storage in enumerate(storages)
+        ]
+        phases = runs[0].result() + runs[1].result()
+    with capsys.disabled():
+        print(f"\nkilled {phases.total()} drivers (seeds 0, 1): {told(phases)}")  # noqa: T201 - asked for
+    assert phases.total() == 20
+    for storage in storages:
+        assert_equal(outcome(storage), undisturbed)
+        assert_nothing_runs(storage)
+
+
+@pytest.mark.faults
+def test_two_trials_at_once_lose_and_repeat_nothing(tiny_study, undisturbed, tmp_path, capsys):
+    kinds = ["training", "worker", "start", "training"]
+    phases = kill_again_and_again(tiny_study, tmp_path, 2, kinds, "--set", "resources.parallel=2")
+    with capsys.disabled():
+        print(f"\nkilled {phases.total()} drivers (seed 2): {told(phases)}")  # noqa: T201 - asked for
+    assert_nothing_runs(tmp_path)
+    found = outcome(tmp_path)
+    assert sorted(found["trials"]) == list(range(5))
+    assert {state for state, _, _ in found["ends"].values()} <= {"complete", "pruned"}
+    assert {trial[1] for trial in found["optuna"]} <= {"COMPLETE", "PRUNED"}
+    for number, (state, _, _) in found["ends"].items():
+        steps = [step for trial, step in found["curves"] if trial == number]
+        assert steps == list(range(1, len(steps) + 1))
+        assert state == "pruned" or len(steps) == 5
+    # Where they are the same trial, whatever ran beside it, they have the same curve.
+    assert found["trials"][0] == undisturbed["trials"][0]
+    for step in range(1, 6):
+        assert found["curves"][0, step] == undisturbed["curves"][0, step]
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_killed_driver_do_not_outlive_it(tiny_study, tmp_path):
+    """They could otherwise write into the folders of trials that go on."""
+    with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as driver:
+        assert driver.wait_for("epoch 2/501")
+        family = driver.family()
+        names = {member.pid: " ".join(member.cmdline()) for member in family}
+        assert any("AdaptationTrainable" in name for name in names.values())
+        driver.kill()
+        _, alive = psutil.wait_procs(family, timeout=ORPHANS_S)
+    # Ray's agents, which hold nothing of the study, notice after a minute.
+    assert [names[p.pid] for p in alive if "Agent" not in names[p.pid]] == []
+    before = events(tmp_path)
+    with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as driver:
+        assert driver.wait_for("goes on after epoch")
+        assert driver.wait_for(" epoch ")
+    after = events(tmp_path)
+    assert after[: len(before)] == before
+
+
+@pytest.mark.slow
+def test_a_second_driver_is_refused_until_the_first_has_died(tiny_study, tmp_path):
+    with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as first:
+        assert first.wait_for("epoch 1/501")
+        with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as second:
+            assert second.end() == 2
+        assert f"is being run by process {first.process.pid} on " in second.output
+        assert first.process.poll() is None
+        assert first.wait_for("epoch 3/501"), "it was not disturbed"
+        kinds = Counter(event["event"] for event in events(tmp_path))
+        assert (kinds["study"], kinds["resume"], kinds["end"]) == (1, 0, 0)
+        first.kill()
+        with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as third:
+            assert third.wait_for("goes on after epoch")

@@ -229,10 +229,13 @@ def _confirmation_name(searched: str) -> str:
 
 
 def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selection, list[str]]:
-    """The settings with changed fields; of those that are then equal, the first."""
+    """The settings with changed fields; of those that are then equal, the first.
+
+    Baselines before finalists: one of them is what the others are compared with.
+    """
     kept: dict[str, Finalist] = {}
     notes = []
-    for finalist in selection.all:
+    for finalist in selection.baselines + selection.finalists:
         try:
             fields = TrialConfig.from_flat({**finalist.fields, **changes}).to_flat()
         except ValueError as error:

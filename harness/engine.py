@@ -78,13 +78,15 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
             else:
                 reason = limits.interruption or limits.used_up or "Ray Tune ended early"
         finally:
-            bridge.stop_all(reason or "the study broke off")
             wall_s = time.monotonic() - started
-            if not was_over:
-                ledger.append("end", state=state, reason=reason, wall_s=wall_s)
-            from harness.cluster import shut_down_ray
+            try:
+                bridge.stop_all(reason or "the study broke off")
+            finally:  # the database may be away for good
+                if not was_over:
+                    ledger.append("end", state=state, reason=reason, wall_s=wall_s)
+                from harness.cluster import shut_down_ray
 
-            shut_down_ray()
+                shut_down_ray()
     exhausted = "the space holds no further configuration" if bridge.is_exhausted else None
     return StudyResult(
         launch.study_name,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.environment import environment
 from harness.ledger import Event
 from harness.mlflow_cursor import read_from
 from harness.mlflow_note import study_note
@@ -71,8 +72,24 @@ def trial_tags(study: Event, event: Event) -> dict[str, str]:
         "baseline": event["name"] if event["is_baseline"] else "",
         "state": "running",
         "pruned": "false",
+        **_circumstances(study),
     }
     return tags if retry_of is None else tags | {"retry_of": str(retry_of)}
+
+
+def _circumstances(study: Event) -> dict[str, str]:
+    """What running the trial again needs beside its config, and what its numbers depend on."""
+    if "read_test" not in study:  # a ledger of an earlier version
+        return environment()
+    resources = study["resources"]
+    return {
+        "trainable": study["trainable"],
+        "objectives": json.dumps(study["objectives"]),
+        "read_test": str(study["read_test"]).lower(),
+        "cpus": str(resources["cpus"]),
+        "gpus": str(resources["gpus"]),
+        **environment(),
+    }
 
 
 def trial_params(study: Event, event: Event) -> dict[str, Any]:

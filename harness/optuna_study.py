@@ -12,18 +12,29 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from harness.masking import masked
+from harness.masking import masked, masked_text, secrets_of
 from harness.samplers import needs_constant_seed, sampler_for
+from harness.seen_trials import SeenStudy, SeenTrials
 from harness.spec import SpecError, StudySpec
 
 T = TypeVar("T")
 
-SQLITE_TIMEOUT_S = 120.0
-"""How long a statement waits for another process's lock on the database file."""
+SQLITE_TIMEOUT_S = 10.0
+"""How long a statement waits in silence for another process's lock on the database file."""
 PATIENCE_S = 600.0
 """How long a database that fails is asked again before the study breaks off."""
+FIRST_PAUSE_S = 0.5
+"""Before a database that failed is asked again; twice as long each time, to 15 s."""
 _STUDY_ID = "study_id"
 
 
@@ -35,11 +46,12 @@ def open_storage(url: str) -> RDBStorage:
             masked.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    is_sqlite = url.startswith("sqlite")
     arguments: dict[str, Any] = {"pool_pre_ping": True}
-    if url.startswith("sqlite"):
+    if is_sqlite:
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}
     try:
-        return RDBStorage(url, engine_kwargs=arguments)
+        storage = RDBStorage(url, engine_kwargs=arguments)
     except ImportError as error:
         raise SpecError(
             f"database {masked(url)}: {error}; pip install 'posebins[postgres]'"
@@ -50,8 +62,19 @@ def open_storage(url: str) -> RDBStorage:
         StorageInternalError,
         SQLAlchemyError,
     ) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise SpecError(f"database {masked(url)} cannot be used: {reason}") from error
+        reason = masked_text(_reason(error), secrets_of(url))
+        raise SpecError(f"database {masked(url)} cannot be used: {reason}") from None
+    if is_sqlite:
+        event.listen(storage.engine, "connect", _empty_the_journal_in_place)
+        storage.engine.dispose()  # connections from before
+    return storage
+
+
+def _empty_the_journal_in_place(connection: Any, _record: object) -> None:
+    # As durable as deleting it, which is SQLite's way, but without a write to the folder at each
+    # of the 20 commits of a trial. A write-ahead log would be faster still, but needs memory
+    # that all readers share, and on a network's file system they may be on other machines.
+    connection.execute("PRAGMA journal_mode = TRUNCATE").close()
 
 
 def open_study(
@@ -127,20 +150,23 @@ class RepeatableSampler(BaseSampler):
     def __init__(self, spec: StudySpec, seed: int = 0) -> None:
         self._spec = spec
         self._seed = seed
-        self._relative: tuple[int, BaseSampler] | None = None
+        self._asked: tuple[int, BaseSampler, Study] | None = None
         self._constant = sampler_for(spec, seed) if needs_constant_seed(spec.method) else None
+        self._seen: SeenTrials | None = None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """See :class:`optuna.samplers.BaseSampler`."""
-        return self._of_trial(trial).infer_relative_search_space(study, trial)
+        sampler, seen = self._of_trial(study, trial)
+        return sampler.infer_relative_search_space(seen, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See :class:`optuna.samplers.BaseSampler`."""
-        return self._of_trial(trial).sample_relative(study, trial, search_space)
+        sampler, seen = self._of_trial(study, trial)
+        return sampler.sample_relative(seen, trial, search_space)
 
     def sample_independent(
         self,
@@ -153,25 +179,36 @@ class RepeatableSampler(BaseSampler):
         sampler = self._constant or sampler_for(
             self._spec, _seed(self._seed, trial.number, param_name)
         )
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        _, seen = self._of_trial(study, trial)
+        return sampler.sample_independent(seen, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """See :class:`optuna.samplers.BaseSampler`."""
-        self._of_trial(trial).before_trial(study, trial)
+        sampler, seen = self._of_trial(study, trial)
+        sampler.before_trial(seen, trial)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """See :class:`optuna.samplers.BaseSampler`."""
-        self._of_trial(trial).after_trial(study, trial, state, values)
+        sampler = self._constant or sampler_for(self._spec, _seed(self._seed, trial.number))
+        sampler.after_trial(study, trial, state, values)
 
-    def _of_trial(self, trial: FrozenTrial) -> BaseSampler:
+    def _of_trial(self, study: Study, trial: FrozenTrial) -> tuple[BaseSampler, Study]:
         if self._constant is not None:
-            return self._constant
-        if self._relative is None or self._relative[0] != trial.number:
+            return self._constant, study
+        if self._asked is None or self._asked[0] != trial.number:
             seed = _seed(self._seed, trial.number)
-            self._relative = (trial.number, sampler_for(self._spec, seed))
-        return self._relative[1]
+            self._asked = (trial.number, sampler_for(self._spec, seed), self._view(study))
+        return self._asked[1:]
+
+    def _view(self, study: Study) -> Study:
+        """What the sampler sees of a study, the same for all parameters of a trial."""
+        if self._spec.method != "tpe" or len(study.directions) > 1:
+            return study
+        if self._seen is None:
+            self._seen = SeenTrials(study.direction)
+        return SeenStudy(study, self._seen.pick(study.get_trials(deepcopy=False)))
 
 
 def _seed(*parts: int | str) -> int:
@@ -192,20 +229,40 @@ class Patience:
         self._gives_up = gives_up
 
     def __call__(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """``call(*arguments, **named)``, again and again while the database fails.
+        """``call(*arguments, **named)``, again and again while the database is away.
+
+        What was written may have been kept although its answer was lost, so the call must be one
+        that can be made again.
 
         Raises:
-            StorageInternalError: If it has failed for :data:`PATIENCE_S`, or was given up.
+            StorageInternalError: If it has failed for :data:`PATIENCE_S`, was given up, or failed
+                for what waiting does not mend.
+            SQLAlchemyError: The same, from where Optuna does not wrap it.
         """
-        started, pause = time.monotonic(), 0.5
+        started, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
                 return call(*arguments, **named)
-            except StorageInternalError as error:
-                if time.monotonic() - started > PATIENCE_S or self._gives_up():
+            except (StorageInternalError, SQLAlchemyError) as error:
+                has_waited = time.monotonic() - started
+                if not _is_outage(error) or has_waited > PATIENCE_S or self._gives_up():
                     raise
-                if pause == 0.5:
-                    reason = str(error.__cause__ or error).splitlines()[0]
-                    self._say(f"the database does not answer ({reason}); waiting for it")
+                if pause == FIRST_PAUSE_S:
+                    self._say(f"the database does not answer ({_reason(error)}); waiting for it")
                 time.sleep(pause)
                 pause = min(2 * pause, 15.0)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database was locked, full or away, as far as its driver tells."""
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+    is_broken = isinstance(cause, DBAPIError) and cause.connection_invalidated
+    away = (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)
+    return is_broken or isinstance(cause, away)
+
+
+def _reason(error: Exception) -> str:
+    """What a driver says, without the statement and its values."""
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
+    lines = str(getattr(cause, "orig", None) or cause).splitlines()
+    return lines[0] if lines else type(cause).__name__

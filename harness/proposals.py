@@ -1,6 +1,7 @@
 """Which configuration next? Given ones first, then what the sampler proposes, none twice."""
 
 import hashlib
+import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -71,6 +72,8 @@ class Proposals:
         self._max_settings = num_settings(spec)
         self._slots: deque[_Slot] = deque()
         self._known: dict[str, int] = {}
+        self._handed_out: set[int] = set()
+        self._end = 0
         self._num_asked = 0
         self._num_waiting = 0
         self._num_repeated = 0
@@ -88,9 +91,12 @@ class Proposals:
         for trial in trials:
             attributes = trial.user_attrs
             taken.add(attributes.get("slot"))
+            self._end = trial.number + 1
             if trial.state == TrialState.WAITING and trial.number not in first_runs:
                 self._num_waiting += 1  # queued, not asked for yet
-            elif not {"duplicate_of", "retry_of"} & set(attributes):
+                continue
+            self._handed_out.add(trial.number)
+            if not {"duplicate_of", "retry_of"} & set(attributes):
                 self._num_asked += 1
         for setting, record in first_runs.items():
             self._known.setdefault(_digest(record.fields), setting)
@@ -134,9 +140,8 @@ class Proposals:
         elif self._slots:
             # Queued just before it is asked for, as a queue of ten thousand takes minutes.
             slot = self._slots.popleft()
-            attributes = {"slot": slot.key, **slot.attributes}
-            self._patience(self._study.enqueue_trial, slot.params, user_attrs=attributes)
-        trial = self._patience(self._study.ask)
+            self._enqueue(slot)
+        trial = self._new_trial()
         proposal = self.read(trial)
         if proposal.retry_of is None and not proposal.is_noted:
             self._num_asked += 1
@@ -145,6 +150,54 @@ class Proposals:
         else:
             self._num_repeated = 0
         return proposal
+
+    def _enqueue(self, slot: _Slot) -> None:
+        attributes = {"slot": slot.key, **slot.attributes}
+        attempts = itertools.count()
+
+        def enqueue() -> None:
+            if next(attempts) == 0 or not self._has_slot(slot.key):
+                self._study.enqueue_trial(slot.params, user_attrs=attributes)
+
+        self._patience(enqueue)
+
+    def _has_slot(self, key: str) -> bool:
+        trials = self._study.get_trials(deepcopy=False)
+        return any(trial.user_attrs.get("slot") == key for trial in trials)
+
+    def _new_trial(self) -> optuna.Trial:
+        """Ask, but first take up a trial that was made although its answer was lost.
+
+        It would stay RUNNING for ever. Optuna's storage makes another one by itself when it hears
+        nothing, so a number that was left out tells of it too.
+        """
+        attempts = itertools.count()
+
+        def ask() -> optuna.Trial:
+            lost = self._lost_trial() if next(attempts) > 0 or self._has_gap else None
+            if lost is not None:
+                return optuna.Trial(self._study, lost._trial_id)
+            trial = self._study.ask()
+            self._end = max(self._end, trial.number + 1)
+            lost = self._lost_trial() if trial.number > len(self._handed_out) else None
+            if lost is None or lost.number == trial.number:
+                return trial
+            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            self._num_waiting += 1
+            return optuna.Trial(self._study, lost._trial_id)
+
+        trial = self._patience(ask)
+        self._handed_out.add(trial.number)
+        self._end = max(self._end, trial.number + 1)
+        return trial
+
+    @property
+    def _has_gap(self) -> bool:
+        return len(self._handed_out) + self._num_waiting < self._end
+
+    def _lost_trial(self) -> FrozenTrial | None:
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return next((trial for trial in running if trial.number not in self._handed_out), None)
 
     def read(self, trial: optuna.Trial) -> Proposal:
         """What a trial means; parameters it does not have yet are asked for."""

@@ -1,41 +1,100 @@
-"""Should a trial stop here? Optuna's pruners over a study in memory that the ledger rebuilds.
+"""Should a trial stop here? Optuna's pruners over studies in memory that the ledger rebuilds.
 
 A pruner's state (which rungs a trial has passed) must survive a crash, and its decision must not
 depend on where in between a driver was killed. Kept in the stored study, a rung could be written
-and the decision be lost. So the pruner works on a study in memory that is a function of the
+and the decision be lost. So the pruners work on studies in memory that are a function of the
 ledger alone: after a crash the ledger's reports, in their order, lead to the same state and the
-same decisions. It also serves studies with several objectives, for which Optuna takes no reports:
-one declared metric is reported here.
+same decisions. They also serve studies with several objectives, for which Optuna takes no
+reports: one declared metric is reported here.
+
+Hyperband is run as what it is made of, a successive halving for each bracket, each in a study of
+its own. Optuna's class hashes the number of every trial to tell its bracket whenever one trial
+reaches a rung: 13 ms of every report at three thousand trials.
 """
 
+import binascii
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import optuna
+from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.trial import TrialState
 
 
-class Pruning:
-    """A pruner and what has been reported to it.
+@dataclass(frozen=True)
+class Brackets:
+    """Pruners of which each judges its own share of the settings.
 
-    Args:
-        pruner: Optuna's pruner.
-        goal: ``maximize`` or ``minimize`` the reported values.
-        study_name: Name of the stored study; Hyperband picks brackets by it.
+    Attributes:
+        pruners: One for each bracket.
+        shares: How many settings of ``sum(shares)`` go to each.
+        study_name: Settings are spread by it, as Optuna's Hyperband spreads them.
     """
 
-    def __init__(
-        self,
-        pruner: optuna.pruners.BasePruner,
-        goal: Literal["maximize", "minimize"],
-        study_name: str,
-    ) -> None:
-        self._study = optuna.create_study(
-            study_name=study_name,
-            direction=goal,
-            pruner=pruner,
-            sampler=optuna.samplers.RandomSampler(seed=0),  # never asked
-            storage=optuna.storages.InMemoryStorage(),
-        )
+    pruners: Sequence[BasePruner]
+    shares: Sequence[int] = (1,)
+    study_name: str = ""
+
+    def of(self, setting: int) -> int:
+        """Index of the bracket of a setting."""
+        if len(self.pruners) == 1:
+            return 0
+        key = f"{self.study_name}_{setting}".encode()
+        place = binascii.crc32(key) % sum(self.shares)
+        for index, share in enumerate(self.shares):
+            if place < share:
+                return index
+            place -= share
+        raise AssertionError("a remainder is less than the sum")
+
+
+def hyperband(min_resource: int, max_resource: int, eta: int, study_name: str) -> Brackets:
+    """The brackets of :class:`optuna.pruners.HyperbandPruner`.
+
+    Args:
+        min_resource: Reports before the first rung of the first bracket.
+        max_resource: Reports of a full trial.
+        eta: One in so many goes on at each rung.
+        study_name: See :class:`Brackets`.
+    """
+    num_brackets = math.floor(math.log(max_resource / min_resource, eta)) + 1
+    return Brackets(
+        [
+            SuccessiveHalvingPruner(
+                min_resource=min_resource, reduction_factor=eta, min_early_stopping_rate=index
+            )
+            for index in range(num_brackets)
+        ],
+        [
+            math.ceil(num_brackets * eta**rungs / (rungs + 1))
+            for rungs in reversed(range(num_brackets))
+        ],
+        study_name,
+    )
+
+
+class Pruning:
+    """Pruners and what has been reported to them.
+
+    Args:
+        brackets: Optuna's pruners.
+        goal: ``maximize`` or ``minimize`` the reported values.
+    """
+
+    def __init__(self, brackets: Brackets, goal: Literal["maximize", "minimize"]) -> None:
+        self._brackets = brackets
+        self._studies = [
+            optuna.create_study(
+                study_name=brackets.study_name or None,
+                direction=goal,
+                pruner=pruner,
+                sampler=optuna.samplers.RandomSampler(seed=0),  # never asked
+                storage=optuna.storages.InMemoryStorage(),
+            )
+            for pruner in brackets.pruners
+        ]
         self._num_created = 0
         self._open: dict[int, optuna.Trial] = {}
 
@@ -65,15 +124,16 @@ class Pruning:
         trial = self._trial(setting)
         del self._open[setting]
         if value is not None:
-            self._study.tell(trial, value)
+            trial.study.tell(trial, value)
         else:
             state = TrialState.PRUNED if pruned else TrialState.FAIL
-            self._study.tell(trial, state=state)
+            trial.study.tell(trial, state=state)
 
     def _trial(self, setting: int) -> optuna.Trial:
-        # Numbers must be those of the stored study, as brackets follow from them.
+        # Every number, as Optuna's own Hyperband, which waits for a first complete trial to learn
+        # how long one is, tells the bracket by the number in the study.
         while self._num_created <= setting:
-            trial = self._study.ask()
-            self._open[trial.number] = trial
+            study = self._studies[self._brackets.of(self._num_created)]
+            self._open[self._num_created] = study.ask()
             self._num_created += 1
         return self._open[setting]

@@ -41,6 +41,7 @@ from optuna.samplers import (
 )
 from optuna.trial import FrozenTrial
 
+from harness.pruning import Brackets, hyperband
 from harness.sections import EarlyTerminate
 from harness.spec import Method, StudySpec
 from trainables.config import TrialConfig
@@ -155,6 +156,19 @@ class ReplayedCmaEs(CmaEsSampler):
             )
 
 
+def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
+    """The pruners of a study, see :func:`pruner_for`.
+
+    Args:
+        spec: The study.
+        study_name: Name of the stored study.
+    """
+    rule, longest = spec.early_terminate, _longest(spec)
+    if rule.type == "hyperband" and rule.s is None and longest is not None:
+        return hyperband(rule.min_iter, longest, rule.eta, study_name)
+    return Brackets([pruner_for(spec)], study_name=study_name)
+
+
 def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
     """The pruner of a study; its state is in the trials' attributes.
 
@@ -170,7 +184,7 @@ def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
         case "hyperband" if rule.s is None:
             return optuna.pruners.HyperbandPruner(
                 min_resource=rule.min_iter,
-                max_resource=rule.max_iter or _full_length(spec) or "auto",
+                max_resource=_longest(spec) or "auto",
                 reduction_factor=rule.eta,
             )
         case "hyperband" | "successive_halving":
@@ -193,6 +207,10 @@ def _wilcoxon(rule: EarlyTerminate) -> optuna.pruners.BasePruner:
         return optuna.pruners.WilcoxonPruner(
             p_threshold=rule.p_threshold, n_startup_steps=max(2, fewest)
         )
+
+
+def _longest(spec: StudySpec) -> int | None:
+    return spec.early_terminate.max_iter or _full_length(spec)
 
 
 def _full_length(spec: StudySpec) -> int | None:

@@ -24,6 +24,11 @@ WATCH_EVERY_S = 1.0
 GRACE_S = 30.0
 """A worker ends itself when it hangs; one that cannot even do that is killed this much later."""
 
+_KILLED_BY_US = "was killed by `ray.kill`"
+"""Ray's words for what :class:`HangingWorkers` does, and nothing else here."""
+_DIED = "worker process has died"
+"""Ray's words for a process that ended without its doing."""
+
 
 class BridgeSearcher(Searcher):
     """Shows a :class:`StudyBridge` to Tune as a searcher.
@@ -95,14 +100,17 @@ class BridgeScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember the error; Tune may start the trial again."""
-        sentence = self._hanging(trial.trial_id) or error_sentence(_written_error(trial))
+        text = _written_error(trial)
+        sentence = self._hanging(trial.trial_id, text) or error_sentence(text)
         self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
 
-    def _hanging(self, trial_id: str) -> str | None:
-        """What a worker that ended itself because it hung has left."""
+    def _hanging(self, trial_id: str, text: str) -> str | None:
+        """What is known of a worker that hung and so ended itself, or was ended."""
         record = self._bridge.record_of(trial_id)
         if record is None:
             return None
+        if _KILLED_BY_US in text:
+            return f"the worker hung after epoch {record.step}, so that it had to be killed"
         note = self._folder.trial(record.number) / NOTE
         if not note.is_file() or note.stat().st_size == 0:
             return None
@@ -186,7 +194,15 @@ def _written_error(trial: Any) -> str:
 
 
 def error_sentence(text: str) -> str:
-    """The exception of a traceback's text: its last line of the form ``SomeError: message``."""
+    """The exception of a traceback's text: its last line of the form ``SomeError: message``.
+
+    Of a process that was killed there is none, and Ray's words for that are a paragraph.
+    """
+    if _DIED in text:
+        return (
+            "the worker's process died without a word, as when a machine runs out of memory and "
+            "kills it (fewer trials at once, resources.parallel, need less)"
+        )
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (raised or lines or ["the trial crashed without a message"])[-1]

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from harness.ledger import Event, TrialRecord, apply_event
 from harness.pruning import Pruning
-from harness.samplers import pruner_for
+from harness.samplers import brackets_for
 from harness.spec import StudySpec
 
 _BIN_PREFIX = "pck_bin/"
@@ -57,7 +57,7 @@ class Settings:
         self._spec = spec
         self._rule = spec.early_terminate
         self._pruning_metric = spec.pruning_metric.name
-        self._pruning = Pruning(pruner_for(spec), spec.pruning_metric.goal, study_name)
+        self._pruning = Pruning(brackets_for(spec, study_name), spec.pruning_metric.goal)
         self._records: dict[int, TrialRecord] = {}
         self._settings: dict[int, _Setting] = {}
 

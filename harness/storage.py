@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.yaml_text import SpecError
 
@@ -50,24 +50,41 @@ class StudyFolder:
         The lock is the kernel's, which lets go of it when its holder dies, however it dies.
 
         Raises:
-            SpecError: If another driver has it; says which.
+            SpecError: If another driver has it; says which. If the disk takes nothing more.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "study.lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise SpecError(
-                    f"study {self.path.name} is being run by {_holder(file.read())}; wait for it, "
-                    "or give this one another name (--set name=..., or --new)"
-                ) from None
+        is_new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = self._locked()
+        except OSError as error:
+            if is_new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise SpecError(f"study {self.path.name}: {self.path}: {error.strerror}") from error
+        with lock:
+            yield
+
+    def _locked(self) -> BinaryIO:
+        """The file that is locked while it is open, with a note of its holder in it."""
+        # Without a buffer, which would be written, and fail on a full disk, once more at close.
+        file = (self.path / "study.lock").open("ab+", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.truncate(0)
             started = time.strftime("%Y-%m-%d %H:%M:%S")
             owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": started}
-            file.write(json.dumps(owner))
-            file.flush()
-            yield
+            file.write(json.dumps(owner).encode())
+        except BlockingIOError:
+            file.seek(0)
+            holder = _holder(file.read())
+            file.close()
+            raise SpecError(
+                f"study {self.path.name} is being run by {holder}; wait for it, or give this one "
+                "another name (--set name=..., or --new)"
+            ) from None
+        except OSError:
+            file.close()
+            raise
+        return file
 
 
 @dataclass(frozen=True)
@@ -127,7 +144,7 @@ def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _holder(text: str) -> str:
+def _holder(text: bytes) -> str:
     try:
         owner = json.loads(text)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"

@@ -47,10 +47,8 @@ class StoredTrials:
 
     def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
         """Tell how a setting ended."""
-        known = self._patience(lambda: trial.constraints) if outcome.constraints else {}
         for name, value in outcome.constraints.items():
-            if name not in known:  # they can be written once
-                self._patience(trial.set_constraint, name, value)
+            self._patience(self._constrain, trial, name, value)
         if outcome.reason is not None:
             self._patience(trial.set_user_attr, "reason", outcome.reason)
         self._patience(
@@ -66,6 +64,11 @@ class StoredTrials:
     def note_duplicate(self, trial: optuna.Trial, original: int) -> None:
         """Mark a trial as the same configuration as another."""
         self._patience(trial.set_user_attr, "duplicate_of", original)
+
+    def _constrain(self, trial: optuna.Trial, name: str, value: float) -> None:
+        # It can be written once, and may have been although the answer was lost.
+        if name not in self._storage.get_trial(trial._trial_id).constraints:
+            trial.set_constraint(name, value)
 
     def _set_state(self, trial_id: int, state: TrialState) -> None:
         self._patience(self._storage.set_trial_state_values, trial_id, state)

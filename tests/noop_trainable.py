@@ -1,6 +1,9 @@
 """Trainables that compute nothing, to test and time the harness around them."""
 
 import math
+import os
+import resource
+import signal
 import time
 from typing import Any
 
@@ -50,4 +53,37 @@ class CrashingTrainable(NoopTrainable):
     def step(self) -> dict[str, Any]:
         if self._step == 1:
             raise RuntimeError("the disk is made of cheese")
+        return super().step()
+
+
+class SlowTrainable(NoopTrainable):
+    """Takes a while, so that a driver can have its say between two steps."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
+        self._step_s = 0.2
+
+
+class DyingTrainable(NoopTrainable):
+    """Its process is killed in its second step, as a machine without memory does."""
+
+    def step(self) -> dict[str, Any]:
+        if self._step == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step()
+
+
+class GreedyTrainable(NoopTrainable):
+    """Wants more memory in its second step than it is allowed."""
+
+    def step(self) -> dict[str, Any]:
+        if self._step == 1:
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            with open("/proc/self/statm") as file:
+                used = int(file.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, hard))
+            try:
+                bytearray(2**30)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         return super().step()

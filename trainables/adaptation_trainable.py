@@ -8,7 +8,7 @@ from ray import tune
 
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
-from trainables.pretrain_stage import StagedRun
+from trainables.staged_run import StagedRun
 from trainables.trial_run import TrialStages, start_run
 from trainables.watchdog import Watchdog
 
@@ -34,7 +34,7 @@ class AdaptationTrainable(tune.Trainable):
     driver dies.
 
     Pre-training that another trial has trained is told epoch by epoch and not trained again
-    (:mod:`trainables.pretrain_stage`); its first checkpoint is that of its last epoch. Another
+    (:mod:`trainables.staged_run`); its first checkpoint is that of its last epoch. Another
     trial that trains it now is waited for in the first step rather than in the set-up, while
     which Tune starts no other trial.
     """

@@ -11,14 +11,16 @@ from harness.storage import Storage
 from harness.study import follow_study
 from tests.noop_trainable import NoopTrainable
 
-NUM_TRIALS = 40
+NUM_TRIALS = 200
+NUM_REPORTS = 10
 STUDY = f"""
 name: overhead
 trainable: adaptation
 metric: {{name: target_val/pck_05, goal: maximize}}
 parameters:
   vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
-fixed: {{adapt.epochs: 3}}
+fixed: {{adapt.epochs: {NUM_REPORTS}}}
+early_terminate: {{type: hyperband, min_iter: 1, eta: 3, max_iter: {NUM_REPORTS}}}
 budget: {{run_cap: {NUM_TRIALS}}}
 """
 
@@ -42,7 +44,9 @@ def test_overhead_per_trial(write_study, tmp_path):
                 "start_up_s": round(start_up, 2),
                 "s_per_trial_after_start_up": round(per_trial, 3),
                 "wall_s": round(result.wall_s, 2),
+                "epochs": sum(event["event"] == "epoch" for event in events),
                 "cpus": os.cpu_count(),
+                "load": os.getloadavg(),
             }
         )
     )

@@ -1,149 +1,347 @@
-import pandas as pd
+"""The confirmation of a study: whom it trains, how it goes on, what it says."""
+
 import pytest
 
-from harness.confirm import main, verdict
-from harness.ledger import Ledger
-from harness.results import load_study
+from harness.confirm import main
+from harness.confirmation import going_on, num_looks, plan_confirmation
+from harness.finalists import Finalist, Selection
+from harness.ledger import Ledger, TrialRecord, read_trials
+from harness.spec import SpecError, load_study
+from harness.verdict import as_json, as_lines, judge
+from tests.simulation import Simulation
 from trainables.config import TrialConfig
 
-
-def _confirmation(path, values):
-    """A ledger of one run for each (setting, seed) with its test PCK."""
-    with Ledger(path) as ledger:
-        ledger.append("study", study="s", objective="m", goal="maximize", trainable="adaptation")
-        for number, ((setting, seed), pck) in enumerate(values.items()):
-            fields = {**TrialConfig().to_flat(), "seed": seed}
-            name = f"{setting}-seed{seed}"
-            ledger.append(
-                "trial", number=number, name=name, is_baseline=True, params={}, fields=fields
-            )
-            metrics = {"m": 0.0, "target_test/pck_05": pck}
-            ledger.append(
-                "epoch",
-                number=number,
-                step=1,
-                num_steps=1,
-                metrics=metrics,
-                stages={},
-                digests={},
-                tags={},
-            )
-            ledger.append("finished", number=number, state="complete", reason=None, value=0.0)
-    return load_study(path)
+PCK = "target_val/pck_05"
+TEST = "target_test/pck_05"
+STUDY = f"""
+name: s
+metric: {{name: {PCK}, goal: maximize}}
+method: grid
+parameters:
+  vae.kl_weight: {{values: [0.1, 0.2, 0.4]}}
+baselines:
+  all: {{sampling.strategy: all, vae.kl_weight: 0.001}}
+  oracle: {{adapt.method: oracle, vae.kl_weight: 0.002}}
+"""
 
 
-def test_a_clear_and_an_unclear_difference_are_told_apart(tmp_path):
-    # Paired gaps to "all": better 10, 11, 12 (t interval 11 +- 4.303 * 1 / sqrt(3) = 2.48);
-    # noisy 5, -6, 4.
-    study = _confirmation(
-        tmp_path / "events.jsonl",
-        {
-            ("all", 1000): 50.0, ("all", 1001): 40.0, ("all", 1002): 60.0,
-            ("better", 1000): 60.0, ("better", 1001): 51.0, ("better", 1002): 72.0,
-            ("noisy", 1000): 55.0, ("noisy", 1001): 34.0, ("noisy", 1002): 64.0,
-        },
-    )  # fmt: skip
-    lines = verdict(study, ["all"])
-    better = next(line for line in lines if "better" in line)
-    noisy = next(line for line in lines if "noisy" in line)
-    assert "+11.00 [8.52, 13.48] against all" in better
-    assert "no difference shown" not in better
-    assert "no difference shown" in noisy
-    assert "3 seeds" in lines[0]
+def _curve(fields, step):
+    """Better with a larger weight; the oracle is best."""
+    bonus = {"oracle": 100.0}.get(fields["adapt.method"], 0.0)
+    return {PCK: 10 * fields["vae.kl_weight"] + bonus + fields["seed"] / 100}
 
 
-def test_a_single_seed_shows_no_difference(tmp_path):
-    study = _confirmation(tmp_path / "events.jsonl", {("all", 1): 50.0, ("x", 1): 90.0})
-    line = next(line for line in verdict(study, ["all"]) if line.strip().startswith("x"))
-    assert "[one seed]" in line
-    assert "no difference shown" in line
+@pytest.fixture
+def searched(write_study, tmp_path):
+    """Run a search and return its ledger."""
+
+    def run(text=STUDY, curve=_curve):
+        simulation = Simulation(load_study(write_study(text)), tmp_path)
+        simulation.run(curve, num_steps=1)
+        simulation.close()
+        return tmp_path / "studies" / simulation.spec.name / "events.jsonl"
+
+    return run
 
 
-def test_an_unknown_study_is_one_sentence_and_exit_code_2(tmp_path, capsys):
-    assert main(["nothing", "--storage", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert "nothing" in error
+def _names(plan):
+    return list(dict.fromkeys(run.rpartition("-seed")[0] for run in plan.spec.baselines))
 
 
-def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path, capsys):
-    path = tmp_path / "studies" / "s" / "events.jsonl"
-    path.parent.mkdir(parents=True)
-    with Ledger(path) as ledger:
-        ledger.append("study", study="s", objective="m", goal="maximize", trainable="adaptation")
-    assert main(["s", "--storage", str(tmp_path)]) == 2
-    assert "no complete trial" in capsys.readouterr().err
+def test_the_best_settings_and_all_baselines_are_trained_with_fresh_seeds(searched):
+    plan = plan_confirmation(searched(), 2, 2, [])
+    best, second = "trial-4_kl-weight-0-4", "trial-3_kl-weight-0-2"
+    assert list(plan.spec.baselines) == [
+        f"{name}-seed{seed}" for seed in (1000, 1001) for name in (best, second, "oracle", "all")
+    ]
+    assert plan.spec.baselines[f"{best}-seed1001"]["seed"] == 1001
+    assert plan.spec.baselines[f"{best}-seed1001"]["vae.kl_weight"] == 0.4
+    assert plan.spec.name == "s-confirm"
+    assert plan.spec.max_settings == 8
 
 
-def test_settings_of_a_confirmation_are_named_without_their_seed(tmp_path):
-    study = _confirmation(tmp_path / "events.jsonl", {("vae_hm", 1): 1.0, ("vae_hm", 2): 2.0})
-    assert set(study.trials["config"]) == {"vae_hm"}
-    assert isinstance(study.final("target_test/pck_05"), pd.Series)
-    assert study.final("target_test/pck_05").to_dict() == {0: 1.0, 1: pytest.approx(2.0)}
+def test_the_reference_is_the_searchs_best_baseline_that_saw_no_target_label(searched):
+    text = STUDY + "  hard: {sampling.strategy: hardest, vae.kl_weight: 0.003}\n"
+    assert plan_confirmation(searched(text), 1, 1, []).selection.references == ("hard", "all")
 
 
-def test_a_failed_seed_is_counted_and_does_not_hide_the_others(tmp_path):
-    values = {("all", s): 50.0 + s for s in range(3)} | {("x", s): 60.0 + s for s in range(2)}
-    study = _confirmation(tmp_path / "events.jsonl", values)
-    line = next(line for line in verdict(study, ["all"]) if line.strip().startswith("x"))
-    assert "from 2 seeds" in line
-    assert "60.50 [54.15, 66.85]" in line  # 60.5 -+ 12.7062 * 0.7071 / sqrt(2)
+def test_seeds_that_the_search_drew_are_one_finalist_as_good_as_their_mean(searched):
+    text = STUDY.replace("[0.1, 0.2, 0.4]", "[0.1, 0.2]").replace(
+        "baselines:", "  seed: {values: [0, 1]}\nbaselines:"
+    )
+    values = {(0.1, 0): 40.0, (0.1, 1): 60.0, (0.2, 0): 50.0, (0.2, 1): 52.0}  # means 50, 51
+    curve = lambda fields, step: {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}  # noqa: E731 - one line
+    finalists = plan_confirmation(searched(text, curve), 3, 1, []).selection.finalists
+    assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]
 
 
-def test_names_that_merely_look_like_seeds_stay_apart(tmp_path):
-    study = _confirmation(tmp_path / "events.jsonl", {("all", 1): 1.0, ("all-seeds", 1): 2.0})
-    assert set(study.trials["config"]) == {"all", "all-seeds"}
+def test_settings_of_several_seeds_are_ranked_by_their_mean(searched):
+    values = {(0.1, 0): 90.0, (0.1, 1): 0.0, (0.2, 0): 50.0, (0.2, 1): 50.0}
+    curve = lambda fields, step: {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}  # noqa: E731 - one line
+    text = STUDY + "seeds: 2\n"
+    finalists = plan_confirmation(searched(text, curve), 2, 1, []).selection.finalists
+    assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]
+
+
+def test_of_several_objectives_the_pareto_optimal_settings_come_first(searched):
+    text = STUDY.replace(
+        f"metric: {{name: {PCK}, goal: maximize}}",
+        f"metrics:\n  - {{name: {PCK}, goal: maximize}}\n"
+        "  - {name: target_val/evalpose, goal: maximize}",
+    )
+    points = {0.1: (1.0, 9.0), 0.2: (2.0, 1.0), 0.4: (3.0, 5.0)}  # 0.2 is dominated by 0.4
+
+    def curve(fields, step):
+        pck, evalpose = points.get(fields["vae.kl_weight"], (0.0, 0.0))
+        return {PCK: pck, "target_val/evalpose": evalpose}
+
+    plan = plan_confirmation(searched(text, curve), 3, 1, [])
+    weights = [finalist.fields["vae.kl_weight"] for finalist in plan.selection.finalists]
+    assert weights == [0.4, 0.1, 0.2]
+    assert [metric.name for metric in plan.spec.objectives] == [PCK, "target_val/evalpose"]
+
+
+def test_a_setting_that_breaks_a_constraint_is_no_finalist(searched):
+    text = STUDY + "constraints: [{name: target_val/pck_05, max: 3}]\n"
+    plan = plan_confirmation(searched(text), 3, 1, [])
+    assert [f.fields["vae.kl_weight"] for f in plan.selection.finalists] == [0.2, 0.1]
+    assert any("2 settings to choose from, not 3" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("change", ["adapt.epochs=6", "fixed.adapt.epochs=6", "adapt={epochs: 6}"])
+def test_a_field_is_changed_in_all_settings(searched, change):
+    plan = plan_confirmation(searched(), 1, 1, [change, "resources.parallel=1"])
+    assert {fields["adapt.epochs"] for fields in plan.spec.baselines.values()} == {6}
+    assert plan.spec.resources.parallel == 1
+
+
+def test_settings_that_a_change_makes_equal_are_trained_once(searched):
+    plan = plan_confirmation(searched(), 2, 1, ["vae.kl_weight=0.5"])
+    assert _names(plan) == ["oracle", "all"]  # a baseline stays: the others are compared with it
+    assert any("trial-3_kl-weight-0-2 is the same as all" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("changes", "words"),
     [
-        (["s-confirm"], "is itself a confirmation"),
-        (["s", "--seeds", "0"], "--seeds >= 1"),
-        (["s", "--set", "adapt.epochs=[1"], "is not a YAML value"),
-        (["s", "--set", "data.num_target=3000"], "keeps the study's data"),
-        (["s", "--set", "nonsense"], "write FIELD=VALUE"),
-        (["s", "--set", "seed=3"], "draws fresh seeds"),
+        (["adapt.epochs=[1"], "--set"),
+        (["data.num_target=3000"], "keeps the study's data"),
+        (["nonsense"], "must look like path=value"),
+        (["adap.epochs=3"], "did you mean adapt.epochs"),
+        (["seed=3"], "--seeds says how many"),
+        (["vae.kl_weight=-1"], "vae.kl_weight"),
     ],
 )
-def test_bad_arguments_are_one_sentence(arguments, words, tmp_path, capsys):
-    path = tmp_path / "studies" / "s" / "events.jsonl"
-    path.parent.mkdir(parents=True)
-    _confirmation(path, {("all", 1): 50.0})
-    assert main([*arguments, "--storage", str(tmp_path)]) == 2
+def test_changes_that_cannot_be_are_one_sentence(searched, changes, words, tmp_path, capsys):
+    searched()
+    arguments = [word for change in changes for word in ("--set", change)]
+    assert main(["s", "--storage", str(tmp_path), *arguments]) == 2
     error = capsys.readouterr().err
+    assert error.startswith("error: ")
     assert words in error
     assert error.count("\n") == 1
 
 
-def test_trials_that_differ_in_their_seed_are_one_finalist(tmp_path, monkeypatch):
-    path = tmp_path / "studies" / "s" / "events.jsonl"
-    path.parent.mkdir(parents=True)
-    # Means of the methods: regda 50, udape 51, source_only 30; the best single trial is regda's.
-    values = [("regda", 0, 40.0), ("regda", 1, 60.0), ("udape", 0, 50.0), ("udape", 1, 52.0)]
-    values += [("source_only", 0, 30.0)]
+def test_a_study_that_is_not_there_is_one_sentence_that_names_those_that_are(
+    searched, tmp_path, capsys
+):
+    searched()
+    assert main(["nothing", "--storage", str(tmp_path)]) == 2
+    assert "no study named nothing" in (error := capsys.readouterr().err)
+    assert error.endswith("known: s\n")
+    assert main(["s", "--storage", str(tmp_path), "--seeds", "0"]) == 2
+    assert main(["s", "--storage", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+def _confirmed(plan, tmp_path, options=None):
+    """Run a confirmation to its end; returns its ledger."""
+    simulation = Simulation(plan.spec, tmp_path, read_test=True, **(options or {}))
+    simulation.run(_curve, num_steps=1)
+    simulation.close()
+    return simulation.ledger.path
+
+
+def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
+    search = searched()
+    first = plan_confirmation(search, 1, 2, [])
+    ledger = _confirmed(first, tmp_path)
+    assert going_on(ledger, first.spec, accept_change=False) == (first.spec, False)
+    more = plan_confirmation(search, 1, 3, [])
+    spec, accepts_change = going_on(ledger, more.spec, accept_change=False)
+    assert accepts_change
+    _confirmed(more, tmp_path, {"accept_change": True})
+    trials = read_trials(ledger)[1]
+    assert [trial.name for trial in trials.values()] == list(more.spec.baselines)
+    assert {trial.state for trial in trials.values()} == {"complete"}
+    assert num_looks(ledger) == 2
+
+
+@pytest.mark.parametrize(
+    ("top", "seeds", "changes", "words"),
+    [
+        (2, 2, [], "has no setting trial-3_kl-weight-0-2, which --top"),
+        (0, 2, [], "has the settings trial-4_kl-weight-0-4"),
+        (1, 1, [], "has 2 seeds, more than --seeds 1"),
+        (1, 2, ["adapt.epochs=6"], "not 6; give the same --set"),
+    ],
+)
+def test_another_confirmation_of_the_name_is_refused_with_how_it_differs(
+    searched, tmp_path, top, seeds, changes, words
+):
+    search = searched()
+    ledger = _confirmed(plan_confirmation(search, 1, 2, []), tmp_path)
+    other = plan_confirmation(search, top, seeds, changes)
+    with pytest.raises(SpecError, match="--new") as caught:
+        going_on(ledger, other.spec, accept_change=False)
+    assert words in str(caught.value)
+
+
+def test_an_accepted_change_adds_settings_and_keeps_those_that_are_there(searched, tmp_path):
+    search = searched()
+    first = plan_confirmation(search, 1, 1, [])
+    ledger = _confirmed(first, tmp_path)
+    other = plan_confirmation(search, 0, 2, [])
+    spec, accepts_change = going_on(ledger, other.spec, accept_change=True)
+    assert accepts_change
+    assert set(spec.baselines) == {*first.spec.baselines, *other.spec.baselines}
+
+
+def test_a_confirmation_is_neither_confirmed_nor_mistaken_for_a_search(searched, tmp_path):
+    search = searched()
+    plan = plan_confirmation(search, 1, 1, [])
+    ledger = _confirmed(plan, tmp_path)
+    with pytest.raises(SpecError, match="is itself a confirmation"):
+        plan_confirmation(ledger, 1, 1, [])
+    with pytest.raises(SpecError, match="is a search, not a confirmation"):
+        going_on(search, plan.spec, accept_change=False)
+
+
+def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path):
+    path = tmp_path / "events.jsonl"
     with Ledger(path) as ledger:
-        ledger.append("study", study="s", objective="m", goal="maximize", trainable="adaptation")
-        for number, (method, seed, value) in enumerate(values):
-            params = {"adapt.method": method, "seed": seed}
-            ledger.append(
-                "trial", number=number, name=f"trial-{number}", is_baseline=False, params=params,
-                fields={**TrialConfig().to_flat(), **params},
-            )  # fmt: skip
-            ledger.append("finished", number=number, state="complete", reason=None, value=value)
-    seen = {}
+        ledger.append("study", study="s", trainable="adaptation", objectives=[])
+    with pytest.raises(SpecError, match="no complete trial"):
+        plan_confirmation(path, 1, 1, [])
 
-    def follow(spec, storage, out, *, read_test):
-        seen.update(spec.baselines)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.study.follow_study", follow)
-    assert main(["s", "--top", "2", "--seeds", "2", "--storage", str(tmp_path)]) == 130
-    assert list(seen) == [
-        "trial-2_method-udape-seed1000",
-        "trial-0_method-regda-seed1000",
-        "trial-2_method-udape-seed1001",
-        "trial-0_method-regda-seed1001",
-    ]
-    assert seen["trial-2_method-udape-seed1001"]["seed"] == 1001
+# The verdict
+
+FIELDS = TrialConfig().to_flat()
+
+
+def _trials(values):
+    """Complete trials of ``(setting, seed)`` with their test PCK."""
+    return [
+        TrialRecord(
+            number, number, f"{setting}-seed{seed}", True, {}, {**FIELDS, "seed": seed},
+            state="complete", metrics={PCK: 0.0, TEST: pck},
+        )
+        for number, ((setting, seed), pck) in enumerate(values.items())
+    ]  # fmt: skip
+
+
+def _selection(*baselines):
+    """The baselines, best of the search first."""
+    return Selection((), tuple(Finalist(name, True, FIELDS) for name in baselines), ())
+
+
+def _settings(rows):
+    """Rows of a setting's values over seeds 1000, 1001, ... as trials."""
+    return _trials(
+        {(name, 1000 + i): pck for name, row in rows.items() for i, pck in enumerate(row)}
+    )
+
+
+def _line_of(verdict, name):
+    """The line with a setting's difference."""
+    lines = as_lines(verdict)
+    start = next(i for i, line in enumerate(lines) if line.startswith("paired differences"))
+    return next(line for line in lines[start:] if line.strip().startswith(name))
+
+
+def test_a_clear_and_an_unclear_difference_are_told_apart():
+    # Paired gaps to "all": better 10, 11, 12 (t interval 11 -+ 4.303 / sqrt(3) = 2.48), t = 19.05,
+    # p = 0.00274, times two finalists 0.0055; noisy 5, -6, 4.
+    rows = {"all": [50, 40, 60], "better": [60, 51, 72], "noisy": [55, 34, 64]}
+    verdict = judge(_settings(rows), _selection("all"))
+    better, noisy = _line_of(verdict, "better"), _line_of(verdict, "noisy")
+    assert "+11.00 [8.52, 13.48]" in better
+    assert "adjusted p 0.005" in better
+    assert "3 of 3 seeds agree" in better
+    assert "no difference shown" not in better
+    assert "no difference shown" in noisy
+    assert "over 3 seeds" in as_lines(verdict)[0]
+
+
+def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
+    # Gaps 1, 2, 3, 4, 1: t = 2.2 / 0.583 = 3.77, p = 0.0196 alone; of three finalists 0.0587.
+    rows = {"all": [0] * 5, "x": [1, 2, 3, 4, 1]}
+    alone = judge(_settings(rows), _selection("all")).settings[0].difference
+    assert alone.is_shown
+    assert alone.p_adjusted == pytest.approx(0.0196, abs=1e-4)
+    crowd = rows | {"y": [1, -1, 2, -2, 0], "z": [-1, 1, -2, 2, 1]}
+    verdict = judge(_settings(crowd), _selection("all"))
+    among = next(s for s in verdict.settings if s.name == "x").difference
+    assert among.p_adjusted == pytest.approx(3 * alone.p_value)
+    assert not among.is_shown
+    assert among.interval == alone.interval
+    assert any("(Holm)" in line for line in as_lines(verdict))
+
+
+def test_the_reference_is_the_searchs_best_whatever_the_test_split_says():
+    rows = {"first": [10, 11], "second": [50, 51], "x": [60, 60]}
+    assert judge(_settings(rows), _selection("first", "second")).reference == "first"
+
+
+def test_baselines_do_not_count_in_the_family_of_finalists():
+    rows = {"all": [0, 0, 0], "other": [1, 2, 3], "x": [1, 2, 4]}
+    verdict = judge(_settings(rows), _selection("all", "other"))
+    assert verdict.num_finalists == 1
+    found = next(s for s in verdict.settings if s.name == "x").difference
+    assert found.p_adjusted == found.p_value
+
+
+def test_a_single_seed_shows_no_difference():
+    line = _line_of(judge(_settings({"all": [50], "x": [90]}), _selection("all")), "x")
+    assert "[one seed]" in line
+    assert line.endswith("no difference shown")
+
+
+def test_a_failed_seed_is_counted_and_does_not_hide_the_others():
+    rows = {"all": [50, 51, 52], "x": [60, 61]}
+    lines = as_lines(judge(_settings(rows), _selection("all")))
+    line = next(line for line in lines if line.strip().startswith("x"))
+    assert "60.50 [54.15, 66.85] from 2 seeds" in line  # 60.5 -+ 12.7062 * 0.7071 / sqrt(2)
+
+
+def test_a_trial_that_did_not_end_counts_for_nothing():
+    trials = _settings({"all": [50, 51], "x": [60, 61]})
+    trials[-1].state = "failed"
+    (first, _) = judge(trials, _selection("all")).settings
+    assert first.name == "x"
+    assert first.estimates[TEST].num_seeds == 1
+
+
+def test_names_that_merely_look_like_seeds_stay_apart():
+    rows = {"all": [1, 2], "all-seeds": [2, 3]}
+    assert {s.name for s in judge(_settings(rows), _selection("all")).settings} == set(rows)
+
+
+def test_without_any_baseline_there_are_means_alone():
+    verdict = judge(_settings({"x": [1, 2]}), _selection())
+    assert verdict.reference is None
+    assert any("no baseline" in line for line in as_lines(verdict))
+    assert as_lines(judge([], _selection())) == ["no run reported the test split"]
+
+
+def test_the_json_has_means_intervals_and_differences_of_every_setting():
+    rows = {"all": [50, 40, 60, 50], "x": [60, 51, 72, 63]}
+    found = as_json(judge(_settings(rows), _selection("all")))
+    (first, second) = found["settings"]
+    assert (first["name"], first["role"], second["role"]) == ("x", "finalist", "baseline")
+    assert first["metrics"][TEST]["mean"] == 61.5
+    assert first["difference"]["mean"] == 11.5  # of 10, 11, 12, 13
+    assert first["difference"]["bootstrap"] is not None
+    assert second["difference"] is None
+    assert found["reference"] == "all"

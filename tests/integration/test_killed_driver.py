@@ -19,13 +19,16 @@ from tests.drivers import (
 
 ORPHANS_S = 20
 """Ray looks every second whether a worker's raylet is alive."""
+REPORT = "  target_val/pck_05 "
+"""What every line of an epoch holds."""
 PHASES = {
     "is a valid study": "while it loads",
     "study tiny in": "while it opens the databases or starts Ray",
     "at a time": "before the first trial",
+    REPORT: "while it trains",
     "starts:": "while the worker starts or computes stages",
-    "goes on": "while the worker starts again",
-    " epoch ": "while it trains",
+    "goes on after": "while the worker starts again",
+    "goes on from": "while the worker starts again",
     "complete": "while it trains",
     "pruned": "while it trains",
 }
@@ -54,8 +57,8 @@ def kill_at(driver, rng, kind):
         driver.wait_for("trial ")
         time.sleep(rng.uniform(0, 6))
     else:
-        driver.wait_for(" epoch ")
-        time.sleep(rng.uniform(0, 1.2))
+        driver.wait_for(REPORT)
+        time.sleep(rng.uniform(0, 0.8))
     at = phase(driver)
     return at if driver.kill() else None
 
@@ -82,7 +85,8 @@ def test_a_driver_killed_twice_ends_as_if_it_had_not(tiny_study, undisturbed, tm
 
 
 @pytest.mark.faults
-def test_a_driver_killed_at_twenty_instants_ends_as_if_it_had_not(tiny_study, undisturbed, tmp_path, capsys
+def test_a_driver_killed_at_twenty_instants_ends_as_if_it_had_not(
+    tiny_study, undisturbed, tmp_path, capsys
 ):
     kinds = ["start", "training"] * 3 + ["start", "worker"] * 2
     storages = [tmp_path / "0", tmp_path / "1"]
@@ -136,7 +140,7 @@ def test_the_workers_of_a_killed_driver_do_not_outlive_it(tiny_study, tmp_path):
     before = events(tmp_path)
     with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as driver:
         assert driver.wait_for("goes on after epoch")
-        assert driver.wait_for(" epoch ")
+        assert driver.wait_for(REPORT)
     after = events(tmp_path)
     assert after[: len(before)] == before
 

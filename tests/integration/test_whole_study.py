@@ -55,10 +55,12 @@ def test_the_json_result_has_its_documented_fields(smoke):
     assert values[smoke["best"]] == max(values.values())
 
 
-def test_trials_share_the_image_store_and_the_equal_pose_vae(smoke):
-    first, second = smoke["trials"][:2]
-    assert first["stages"]["images/source"] == "miss"
-    assert set(second["stages"].values()) == {"hit"}
+def test_trials_share_the_stages_that_are_equal(smoke):
+    first, second = (trial["stages"] for trial in smoke["trials"][:2])
+    assert set(first.values()) - {"hit"} == {"miss"}
+    # Its strategy draws other samples, so that it is pre-trained on others.
+    assert second.pop("pretrain") == "miss"
+    assert set(second.values()) == {"hit"}
 
 
 def test_optuna_has_every_trial_in_a_terminal_state(smoke):
@@ -142,7 +144,7 @@ def test_an_interruption_leaves_nothing_running(tmp_path, number):
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
     states = optuna_states(f"sqlite:///{tmp_path / 'optuna.db'}", "smoke")
-    assert set(states) == {TrialState.FAIL}
+    assert set(states) == {TrialState.WAITING}, "they go on when the study does"
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")

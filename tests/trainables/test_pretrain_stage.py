@@ -1,13 +1,18 @@
 """What pre-training depends on is in its stage's key, and what is not in it does not matter."""
 
+import json
 import typing
 from types import UnionType
 
+import numpy as np
 import pytest
 import torch
 
 from harness.stage_cache import StageCache
 from trainables.config import FIELD_TYPES, TrialConfig
+from trainables.data.skeleton import BODY16
+from trainables.pretrain_stage import PretrainingData, pretraining_inputs
+from trainables.sampling.sampler import DifficultyView
 from trainables.trial_run import TrialStages, start_run
 
 TINY = {
@@ -49,6 +54,7 @@ BASES = {
     "trim": {"sampling.trim": 0.2},
     "window": {**WINDOW, "sampling.phase": "pretrain", "curriculum.pacing": "linear"},
     "regda_parity": {**PARITY, "adapt.method": "regda"},
+    "regda_parity_whole": {**PARITY, "adapt.method": "regda", "adapt.epochs": 0},
     "udape_parity": {**PARITY, "adapt.method": "udape"},
     "source_only_parity": {**PARITY, **SOURCE_ONLY},
 }
@@ -66,7 +72,7 @@ VALUES = {  # where the rule of `alternatives` gives nothing that a trial accept
     "curriculum.full_at": [0.3],
 }
 WITH_FILES = {"net.weights", "style.encoder"}
-"""Fields that name a file; their own test is below."""
+"""Fields that name a file: the first has a test below, the second is in the style stage's key."""
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +134,7 @@ def assert_same(a, b, at=""):
 
 
 def is_same(a, b):
+    """Bit for bit."""
     try:
         assert_same(a, b)
     except AssertionError:
@@ -177,3 +184,52 @@ def test_a_field_is_in_the_key_or_changes_nothing_of_the_pretraining(cache, name
                 if not is_same(pretrained(cache, base | {path: value}), expected)
             }
             pytest.fail(f"not in the key, but read: {culprits or group}")
+
+
+def test_weights_are_known_by_their_content_and_not_by_their_place(cache, tmp_path):
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (
+        inputs_of(cache, TINY | {"net.width": 64, "net.weights": str(tmp_path / name)})
+        for name in "abc"
+    )
+    assert a == b
+    assert a != c
+
+
+def test_the_key_holds_what_decides_the_last_digits_and_what_is_judged(cache):
+    trial = TrialConfig.from_flat(TINY)
+    one = TrialStages(trial, cache, 1, False).pretraining_inputs(1)
+    assert one != TrialStages(trial, cache, 2, False).pretraining_inputs(1)
+    assert one != TrialStages(trial, cache, 1, False).pretraining_inputs(2)
+    assert one != TrialStages(trial, cache, 1, True).pretraining_inputs(1)
+
+
+def test_strategies_that_draw_the_same_samples_share_and_others_do_not(cache):
+    def key(**fields):
+        return inputs_of(cache, TINY | {n.replace("__", "."): v for n, v in fields.items()})
+
+    everything = key()
+    assert key(sampling__strategy="hardest", sampling__phase="adapt") == everything
+    easiest = {"sampling__strategy": "easiest", "sampling__keep": 0.5}
+    half = key(**easiest)
+    assert key(**easiest | {"sampling__keep": 0.501}) == half  # of fifty samples the same number
+    assert key(**easiest, sampling__phase="pretrain") == half
+    assert half not in (everything, key(**easiest | {"sampling__keep": 0.7}))
+    assert key(**easiest, vae__norm="raw") != half
+
+
+def test_the_oracle_shares_with_no_other_method_though_the_domains_are_of_one_size():
+    view = DifficultyView(3, np.arange(3), np.zeros(3, dtype=np.int64))
+    data = PretrainingData({"source": "a", "target": "b"}, "c", None, view, 3, BODY16)
+    oracle, regda = (
+        pretraining_inputs(TrialConfig.from_flat({"adapt.method": method}), data, {})
+        for method in ("oracle", "regda")
+    )
+    assert oracle.pop("labelled") != regda.pop("labelled")
+    assert oracle == regda
+
+
+def test_the_key_is_short_however_long_the_pretraining_is(cache):
+    flat = TINY | {"adapt.pretrain_epochs": 70, "adapt.steps_per_epoch": 500}
+    assert len(json.dumps(inputs_of(cache, flat))) < 3000

@@ -1,0 +1,180 @@
+"""``python -m harness.replay MLFLOW_RUN_ID``: run a recorded trial again and compare.
+
+On the same machine and code every metric of every epoch must be equal, to the last bit. A trial
+that was pruned or stopped is run to its last recorded epoch. One that failed is run one epoch
+further, as the epoch that failed has no record: it is the same if it fails again and what it
+reported before is equal. Metrics alone are compared; times are not.
+
+Exit codes: 0 equal, 1 different, 2 bad input, 130 interrupted.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from harness.run import BAD_INPUT, INTERRUPTED, open_storage
+from harness.spec import SpecError, StudySpec
+from harness.storage import Storage
+
+if TYPE_CHECKING:
+    from harness.recorded_run import RecordedRun
+
+EQUAL, DIFFERENT = 0, 1
+NAME = "replay"
+"""Name of the only trial."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    out = sys.stderr if options.json else sys.stdout
+    try:
+        return _replay(options, out)
+    except SpecError as error:
+        _line(sys.stderr, f"error: {error}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _line(sys.stderr, "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EQUAL
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.replay",
+        description="Run a trial again from its MLflow run and say whether its metrics are equal. "
+        "Exit code 0: equal, 1: different.",
+    )
+    parser.add_argument(
+        "run_id", metavar="MLFLOW_RUN_ID",
+        help="run of a trial, as MLflow's pages and the result of harness.run --json name it",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tracking-uri", metavar="URI",
+        help="where MLflow has the run (default: MLFLOW_TRACKING_URI, or the storage's database)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--storage", type=Path, default=Path("runs"), metavar="DIR",
+        help="folder for the replay; stages that it has are not computed again (default: runs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on stdout"
+    )
+    return parser
+
+
+def _replay(options: argparse.Namespace, out: TextIO) -> int:
+    _line(out, f"reading run {options.run_id}")
+    from harness.recorded_run import read_run
+
+    given = options.tracking_uri
+    root = options.storage.expanduser().resolve()
+    run = read_run(given or Storage(root).mlflow_uri, options.run_id)
+    if run.last_step == 0 and run.state != "failed":
+        raise SpecError(f"run {run.run_id} recorded no epoch, so there is nothing to compare")
+    reason = f" ({run.reason})" if run.reason else ""
+    epochs = f"{run.last_step} epoch{'' if run.last_step == 1 else 's'}"
+    _line(out, f"{run.name} of study {run.study}: {run.state} after {epochs}{reason}")
+    from harness.preflight import check_machine
+
+    storage = open_storage(root)
+    spec = _spec(run, _study_name(run, storage))
+    check_machine(spec)
+    from harness.study import follow_study
+
+    result, _ = follow_study(spec, storage, out, trainable=_limited(run), read_test=run.read_test)
+    if result.state != "complete":
+        _line(out, f"{result.reason}; the same command goes on")
+        return INTERRUPTED
+    from harness.replay_report import compare
+
+    report = compare(run, storage.ledger(result.study_name))
+    for line in report.lines():
+        _line(out, line)
+    if options.json:
+        found = {"replay_study": result.study_name, **report.as_json()}
+        print(json.dumps(found, allow_nan=False))  # noqa: T201 - the result
+    return EQUAL if report.is_equal else DIFFERENT
+
+
+def _spec(run: "RecordedRun", name: str) -> StudySpec:
+    """A study of the recorded trial alone, which nothing draws, prunes or starts again."""
+    from pydantic import ValidationError
+
+    from harness.finalists import judging_fields
+    from harness.schema import problems
+
+    judging = judging_fields(run.fields)
+    own = {field: value for field, value in run.fields.items() if field not in judging}
+    try:
+        return StudySpec.model_validate(
+            {
+                "name": name,
+                "trainable": run.trainable,
+                "metrics": run.objectives,
+                "method": "random",
+                "fixed": judging,
+                "baselines": {NAME: own},
+                "failures": {"retries": 0},
+                "resources": {
+                    "cpus": run.cpus,
+                    "gpus": int(run.gpus) if run.gpus.is_integer() else run.gpus,
+                    "parallel": 1,
+                },
+            }
+        )
+    except ValidationError as error:
+        raise SpecError(
+            f"run {run.run_id} cannot be run by this version: {problems(error)[0].sentence}"
+        ) from None
+
+
+def _study_name(run: "RecordedRun", storage: Storage) -> str:
+    """The name of a replay that was broken off and can go on, or a free one."""
+    from harness.fingerprint import code_digest
+    from harness.ledger import Ledger
+
+    base = f"replay-{run.run_id[:8]}"
+    free = storage.free_name(base)
+    suffix = int(free.removeprefix(base).lstrip("-") or 1)
+    last = {1: None, 2: base}.get(suffix, f"{base}-{suffix - 1}")
+    if last is None or not storage.ledger(last).is_file():
+        return free
+    with storage.study(last).owned(), Ledger(storage.ledger(last)) as ledger:
+        description = ledger.description or {}
+        can_go_on = not ledger.is_complete and description.get("code") == code_digest()
+    return last if can_go_on else free
+
+
+def _limited(run: "RecordedRun") -> type | None:
+    """The trainable, ending after the epochs that are recorded; None for a whole trial."""
+    if run.state == "complete":
+        return None
+    from harness.engine import TRAINABLES
+
+    module, name = TRAINABLES[run.trainable].split(":")
+    trainable: Any = getattr(importlib.import_module(module), name)
+    limit = run.last_step + (1 if run.state == "failed" else 0)
+
+    def step(self: Any) -> dict[str, Any]:
+        """One epoch; the last one if it is the last that is recorded."""
+        result: dict[str, Any] = trainable.step(self)
+        return {**result, "done": result["done"] or result["step"] >= limit}
+
+    # A class of its own, which Ray sends to the worker whole.
+    return type(f"Replayed{trainable.__name__}", (trainable,), {"step": step})
+
+
+def _line(out: TextIO, text: str) -> None:
+    print(text, file=out, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""Studies in a real PostgreSQL server: whole, resumed, interrupted by the server, two at once."""
+
+import itertools
+import math
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from harness import optuna_study
+from harness.spec import SpecError, load_study
+from tests.postgres import PostgresServer, server  # noqa: F401 - a fixture
+from tests.simulation import Simulation
+
+PCK = "target_val/pck_05"
+STUDY = f"""
+name: t
+trainable: adaptation
+metric: {{name: {PCK}, goal: maximize}}
+method: tpe
+parameters:
+  vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
+  sampling.strategy: {{values: [all, hardest, random]}}
+  sampling.keep: {{values: [0.2, 0.4], when: {{sampling.strategy: random}}}}
+baselines:
+  all: {{sampling.strategy: all}}
+early_terminate: {{type: successive_halving, min_iter: 1, eta: 2}}
+budget: {{run_cap: 7}}
+"""
+
+
+def curve(fields, step):
+    distance = abs(math.log10(fields["vae.kl_weight"]) + 2)
+    bonus = {"all": 0.0, "hardest": 1.0, "random": 5 * fields["sampling.keep"]}
+    return {PCK: 10 * step / (1 + distance) + bonus[fields["sampling.strategy"]] * step**2}
+
+
+@pytest.fixture
+def database(server: PostgresServer, monkeypatch) -> str:  # noqa: F811 - the fixture
+    url = server.new_database()
+    monkeypatch.setenv("POSEBINS_DATABASE", url)
+    monkeypatch.setattr(optuna_study, "FIRST_PAUSE_S", 0.05)
+    return url
+
+
+@pytest.fixture
+def spec(write_study, database):
+    return load_study(write_study(STUDY)).model_copy(update={"database": database})
+
+
+def run(spec, root, **options):
+    simulation = Simulation(spec, root, **options)
+    try:
+        simulation.run(curve, num_steps=4)
+    finally:
+        simulation.close()
+    return simulation
+
+
+def trials(url, name="t"):
+    study = optuna.load_study(study_name=name, storage=url)
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values)
+        for t in study.get_trials(deepcopy=False)
+    ]
+
+
+def whole_in_sqlite(spec, root):
+    """The same study where nothing goes wrong."""
+    url = f"sqlite:///{root / 'whole.db'}"
+    run(spec.model_copy(update={"database": url}), root / "whole")
+    return trials(url)
+
+
+def files_with(secret, root: Path):
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert files
+    return [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_study_in_postgresql_is_the_one_it_would_be_in_sqlite(
+    spec, database, server, tmp_path  # noqa: F811
+):
+    run(spec, tmp_path)
+    expected = whole_in_sqlite(spec, tmp_path)
+    assert trials(database) == expected
+    assert {trial[1] for trial in expected} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert not (tmp_path / "optuna.db").exists()
+    assert files_with(server.password, tmp_path / "studies") == []
+
+
+def death_at(patch, dies_at):
+    """Make a driver die, before or after, at its n-th write."""
+    from tests.harness.test_resume import Mortality
+
+    mortality = Mortality(patch)
+    mortality.dies_at = dies_at
+    return mortality
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_a_study_that_dies_at_a_write_ends_as_one_that_never_did(
+    spec, database, tmp_path, monkeypatch, share
+):
+    from tests.harness.test_resume import Death
+
+    with monkeypatch.context() as patch:
+        mortality = death_at(patch, None)
+        expected = whole_in_sqlite(spec, tmp_path)
+        num_writes = 2 * mortality.num_writes
+    for dies_at in (int(share * num_writes), int(share * num_writes) + 1):
+        with monkeypatch.context() as patch:
+            death_at(patch, dies_at)
+            with pytest.raises(Death):
+                run(spec, tmp_path / "mortal")
+    run(spec, tmp_path / "mortal")
+    assert trials(database) == expected
+
+
+@pytest.mark.faults
+def test_a_server_that_restarts_is_waited_for_and_nothing_is_lost(
+    spec, database, server, tmp_path  # noqa: F811
+):
+    said: list[str] = []
+    simulation = Simulation(spec, tmp_path, say=said.append)
+    for turn in itertools.count():
+        if turn in (2, 7, 12):
+            server.stop()
+            restart = threading.Timer(0.7, server.start)
+            restart.start()
+        if not simulation.step(curve, 4):
+            break
+        if turn in (2, 7, 12):
+            restart.join()
+    simulation.bridge.stop_all("the end")
+    simulation.close()
+    assert turn > 12
+    assert trials(database) == whole_in_sqlite(spec, tmp_path)
+    waits = [text for text in said if "does not answer" in text]
+    assert len(waits) >= 3
+    assert server.password not in "".join(said)
+
+
+@pytest.mark.faults
+def test_a_server_that_is_down_at_the_start_is_one_sentence(
+    spec, server, tmp_path, write_study  # noqa: F811
+):
+    server.stop()
+    try:
+        done = command(write_study, tmp_path)
+    finally:
+        server.start()
+    assert done.returncode == 2, done.stderr
+    assert "posebins:***@127.0.0.1" in done.stderr
+    assert "refused" in done.stderr
+    assert server.password not in done.stdout + done.stderr
+
+
+def test_a_wrong_password_is_one_sentence_that_does_not_repeat_it(
+    spec, server, tmp_path, monkeypatch  # noqa: F811
+):
+    wrong = server.url(password="hunter2-is-wrong")
+    with pytest.raises(SpecError, match=r"posebins:\*\*\*@.*password authentication") as caught:
+        Simulation(spec.model_copy(update={"database": wrong}), tmp_path)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None, "what it came from may repeat the address"
+
+
+def command(write_study, root: Path) -> subprocess.CompletedProcess[str]:
+    study = write_study(STUDY)
+    return subprocess.run(
+        [sys.executable, "-m", "harness.run", str(study), "--storage", str(root / "runs")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_two_drivers_with_studies_of_their_own_share_a_database(write_study, database, tmp_path):
+    names = ("first", "second")
+    specs = {}
+    for name in names:
+        loaded = load_study(write_study(STUDY.replace("name: t", f"name: {name}")))
+        specs[name] = loaded.model_copy(update={"database": database})
+    simulations = {name: Simulation(specs[name], tmp_path / name) for name in names}
+    going = set(names)
+    while going:
+        for name in sorted(going):
+            if not simulations[name].step(curve, 4):
+                going.remove(name)
+    for simulation in simulations.values():
+        simulation.bridge.stop_all("the end")
+        simulation.close()
+    first, second = (trials(database, name) for name in names)
+    assert [trial[0] for trial in first] == [trial[0] for trial in second] == list(range(7))
+    assert first == second, "each has proposed as if it were alone"

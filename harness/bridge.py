@@ -7,6 +7,7 @@ leaves in between, :meth:`StudyBridge.reconcile` completes.
 """
 
 import math
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from harness.proposals import Proposal, Proposals
 from harness.settings import Settings
 from harness.spec import StudySpec
 from harness.stored_trials import StoredTrials
-from harness.tune_result import report_of
+from harness.tune_result import Report, report_of
 
 
 @dataclass
@@ -102,7 +103,9 @@ class StudyBridge:
         self._report_missing(trial, frozen)
         for record in runs.values():
             if record.state in ("running", "stopped"):
-                if self._settings.should_stop(record.number):
+                if record.flaw is not None:  # its driver died before it could say so
+                    self._finish(record, "failed", record.flaw)
+                elif self._settings.should_stop(record.number):
                     self._finish(record, "pruned", None)
                 else:
                     self._ready.append((number, self._settings.seed_index(record.number)))
@@ -210,32 +213,34 @@ class StudyBridge:
         open_trial, report = self._open.get(ray_trial_id), report_of(result)
         if open_trial is None or report is None or report.step <= open_trial.record.step:
             return False
-        record, step, metrics = open_trial.record, report.step, report.metrics
+        record, step = open_trial.record, report.step
+        open_trial.error = self._flaw(record, report)
         self._append(
             "epoch",
             number=record.number,
             step=step,
             num_steps=report.num_steps,
-            metrics={name: number for name, number in metrics.items() if math.isfinite(number)},
+            metrics={n: value for n, value in report.metrics.items() if math.isfinite(value)},
             stages=report.stages,
             digests=report.digests,
             tags=report.tags,
+            flaw=open_trial.error,
         )
-        open_trial.error = self._flaw(record, metrics)
         if open_trial.error is not None:
             return True
         reports = self._settings.reports(record, record.metrics, step)
         self._stored.report(self._proposed[record.setting].trial, reports)
         return step < record.num_steps and self._settings.should_stop(record.number)
 
-    def _flaw(self, record: TrialRecord, metrics: dict[str, float]) -> str | None:
+    def _flaw(self, record: TrialRecord, report: Report) -> str | None:
         for metric in self._spec.objectives:
-            value = metrics.get(metric.name, math.nan)
+            value = report.metrics.get(metric.name, math.nan)
             if not math.isfinite(value):
-                what = "was not reported" if metric.name not in metrics else f"is {value}"
-                return f"objective {metric.name} {what} at step {record.step}"
+                what = "was not reported" if metric.name not in report.metrics else f"is {value}"
+                return f"objective {metric.name} {what} at step {report.step}"
         limit = self._spec.failures.timeout_s
-        if limit is not None and record.busy_s > limit and record.step < record.num_steps:
+        busy_s = record.busy_s + time.time() - record.seen_at
+        if limit is not None and busy_s > limit and report.step < report.num_steps:
             return f"took longer than failures.timeout_s, {limit:g} s"
         return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.launch import Launch
 from harness.ledger import TrialRecord
 from harness.limits import Limits
-from harness.spec import StudySpec
+from harness.spec import SpecError, StudySpec
 
 if TYPE_CHECKING:
     from harness.bridge import StudyBridge
@@ -105,7 +105,10 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits) -> None:
     from harness.cluster import parallel_trials, start_ray
 
-    start_ray(launch.address, launch.say)
+    try:
+        start_ray(launch.address, launch.say)
+    except RuntimeError as error:  # on a busy machine its processes may not be up in time
+        raise SpecError(f"Ray did not start: {error}; the same command tries again") from error
     limits.listen()
     from ray import tune
 
@@ -155,7 +158,11 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
 def _amount(settings: int | None, seeds: int) -> str:
     if settings is None:
         return "trials until it is stopped (Ctrl-C; the same command goes on)"
-    return f"{settings} trials" if seeds == 1 else f"{settings} settings x {seeds} seeds"
+    return (
+        f"{settings} trial{'s' * (settings != 1)}"
+        if seeds == 1
+        else f"{settings} settings x {seeds} seeds"
+    )
 
 
 def _load(place: str) -> type:

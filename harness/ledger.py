@@ -8,7 +8,7 @@ none of them can disagree with another about what a trial did. Events:
     resume     a new driver goes on with the study                   any number of times
     trial      number, setting, name, params, fields, ...            a trial was proposed
     epoch      number, step, num_steps, metrics, stages,             it reported
-               digests, tags
+               digests, tags, flaw
     continued  number, step, why                                     it goes on after that step
     duplicate  setting, of                                           proposed again, not run again
     finished   number, state, reason, value                          it ended
@@ -63,6 +63,8 @@ class TrialRecord:
             ``repaired``.
         digests: Content digests of the two domains.
         busy_s: Seconds that a worker was at it, up to its last event.
+        seen_at: Time of that event.
+        flaw: What is wrong with the last epoch, so that the trial is about to fail.
     """
 
     number: int
@@ -82,6 +84,7 @@ class TrialRecord:
     digests: dict[str, str] = field(default_factory=dict)
     busy_s: float = 0.0
     seen_at: float = 0.0
+    flaw: str | None = None
 
 
 class Ledger:
@@ -221,6 +224,7 @@ def apply_event(trials: dict[int, TrialRecord], event: Event) -> None:
     match event["event"]:
         case "epoch":
             record.step, record.num_steps = event["step"], event["num_steps"]
+            record.flaw = event.get("flaw")
             record.metrics = event["metrics"]
             record.stages, record.digests = event["stages"], event["digests"]
         case "continued":

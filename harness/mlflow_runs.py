@@ -71,6 +71,7 @@ class RunWriter:
         self._start_again_if_gone()
         self._look_up_runs()
         self._batches: dict[str, list[Any]] = defaultdict(list)
+        self._stages: dict[int, dict[str, Any]] = {}
         self._handlers: dict[str, Callable[[Event], None]] = {
             "study": self._write_study,
             "resume": self._write_resume,
@@ -183,15 +184,18 @@ class RunWriter:
             return  # trained again after its worker had died: it has a point there already
         at = at_ms(event)
         if last is None:
-            self._write_first_report(run_id, event)
+            self._write_data_sets(run_id, event)
+        # A stage that is computed over epochs, as pre-training is, is known after them.
+        if last is None or event["stages"] != self._stages.get(number, event["stages"]):
+            self._write_stages(run_id, event)
+        self._stages[number] = event["stages"]
         self._batches[run_id] += [
             Metric(name, value, at, step_of(name, event["step"]))
             for name, value in event["metrics"].items()
         ]
         self.cursor.steps[number] = event["step"]
 
-    def _write_first_report(self, run_id: str, event: Event) -> None:
-        """Data sets, stages and tags of a trial; a later worker finds every stage made."""
+    def _write_stages(self, run_id: str, event: Event) -> None:
         self._batches[run_id] += _tags(event["tags"])
         if event["stages"]:
             tag, seconds = lineage(event["stages"])
@@ -199,6 +203,8 @@ class RunWriter:
             self._batches[run_id] += [
                 Metric(name, value, at_ms(event), 0) for name, value in seconds.items()
             ]
+
+    def _write_data_sets(self, run_id: str, event: Event) -> None:
         inputs = [
             DatasetInput(
                 Dataset(name, digest, "local", source), [InputTag("mlflow.data.context", role)]

@@ -74,7 +74,7 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
     fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
     return {
         "study": launch.study_name,
-        "yaml": spec.model_dump_json(indent=1, exclude_defaults=True),
+        "yaml": spec.model_dump_json(indent=1, exclude_defaults=True, by_alias=True),
         "objective": spec.objective.name,
         "goal": spec.objective.goal,
         "objectives": [{"name": m.name, "goal": m.goal} for m in spec.objectives],

@@ -17,6 +17,7 @@ from harness.spec import SpecError, StudySpec, load_study
 from harness.storage import Storage
 
 DONE, BAD_INPUT, TOO_MANY_FAILED, INTERRUPTED = 0, 2, 3, 130
+PROBE_BYTES = 64 * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,8 +116,10 @@ def open_storage(folder: Path) -> Storage:
             raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".writable-{os.getpid()}"
-        probe.write_text("")
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))  # an empty file fits a full disk
+        finally:
+            probe.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
         raise SpecError(
             f"--storage {folder}: {getattr(error, 'strerror', None) or error}"

@@ -67,9 +67,7 @@ class PostgresServer:
         import psycopg
 
         name = f"study_{next(self._databases)}"
-        with psycopg.connect(
-            self.url().replace("+psycopg", ""), autocommit=True
-        ) as connection:
+        with psycopg.connect(self.url().replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
@@ -123,5 +121,3 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
         return port
-
-

@@ -1,5 +1,6 @@
 """A study driven by hand, without Ray: what Tune does with a bridge, on a made-up trial."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from harness.launch import Launch
 from harness.ledger import Ledger
 from harness.opening import open_bridge
 from harness.spec import StudySpec
-from harness.storage import Storage
+from harness.storage import DATABASE_VARIABLE, Storage
 
 Curve = Callable[[dict[str, Any], int], dict[str, float]]
 """A trial's fields and an epoch to its metrics."""
@@ -30,7 +31,7 @@ class Simulation:
         folder = self.storage.study(spec.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(folder.ledger)
-        url = spec.database or self.storage.optuna_url
+        url = os.environ.get(DATABASE_VARIABLE) or spec.database or self.storage.optuna_url
         launch = Launch(self.storage, spec.name, self.ledger, url, **options)
         self.bridge: StudyBridge
         self.bridge, self.optuna_name = open_bridge(spec, launch, lambda: False)

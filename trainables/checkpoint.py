@@ -130,7 +130,7 @@ def save_states(folder: Path, states: Mapping[str, Any]) -> None:
     for name, state in states.items():
         path = folder / f"{name}.pt"
         with path.open("wb") as file:
-            torch.save(state, file)
+            _save(state, file)
             _to_disk(file)
         digests[path.name] = _sha256(path)
     with (folder / _DIGESTS).open("w") as text:
@@ -154,6 +154,16 @@ def load_state(folder: Path, name: str = "last") -> Any:
     if not isinstance(digests, dict) or digests.get(path.name) != found:
         raise ValueError(f"{path} does not match the digest in {_DIGESTS}; it is damaged")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _save(state: Any, file: Any) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # PyTorch notices that its file is shorter than it thinks while the disk's error passes.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _to_disk(file: Any) -> None:

@@ -178,6 +178,20 @@ def test_a_ledger_torn_at_any_byte_of_its_last_line_is_mended(spec, tmp_path, mo
     assert outcome(spec, tmp_path / "mortal") == expected
 
 
+def test_a_flaw_is_remembered_when_the_driver_dies_before_it_ends_the_trial(write_study, tmp_path):
+    text = STUDY.replace("run_cap: 7", "run_cap: 1")
+    spec = load_study(write_study(text))
+    simulation = Simulation(spec, tmp_path)
+    simulation.bridge.ask("a")
+    simulation.bridge.report("a", {f"metrics/{PCK}": math.nan, "step": 1, "num_steps": 4})
+    simulation.close()  # before Tune says that the trial is over
+    simulation = Simulation(spec, tmp_path)
+    assert simulation.bridge.is_over
+    (record,) = simulation.ledger.trials.values()
+    simulation.close()
+    assert (record.state, record.reason) == ("failed", f"objective {PCK} is nan at step 1")
+
+
 def test_a_finished_study_is_left_as_it_is(spec, tmp_path):
     run(spec, tmp_path)
     ledger = tmp_path / "studies" / "t" / "events.jsonl"

@@ -1,0 +1,90 @@
+"""How much training until a setting is good? Replays of recorded curves, see record_curves.py.
+
+The default sampler with Hyperband against random search that trains every setting to its end.
+"""
+
+import csv
+import json
+import os
+import statistics
+
+import pytest
+
+from harness import optuna_study
+from harness.spec import load_study
+from tests.benchmarks.record_curves import CURVES, FIXED, GRID, METRIC
+from tests.simulation import Simulation
+
+NUM_REPLAYS = int(os.environ.get("POSEBINS_REPLAYS", "20"))
+NUM_EPOCHS = int(FIXED["adapt.pretrain_epochs"]) + int(FIXED["adapt.epochs"])
+SHARE = 0.95
+HYPERBAND = f"{{type: hyperband, min_iter: 2, eta: 2, max_iter: {NUM_EPOCHS}}}"
+"""The rule of search_spaces/bins.yaml."""
+
+
+def recorded():
+    """Setting to its curve."""
+    with CURVES.open(newline="") as file:
+        rows = list(csv.reader(line for line in file if not line.startswith("#")))
+    kinds = [type(values[0]) for values in GRID.values()]
+    return {
+        tuple(kind(text) for kind, text in zip(kinds, row, strict=False)): [
+            float(text) for text in row[len(GRID) :]
+        ]
+        for row in rows[1:]
+    }
+
+
+def study_text(replay, method, rule):
+    parameters = "".join(f"  {name}: {{values: {json.dumps(v)}}}\n" for name, v in GRID.items())
+    return (
+        f"name: replay{replay}\ntrainable: adaptation\n"
+        f"metric: {{name: {METRIC}, goal: maximize}}\nmethod: {method}\n"
+        f"parameters:\n{parameters}early_terminate: {rule}\nbudget: {{run_cap: 400}}\n"
+    )
+
+
+@pytest.fixture
+def compute(write_study, tmp_path, monkeypatch):
+    """Epochs that a replay trains until one reports the target."""
+    curves, plain_seed = recorded(), optuna_study._seed
+    target = SHARE * max(curve[-1] for curve in curves.values())
+
+    def epochs(replay, method, rule):
+        monkeypatch.setattr(optuna_study, "_seed", lambda *parts: plain_seed(replay, *parts))
+        used, best = 0, 0.0
+
+        def curve(fields, step):
+            nonlocal used, best
+            value = curves[tuple(fields[name] for name in GRID)][step - 1]
+            used, best = used + 1, max(best, value)
+            return {METRIC: value}
+
+        spec = load_study(write_study(study_text(replay, method, rule)))
+        simulation = Simulation(spec, tmp_path / f"{method}{replay}")
+        while best < target and simulation.step(curve, NUM_EPOCHS):
+            pass
+        simulation.close()
+        return used
+
+    return epochs
+
+
+@pytest.mark.benchmark
+@pytest.mark.timeout(1800)
+def test_compute_to_reach_a_good_setting(compute):
+    ours = [compute(replay, "tpe", HYPERBAND) for replay in range(NUM_REPLAYS)]
+    random = [compute(replay, "random", "{type: none}") for replay in range(NUM_REPLAYS)]
+    medians = statistics.median(ours), statistics.median(random)
+    print(
+        json.dumps(
+            {
+                "benchmark": "time_to_quality",
+                "replays": NUM_REPLAYS,
+                "epochs_tpe_hyperband": medians[0],
+                "epochs_random": medians[1],
+                "ratio": round(medians[0] / medians[1], 3),
+            }
+        )
+    )
+    assert len(ours) == len(random) == NUM_REPLAYS

@@ -35,21 +35,22 @@ def open_bridge(
     """
     ledger = launch.ledger
     stored = open_storage(launch.optuna_url)
+    patience = Patience(launch.say, gives_up)
     described = {**_description(spec, launch), **identity(spec)}
     if ledger.description is None:
         study_id = uuid.uuid4().hex
-        optuna_name = free_study_name(stored, launch.study_name, study_id)
+        optuna_name = patience(free_study_name, stored, launch.study_name, study_id)
         ledger.append("study", study_id=study_id, optuna_name=optuna_name, **described)
     else:
         study_id, optuna_name = ledger.description["study_id"], ledger.description["optuna_name"]
         if not launch.accept_change:
             check_identity(ledger.description, spec)
-    study = open_study(spec, stored, optuna_name, study_id, is_new=not ledger.trials)
+    is_new = not ledger.trials
+    study = patience(open_study, spec, stored, optuna_name, study_id, is_new=is_new)
     if not ledger.is_new:
         check_distributions(study, spec)
     if not ledger.is_new and not ledger.is_complete:
         ledger.append("resume", **described)
-    patience = Patience(launch.say, gives_up)
     bridge = StudyBridge(
         spec,
         ledger,
@@ -74,7 +75,9 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
     fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
     return {
         "study": launch.study_name,
-        "yaml": spec.model_dump_json(indent=1, exclude_defaults=True, by_alias=True),
+        "yaml": spec.model_dump_json(
+            indent=1, exclude_defaults=True, exclude={"database"}, by_alias=True
+        ),
         "objective": spec.objective.name,
         "goal": spec.objective.goal,
         "objectives": [{"name": m.name, "goal": m.goal} for m in spec.objectives],

@@ -20,8 +20,8 @@ from harness.spec import SpecError, StudySpec
 from harness.storage import Storage
 
 if TYPE_CHECKING:
+    from harness.confirming.finalists import Selection
     from harness.engine import StudyResult
-    from harness.finalists import Selection
     from harness.tracking import MLflowTracker
 
 
@@ -90,8 +90,11 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     if options.seeds < 1 or options.top < 0:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
     storage = _storage(options)
-    from harness.confirmation import going_on, plan_confirmation  # pandas: only once it is due
-    from harness.mlflow_store import check_tracking
+    from harness.confirming.confirmation import (  # pandas: only once it is due
+        going_on,
+        plan_confirmation,
+    )
+    from harness.mlflow_records.store import check_tracking
     from harness.preflight import check_machine
 
     plan = plan_confirmation(
@@ -140,8 +143,8 @@ def _storage(options: argparse.Namespace) -> Storage:
 
 def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: TextIO) -> None:
     """Say how it ended and, if it did, what the test split says."""
-    from harness.confirmation import num_looks
-    from harness.verdict import as_lines, judge
+    from harness.confirming.confirmation import num_looks
+    from harness.confirming.verdict import as_lines, judge
 
     _line(out, "")
     retried = {record.retry_of for record in result.trials}
@@ -171,8 +174,8 @@ def _as_json(
     selection: "Selection",
 ) -> dict[str, object]:
     from harness import report
-    from harness.confirmation import num_looks
-    from harness.verdict import as_json, judge
+    from harness.confirming.confirmation import num_looks
+    from harness.confirming.verdict import as_json, judge
 
     result, tracker = ended
     found = report.as_json(spec, storage, result, tracker)

@@ -11,7 +11,7 @@ from harness.limits import Limits
 from harness.spec import SpecError, StudySpec
 
 if TYPE_CHECKING:
-    from harness.bridge import StudyBridge
+    from harness.optimisation.bridge import StudyBridge
 
 TRAINABLES = {
     "adaptation": "trainables.adaptation_trainable:AdaptationTrainable",
@@ -66,7 +66,9 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
     state = "stopped"
     reason: str | None = "the study broke off"
     with limits.listening():
-        from harness.opening import open_bridge  # late: by now a person has seen a first line
+        from harness.optimisation.opening import (
+            open_bridge,  # late: by now a person has seen a first line
+        )
 
         bridge, optuna_name = open_bridge(spec, launch, lambda: limits.signal is not None)
         was_over = ledger.is_complete and bridge.is_over
@@ -84,7 +86,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
             finally:  # the database may be away for good
                 if not was_over:
                     ledger.append("end", state=state, reason=reason, wall_s=wall_s)
-                from harness.cluster import shut_down_ray
+                from harness.nodes.cluster import shut_down_ray
 
                 shut_down_ray()
     exhausted = "the space holds no further configuration" if bridge.is_exhausted else None
@@ -103,7 +105,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 
 
 def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits) -> None:
-    from harness.cluster import parallel_trials, start_ray
+    from harness.nodes.cluster import parallel_trials, start_ray
 
     try:
         start_ray(launch.address, launch.say)
@@ -113,10 +115,10 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     from ray import tune
 
     from harness.search import BridgeScheduler, BridgeSearcher, HangingWorkers, StudyStopper
-    from harness.stage_cache import StageCache
+    from harness.stage_store.cache import StageCache
 
     if launch.address is not None:
-        from harness.shared_storage import check_shared
+        from harness.nodes.shared_storage import check_shared
 
         check_shared(launch.storage.root)
     parallel = parallel_trials(spec.resources, launch.say)

@@ -209,7 +209,7 @@ def apply_event(trials: dict[int, TrialRecord], event: Event) -> None:
     if event["event"] == "trial":
         trials[event["number"]] = TrialRecord(
             event["number"],
-            event["setting"],
+            event["setting"] if "setting" in event else event["number"],  # before there were seeds
             event["name"],
             event["is_baseline"],
             event["params"],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.sections import Budget
+from harness.language.sections import Budget
 
 
 class Limits:

@@ -1,8 +1,8 @@
 """What a study will cost, before anything starts: time, cores, GPUs, memory, disk.
 
 A few real steps are measured, then the study is played through many times
-(:mod:`harness.forecast`). What comes out are medians and 90 % intervals: over which trials the
-sampler may draw, which of them are stopped early, the noise of the measurement and the drift of
+(:mod:`harness.planning.forecast`). What comes out are medians and 90 % intervals: over which
+trials the sampler may draw, which of them are stopped early, the noise of the measurement and the drift of
 the machine's speed.
 """
 
@@ -14,14 +14,14 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
-from harness.capacity import Interval, Machine, refusal_of, this_computer, warnings_of
-from harness.forecast import EarlyStops, Outcome, play
+from harness.language.yaml_text import SpecError
+from harness.nodes.trial_slots import fitting_trials, this_machine
+from harness.planning.capacity import Interval, Machine, refusal_of, this_computer, warnings_of
+from harness.planning.forecast import EarlyStops, Outcome, play
+from harness.planning.trial_pool import TrialPool, measured_pool
 from harness.quantities import size_text
 from harness.spec import StudySpec
 from harness.storage import Storage
-from harness.trial_pool import TrialPool, measured_pool
-from harness.trial_slots import fitting_trials, this_machine
-from harness.yaml_text import SpecError
 
 NUM_STUDIES = 200
 MAX_PLAYED = 2000

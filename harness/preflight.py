@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.draws import draws, named_files
+from harness.language.draws import draws, named_files
+from harness.nodes.trial_slots import fitting_trials, this_machine
 from harness.spec import SpecError, StudySpec
-from harness.trial_slots import fitting_trials, this_machine
 from trainables.config import FOLDER_DOMAINS, TrialConfig
 
 

@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.language.sections import Metric
 from harness.ledger import Event, TrialRecord
-from harness.sections import Metric
 
 SHOWN_TRIALS = 12
 

@@ -22,7 +22,7 @@ from harness.spec import SpecError, StudySpec
 from harness.storage import Storage
 
 if TYPE_CHECKING:
-    from harness.recorded_run import RecordedRun
+    from harness.replaying.recorded_run import RecordedRun
 
 EQUAL, DIFFERENT = 0, 1
 NAME = "replay"
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replay(options: argparse.Namespace, out: TextIO) -> int:
     _line(out, f"reading run {options.run_id}")
-    from harness.recorded_run import read_run
+    from harness.replaying.recorded_run import read_run
 
     given = options.tracking_uri
     root = options.storage.expanduser().resolve()
@@ -93,7 +93,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     if result.state != "complete":
         _line(out, f"{result.reason}; the same command goes on")
         return INTERRUPTED
-    from harness.replay_report import compare
+    from harness.replaying.comparison import compare
 
     report = compare(run, storage.ledger(result.study_name))
     for line in report.lines():
@@ -108,8 +108,8 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
     """A study of the recorded trial alone, which nothing draws, prunes or starts again."""
     from pydantic import ValidationError
 
-    from harness.finalists import judging_fields
-    from harness.schema import problems
+    from harness.confirming.finalists import judging_fields
+    from harness.language.schema import problems
 
     judging = judging_fields(run.fields)
     own = {field: value for field, value in run.fields.items() if field not in judging}
@@ -138,8 +138,8 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
     """The name of a replay that was broken off and can go on, or a free one."""
-    from harness.fingerprint import code_digest
     from harness.ledger import Ledger
+    from harness.nodes.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
     free = storage.free_name(base)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from harness.mlflow_store import check_tracking
+from harness.mlflow_records.store import check_tracking
 from harness.preflight import check_machine
 from harness.spec import SpecError, StudySpec, load_study
 from harness.storage import Storage

@@ -1,6 +1,6 @@
 """A study as Tune sees it: which trial next, go on or stop, is it over, does a worker hang?
 
-Thin shells around :class:`harness.bridge.StudyBridge`.
+Thin shells around :class:`harness.optimisation.bridge.StudyBridge`.
 """
 
 import re
@@ -14,9 +14,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from harness.bridge import StudyBridge
+from harness.language.sections import Failures
 from harness.limits import Limits
-from harness.sections import Failures
+from harness.optimisation.bridge import StudyBridge
 from harness.storage import StudyFolder
 from trainables.watchdog import NOTE
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.conditions import conditions_of, parents_first, requirements_of
-from harness.domains import Categorical, Continuous, CountedSubset, Domain, Multiples
-from harness.fields import domain_of
-from harness.parameters import MAX_ITEMS, Parameter
-from harness.quantile_domains import Drawn, Weighted
-from harness.schema import below, problem
-from harness.suggester import Choice, RandomSuggester, Suggester
+from harness.language.conditions import conditions_of, parents_first, requirements_of
+from harness.language.domains import Categorical, Continuous, CountedSubset, Domain, Multiples
+from harness.language.fields import domain_of
+from harness.language.parameters import MAX_ITEMS, Parameter
+from harness.language.quantile_domains import Drawn, Weighted
+from harness.language.schema import below, problem
+from harness.language.suggester import Choice, RandomSuggester, Suggester
 from trainables.config import TrialConfig, coerce
 from trainables.reference_recipe import reference_fields
 
@@ -49,7 +49,7 @@ class Space:
 
     Raises:
         pydantic.ValidationError: If the parameters do not fit the fields or each other, see
-            :mod:`harness.schema`; the path starts with ``parameters``.
+            :mod:`harness.language.schema`; the path starts with ``parameters``.
     """
 
     def __init__(

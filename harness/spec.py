@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from harness.canonical import ALIASES, canonical, study_name
-from harness.combinations import check_combinations
-from harness.draws import draws
-from harness.fields import FieldValues, SearchedParameters
-from harness.metric_names import BIN_PREFIX, Trainable
-from harness.schema import Strict, dotted, problem, problems
-from harness.sections import (
+from harness.language.canonical import ALIASES, canonical, study_name
+from harness.language.combinations import check_combinations
+from harness.language.draws import draws
+from harness.language.fields import FieldValues, SearchedParameters
+from harness.language.metric_names import BIN_PREFIX, Trainable
+from harness.language.schema import Strict, dotted, problem, problems
+from harness.language.sections import (
     BaselineName,
     Budget,
     Constraint,
@@ -28,9 +28,9 @@ from harness.sections import (
     Resources,
     StudyName,
 )
+from harness.language.yaml_source import SpecError, YAMLSource, apply_override, read_yaml
+from harness.language.yaml_text import YAMLPath
 from harness.space import Space
-from harness.yaml_source import SpecError, YAMLSource, apply_override, read_yaml
-from harness.yaml_text import YAMLPath
 from trainables.config import TrialConfig
 
 __all__ = ["SpecError", "StudySpec", "load_study"]
@@ -243,6 +243,6 @@ def _invalid_trial(
 
 
 if __name__ == "__main__":
-    from harness.json_schema import main
+    from harness.language.json_schema import main
 
     main()

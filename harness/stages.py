@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
-from harness.stage_cache import StageCache
-from harness.stage_locks import StageError
-from harness.stage_manifest import stage_key
-from harness.stage_place import StageEntry
-from harness.stage_pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
+from harness.stage_store.cache import StageCache
+from harness.stage_store.locks import StageError
+from harness.stage_store.manifest import stage_key
+from harness.stage_store.place import StageEntry
+from harness.stage_store.pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
 from harness.storage import Storage
 
 __all__ = ["StageCache", "StageEntry", "main", "stage_key"]

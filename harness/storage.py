@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.yaml_text import SpecError
+from harness.language.yaml_text import SpecError
 
 DATABASE_VARIABLE = "POSEBINS_DATABASE"
 PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")

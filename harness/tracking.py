@@ -1,7 +1,7 @@
 """The study in MLflow: the driver's end of the process that writes it.
 
-The writer (``harness/mlflow_writer.py``) reads the ledger's file by itself. Nothing is handed to
-it, so an event costs the driver nothing whatever MLflow does, and what MLflow did not take is
+The writer (``harness/mlflow_records/writer.py``) reads the ledger's file by itself. Nothing is
+handed to it, so an event costs the driver nothing whatever MLflow does, and what MLflow did not take is
 written when the same study goes on.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from harness.ledger import Event
 from harness.masking import masked
-from harness.mlflow_cursor import Cursor, load_cursor, num_events_from
-from harness.mlflow_writer import CLOSE_S
+from harness.mlflow_records.cursor import Cursor, load_cursor, num_events_from
+from harness.mlflow_records.writer import CLOSE_S
 
 RESTART_S = 30.0
 _SETTINGS = {
@@ -87,7 +87,7 @@ class MLflowTracker:
         """Have the rest written and the writer end.
 
         Takes a few seconds at most if the store refuses, under 20 if it hangs, and up to
-        :data:`harness.mlflow_writer.CLOSE_S` for as long as it takes events.
+        :data:`harness.mlflow_records.writer.CLOSE_S` for as long as it takes events.
         """
         self._hang_up()
         try:
@@ -107,7 +107,7 @@ class MLflowTracker:
     def _start(self) -> "subprocess.Popen[bytes]":
         # A group of its own: a Ctrl-C at the terminal is the driver's to handle.
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.mlflow_writer"],
+            [sys.executable, "-m", "harness.mlflow_records.writer"],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**_REQUEST_TIMEOUT, **os.environ, **_SETTINGS}, process_group=0,
         )  # fmt: skip

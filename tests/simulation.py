@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.bridge import StudyBridge
 from harness.launch import Launch
 from harness.ledger import Ledger
-from harness.opening import open_bridge
+from harness.optimisation.bridge import StudyBridge
+from harness.optimisation.opening import open_bridge
 from harness.spec import StudySpec
 from harness.storage import DATABASE_VARIABLE, Storage
 

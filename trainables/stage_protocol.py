@@ -1,8 +1,8 @@
 """What a trial asks of a stage cache.
 
 A stage is a folder of arrays that depends on named inputs alone. Who keeps the folders, and
-where, is the harness's business (``harness/stage_cache.py``); a trial only says what it needs and
-how to make it.
+where, is the harness's business (``harness/stage_store/cache.py``); a trial only says what it
+needs and how to make it.
 """
 
 from collections.abc import Callable, Mapping

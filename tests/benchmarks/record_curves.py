@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from trainables.config import TrialConfig
 from trainables.trial_run import TrialStages, start_run
 

@@ -18,7 +18,7 @@ import torch
 
 from harness.ledger import read_events
 from harness.spec import load_study
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from harness.storage import Storage
 from harness.study import follow_study
 from tests.conftest import ROOT

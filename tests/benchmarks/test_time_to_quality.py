@@ -10,7 +10,7 @@ import statistics
 
 import pytest
 
-from harness import optuna_study
+from harness.optimisation import optuna_study
 from harness.spec import load_study
 from tests.benchmarks.record_curves import CURVES, FIXED, GRID, METRIC
 from tests.simulation import Simulation

@@ -3,11 +3,11 @@
 import pytest
 
 from harness.confirm import main
-from harness.confirmation import going_on, num_looks, plan_confirmation
-from harness.finalists import Finalist, Selection
+from harness.confirming.confirmation import going_on, num_looks, plan_confirmation
+from harness.confirming.finalists import Finalist, Selection
+from harness.confirming.verdict import as_json, as_lines, judge
 from harness.ledger import Ledger, TrialRecord, read_trials
 from harness.spec import SpecError, load_study
-from harness.verdict import as_json, as_lines, judge
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
 

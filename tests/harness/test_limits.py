@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from harness import limits as limits_module
+from harness.language.sections import Budget
 from harness.limits import Limits
-from harness.sections import Budget
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

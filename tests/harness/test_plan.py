@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capacity import Machine
-from harness.costs import TrialCost, cost_key, noise_of, trial_cost
-from harness.forecast import END_S, REPORT_S, START_S, EarlyStops, play
+from harness.language.sections import EarlyTerminate
 from harness.plan import DATABASE_BYTES, REPORT_BYTES, TRIAL_BYTES, make_plan
-from harness.sections import EarlyTerminate
+from harness.planning.capacity import Machine
+from harness.planning.costs import TrialCost, cost_key, noise_of, trial_cost
+from harness.planning.forecast import END_S, REPORT_S, START_S, EarlyStops, play
+from harness.planning.trial_pool import TrialPool, vae_name
 from harness.spec import StudySpec
-from harness.trial_pool import TrialPool, vae_name
 from trainables.measured import Measurement
 
 ROOMY = Machine(free_bytes=10**12, disk_bytes=10**12, memory_bytes=10**12)

@@ -4,7 +4,7 @@ import pytest
 import scipy.io
 import torch
 
-from harness.draws import named_files
+from harness.language.draws import named_files
 from harness.preflight import check_bins, check_data, check_weights, split_sizes
 from harness.spec import SpecError, load_study
 

@@ -3,9 +3,9 @@ import time
 
 import pytest
 
+from harness.language.sections import Metric
 from harness.ledger import apply_event
 from harness.progress import LiveProgress, PlainProgress, StudyView, describe_params
-from harness.sections import Metric
 
 
 class View(StudyView):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from harness.environment import environment
 from harness.ledger import Ledger
-from harness.recorded_run import read_run
+from harness.mlflow_records.environment import environment
 from harness.replay import main
-from harness.replay_report import compare
+from harness.replaying.comparison import compare
+from harness.replaying.recorded_run import read_run
 from harness.spec import SpecError
 from tests.mlflow_study import FIELDS, STAGES, TRIALS, client, study_events, write, written
 

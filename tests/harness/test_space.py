@@ -5,9 +5,9 @@ import optuna
 import pytest
 from ruamel.yaml import YAML
 
+from harness.language.suggester import RandomSuggester
 from harness.space import Space
 from harness.spec import StudySpec
-from harness.suggester import RandomSuggester
 from trainables.config import TrialConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from harness.ledger import Ledger
-from harness.mlflow_cursor import cursor_path
+from harness.mlflow_records.cursor import cursor_path
 from harness.tracking import MLflowTracker
 from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 

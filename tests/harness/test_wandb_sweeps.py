@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.canonical import study_name
+from harness.language.canonical import study_name
 from harness.spec import SpecError, load_study
 from trainables.config import TrialConfig
 

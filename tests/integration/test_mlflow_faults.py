@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.mlflow_cursor import cursor_path
+from harness.mlflow_records.cursor import cursor_path
 from harness.tracking import MLflowTracker
 from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 

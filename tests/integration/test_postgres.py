@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from harness import optuna_study
+from harness.optimisation import optuna_study
 from harness.spec import SpecError, load_study
 from harness.storage import DATABASE_VARIABLE
 from tests import postgres
@@ -105,7 +105,7 @@ def test_a_study_in_postgresql_is_the_one_it_would_be_in_sqlite(
 
 def death_at(patch, dies_at):
     """Make a driver die, before or after, at its n-th write."""
-    from tests.harness.test_resume import Mortality
+    from tests.harness.optimisation.test_resume import Mortality
 
     mortality = Mortality(patch)
     mortality.dies_at = dies_at
@@ -116,7 +116,7 @@ def death_at(patch, dies_at):
 def test_a_study_that_dies_at_a_write_ends_as_one_that_never_did(
     spec, database, tmp_path, monkeypatch, share
 ):
-    from tests.harness.test_resume import Death
+    from tests.harness.optimisation.test_resume import Death
 
     with monkeypatch.context() as patch:
         mortality = death_at(patch, None)

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
 from trainables.trial_run import TrialStages

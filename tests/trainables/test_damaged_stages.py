@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from trainables.adapt.style_net import StyleNet, load_style_net, save_style_net, small_plan
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.image_store import open_image_store

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from trainables.config import FIELD_TYPES, TrialConfig
 from trainables.data.skeleton import BODY16
 from trainables.pretrain_stage import PretrainingData, pretraining_inputs

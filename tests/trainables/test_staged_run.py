@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from harness.stage_cache import StageCache
+from harness.stage_store.cache import StageCache
 from trainables.config import TrialConfig
 from trainables.staged_run import StagedRun
 from trainables.trial_run import TrialStages, start_run

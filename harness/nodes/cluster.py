@@ -1,0 +1,265 @@
+"""Where Ray runs: on this machine for one study, or on a cluster that the study joins.
+
+A local Ray belongs to its study alone. It listens on 127.0.0.1 only, hears no signal that is
+meant for the driver, and ends with it, however the driver ends. A cluster is left as it was found.
+"""
+
+import functools
+import gc
+import logging
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from harness.language.sections import Resources
+from harness.language.yaml_text import SpecError
+from harness.nodes.trial_slots import Available, fitting_trials
+
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
+would be reserved for nothing."""
+
+CONNECT_TIMEOUT_S = 5
+"""Longest wait for a cluster's address to answer."""
+
+MOST_ADDED_NODES = 1000
+"""Nodes counted for a kind of node that an autoscaler adds without limit."""
+
+FORWARDED_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",
+    "RAY_USAGE_STATS_ENABLED",
+    "MLFLOW_DISABLE_TELEMETRY",
+)
+"""Variables of the driver that change what a worker computes or whom it tells. Those that may
+hold a password, such as the database's URL, stay with the driver."""
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # The harness keeps its own records and catches signals itself.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+RECONNECT_TIMEOUT_S = 15
+"""How long Ray's processes wait for their cluster's store to come back. A local one never does:
+if it was killed alone, the driver should not hang for Ray's minute."""
+
+
+def start_ray(address: str | None, say: Callable[[str], None]) -> None:
+    """Start Ray on this machine, or join a running cluster; nothing if Ray runs in this process.
+
+    Args:
+        address: ``host:port`` of a cluster's head, ``auto`` for the cluster that this machine
+            is a node of, None to start a local Ray.
+        say: Shows a line to the person at the terminal.
+
+    Raises:
+        SpecError: If there is no such cluster, or this machine is no node of it.
+    """
+    if address is not None:
+        _check_address(address)
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    # Trials' errors reach the person as one sentence; the traceback is in the trial's folder.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        return
+    _silence_workers()
+    if address is None:
+        _start_local()
+    else:
+        _join(address, say)
+
+
+def shut_down_ray() -> None:
+    """Stop Ray, or leave the cluster, after nothing refers to Ray's objects any more.
+
+    Ray ends the whole process, without a word, when one of its references is destroyed after the
+    shutdown. Tune leaves such references in cycles, and the collector may run in any thread.
+    """
+    import ray
+
+    gc.collect()
+    ray.shutdown()
+
+
+def parallel_trials(resources: Resources, say: Callable[[str], None]) -> int:
+    """Trials at once on the running Ray: what the file says, or as many as its nodes hold.
+
+    Args:
+        resources: What a trial needs.
+        say: Shows a line to the person at the terminal, if trials wait for nodes to come up.
+
+    Raises:
+        SpecError: If not even one trial fits a node that is, or can be, there.
+    """
+    return fitting_trials(resources, ray_nodes(), say)
+
+
+def ray_nodes() -> Available:
+    """What the running Ray has and, if it publishes its kinds of nodes, what it may still add."""
+    from ray._private.state import state  # Ray has no public reader of the published kinds
+
+    nodes = alive_nodes()
+    published = state.get_cluster_config()
+    num_alive = Counter(node["Labels"].get("ray.io/node-group") for node in nodes)
+    addable: list[Mapping[str, float]] = []
+    for group in published.node_group_configs if published else ():
+        most = group.max_count if group.max_count >= 0 else MOST_ADDED_NODES
+        addable += [dict(group.resources)] * max(0, most - num_alive[group.name])
+    return Available([node["Resources"] for node in nodes], addable)
+
+
+def _silence_workers() -> None:
+    """Keep raw reports of Ray's raylet, such as of a killed worker, off the terminal.
+
+    ``log_to_driver=False`` does not: the thread ``listen_error_messages`` (``ray/_private/
+    worker.py``) prints them always, with colour codes. The ledger has the reason of each trial.
+    """
+    from ray._private import worker
+
+    if not hasattr(worker, "_worker_logs_enabled"):
+        raise AttributeError("ray._private.worker._worker_logs_enabled is gone in this Ray")
+    worker._worker_logs_enabled = False
+
+
+def _start_local() -> None:
+    import ray
+
+    with _apart_from_signals(), _on_loopback():
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _system_config={"gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S},
+        )
+
+
+@contextmanager
+def _apart_from_signals() -> Iterator[None]:
+    """Give the processes that Ray starts a session of their own.
+
+    Ctrl-C, a closed terminal, ``timeout`` and job schedulers signal the driver's whole process
+    group. The driver answers by ending its trials in order, for which it needs Ray: without its
+    store it waits a minute and is then ended by Ray. Blocking the signals instead would be
+    inherited by the trials, whose own processes could then not be terminated, and by Ray's, which
+    then end by SIGKILL only, each after a second.
+
+    Ray's processes still end with the driver, even after SIGKILL: the kernel tells them
+    (PR_SET_PDEATHSIG), or their pipe does.
+    """
+    from ray._private import services
+
+    apart = functools.partial(services.ConsolePopen, start_new_session=True)
+    with _set_for_now(services, "ConsolePopen", apart):
+        yield
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray's processes listen on 127.0.0.1 only.
+
+    ``_node_ip_address`` is not enough: ``resolve_ip_for_localhost`` (``ray/_private/services.py``)
+    replaces 127.0.0.1 by the machine's outer address unless Ray is told that it is not part of a
+    cluster, and with an outer address its servers listen on all interfaces. The variable is read
+    when Ray is imported, which may have been long ago, so the constant is set as well.
+    """
+    from ray._private import ray_constants
+
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(variable)
+    os.environ[variable] = "0"  # for the processes that Ray starts
+    try:
+        with _set_for_now(ray_constants, "ENABLE_RAY_CLUSTER", False):
+            yield
+    finally:
+        if before is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before
+
+
+@contextmanager
+def _set_for_now(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """Replace something private of Ray; fails loudly if this Ray does not have it."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _check_address(address: str) -> None:
+    """Refuse what cannot work before Ray tries it for a minute.
+
+    Raises:
+        SpecError: If the address is not one of ``auto`` and ``host:port``, or nobody answers.
+    """
+    if "://" in address:
+        raise SpecError(
+            f"--address {address}: must be auto or host:port, as the driver of a study must run "
+            "on a node of the cluster; start it there, not through Ray Client"
+        )
+    if address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isdecimal() and 1024 <= int(port) <= 65535):
+        raise SpecError(
+            f"--address {address}: must be auto or host:port with a port from 1024 to 65535"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise SpecError(
+            f"--address {address}: no Ray cluster answers there ({error.strerror or error})"
+        ) from error
+
+
+def _join(address: str, say: Callable[[str], None]) -> None:
+    import ray
+
+    names = [name for name in FORWARDED_VARIABLES if name in os.environ]
+    variables = {name: os.environ[name] for name in names}
+    try:
+        context = ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": variables},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SpecError(f"--address {address}: cannot join this Ray cluster: {reason}") from error
+    nodes = alive_nodes()
+    say(
+        f"joined the Ray cluster at {context.address_info['gcs_address']}: {len(nodes)} nodes, "
+        f"{sum(node['Resources'].get('CPU', 0) for node in nodes):g} CPUs, "
+        f"{sum(node['Resources'].get('GPU', 0) for node in nodes):g} GPUs"
+    )
+
+
+def alive_nodes() -> Sequence[dict[str, Any]]:
+    """Nodes of the cluster that are up, as Ray describes them, in the order of their addresses."""
+    import ray
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return sorted(alive, key=lambda node: (node["NodeManagerAddress"], node["NodeID"]))

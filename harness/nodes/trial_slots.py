@@ -1,0 +1,96 @@
+"""How many trials the machines hold at once. A trial runs on one node, never across two."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.language.sections import Resources
+from harness.language.yaml_text import SpecError
+
+_ROUNDING = 1e-9
+"""Shares such as 0.1 have no exact binary value: ten of them must still fit one GPU."""
+
+
+@dataclass(frozen=True)
+class Available:
+    """Machines that trials can be placed on.
+
+    Attributes:
+        nodes: Resources of every node that is up, ``CPU`` and ``GPU`` in units of one.
+        addable: Resources of every node that an autoscaler may still add.
+    """
+
+    nodes: Sequence[Mapping[str, float]]
+    addable: Sequence[Mapping[str, float]] = ()
+
+
+def this_machine(resources: Resources) -> Available:
+    """What a local Ray will have, found without starting it.
+
+    Args:
+        resources: What a trial needs; GPUs are only looked for if it needs any.
+    """
+    gpus = 0
+    if resources.gpus:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return Available([{"CPU": len(os.sched_getaffinity(0)), "GPU": gpus}])
+
+
+def fitting_trials(
+    resources: Resources,
+    available: Available,
+    say: Callable[[str], None] = lambda text: None,
+) -> int:
+    """Trials at once: what the file says, or as many as the nodes hold.
+
+    Args:
+        resources: What a trial needs.
+        available: From :func:`this_machine` or :func:`harness.nodes.cluster.ray_nodes`.
+        say: Shows a line to the person at the terminal, if trials wait for nodes to come up.
+
+    Raises:
+        SpecError: If not even one trial fits a node that is, or can be, there.
+    """
+    now = sum(_slots(resources, node) for node in available.nodes)
+    fits = now + sum(_slots(resources, node) for node in available.addable)
+    if fits == 0:
+        raise _does_not_fit(resources, [*available.nodes, *available.addable])
+    parallel = min(fits, resources.parallel or fits)
+    if parallel > now:
+        say(
+            f"warning: {now} of {parallel} trials at once fit the nodes that are up; "
+            "the others wait until the autoscaler has added nodes"
+        )
+    return parallel
+
+
+def _slots(resources: Resources, node: Mapping[str, float]) -> int:
+    """Trials that one node holds at once."""
+    slots = int(node.get("CPU", 0) // resources.cpus)
+    if resources.gpus == 0:
+        return slots
+    gpus = int(node.get("GPU", 0))
+    if resources.gpus >= 1:
+        return min(slots, int(gpus // resources.gpus))
+    # A share lies within one GPU: at 0.4 each, two trials fit one GPU and four fit two.
+    return min(slots, gpus * int(1 / resources.gpus + _ROUNDING))
+
+
+def _does_not_fit(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> SpecError:
+    where = "of this machine" if len(nodes) == 1 else f"of the largest of {len(nodes)} nodes"
+    for field, kind in (("cpus", "CPU"), ("gpus", "GPU")):
+        needed = getattr(resources, field)
+        most = max((node.get(kind, 0) for node in nodes), default=0)
+        if needed > most:
+            return SpecError(
+                f"resources.{field} must be at most the {most:g} {where}, got {needed:g}"
+                + ("" if len(nodes) == 1 else "; a trial runs on one node")
+            )
+    # Each is there, but on different nodes.
+    found = sorted({(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes})
+    return SpecError(
+        f"resources: a trial needs {resources.cpus} CPUs and {resources.gpus:g} GPUs on one node, "
+        f"the nodes have {', '.join(f'{cpus:g} and {gpus:g}' for cpus, gpus in found)}"
+    )

@@ -1,0 +1,93 @@
+"""How many trials fit: one node at a time, whole GPUs and shares of one."""
+
+import os
+
+import pytest
+
+from harness.language.sections import Resources
+from harness.language.yaml_text import SpecError
+from harness.nodes.trial_slots import Available, fitting_trials, this_machine
+
+
+def node(cpus, gpus=0):
+    return {"CPU": cpus, "GPU": gpus, "memory": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("needs", "nodes", "expected"),
+    [
+        ({"cpus": 1}, [node(4)], 4),
+        ({"cpus": 3}, [node(4)], 1),
+        ({"cpus": 2}, [node(3), node(3)], 2),  # not 3: the odd CPUs are on different nodes
+        ({"cpus": 2}, [node(1), node(4)], 2),
+        ({"cpus": 1}, [{"memory": 1e9}, node(2)], 2),  # a head that takes no trials
+        ({"cpus": 1, "gpus": 1}, [node(8, 2)], 2),
+        ({"cpus": 1, "gpus": 2}, [node(8, 3), node(8, 1)], 1),
+        ({"cpus": 1, "gpus": 0.5}, [node(8, 2)], 4),
+        ({"cpus": 1, "gpus": 0.4}, [node(8, 2)], 4),  # not 5: a share lies within one GPU
+        ({"cpus": 1, "gpus": 0.1}, [node(16, 1)], 10),
+        ({"cpus": 4, "gpus": 0.1}, [node(16, 1)], 4),
+        ({"cpus": 1, "parallel": 2}, [node(4)], 2),
+        ({"cpus": 1, "parallel": 9}, [node(4)], 4),
+    ],
+)
+def test_trials_at_once(needs, nodes, expected):
+    assert fitting_trials(Resources(**needs), Available(nodes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("needs", "nodes", "words"),
+    [
+        ({"cpus": 5}, [node(4)], "resources.cpus must be at most the 4 of this machine, got 5"),
+        (
+            {"cpus": 2},
+            [node(1), node(1)],
+            "resources.cpus must be at most the 1 of the largest of 2 nodes, got 2; "
+            "a trial runs on one node",
+        ),
+        (
+            {"cpus": 1, "gpus": 0.5},
+            [node(4)],
+            "resources.gpus must be at most the 0 of this machine, got 0.5",
+        ),
+        (
+            {"cpus": 8, "gpus": 1},
+            [node(16), node(4, 2)],
+            "resources: a trial needs 8 CPUs and 1 GPUs on one node, the nodes have 4 and 2, "
+            "16 and 0",
+        ),
+    ],
+)
+def test_a_trial_that_fits_no_node_is_refused_with_what_there_is(needs, nodes, words):
+    with pytest.raises(SpecError) as caught:
+        fitting_trials(Resources(**needs), Available(nodes))
+    assert str(caught.value) == words
+
+
+def test_trials_that_wait_for_new_nodes_are_told():
+    lines = []
+    available = Available([node(2)], [node(4, 1)] * 3)
+    assert fitting_trials(Resources(cpus=2), available, lines.append) == 7
+    assert lines == [
+        "warning: 1 of 7 trials at once fit the nodes that are up; "
+        "the others wait until the autoscaler has added nodes"
+    ]
+
+
+def test_nodes_that_may_be_added_are_enough_for_a_start():
+    lines = []
+    available = Available([node(2)], [node(4, 1)])
+    assert fitting_trials(Resources(gpus=1), available, lines.append) == 1
+    assert lines[0].startswith("warning: 0 of 1")
+
+
+def test_nothing_is_said_if_all_fit_now():
+    lines = []
+    available = Available([node(4)], [node(4)])
+    assert fitting_trials(Resources(parallel=4), available, lines.append) == 4
+    assert lines == []
+
+
+def test_this_machine_has_the_cores_this_process_may_use():
+    available = this_machine(Resources())
+    assert available.nodes == [{"CPU": len(os.sched_getaffinity(0)), "GPU": 0}]

@@ -2,8 +2,8 @@
 
 A few real steps are measured, then the study is played through many times
 (:mod:`harness.planning.forecast`). What comes out are medians and 90 % intervals: over which
-trials the sampler may draw, which of them are stopped early, the noise of the measurement and the drift of
-the machine's speed.
+trials the sampler may draw, which of them are stopped early, the noise of the measurement and
+the drift of the machine's speed.
 """
 
 import math

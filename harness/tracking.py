@@ -1,8 +1,8 @@
 """The study in MLflow: the driver's end of the process that writes it.
 
 The writer (``harness/mlflow_records/writer.py``) reads the ledger's file by itself. Nothing is
-handed to it, so an event costs the driver nothing whatever MLflow does, and what MLflow did not take is
-written when the same study goes on.
+handed to it, so an event costs the driver nothing whatever MLflow does, and what MLflow did not
+take is written when the same study goes on.
 """
 
 import contextlib

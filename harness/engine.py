@@ -1,6 +1,7 @@
 """One study from spec to end state: Optuna, Ray, Tuner, interruption, clean-up."""
 
 import importlib
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,6 +110,11 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
 
     try:
         start_ray(launch.address, launch.say)
+    except SystemExit as error:  # of Ray's own handler, which is there until the next line but one
+        if error.code != signal.SIGTERM:
+            raise
+        limits.signal = signal.SIGTERM
+        return
     except RuntimeError as error:  # on a busy machine its processes may not be up in time
         raise SpecError(f"Ray did not start: {error}; the same command tries again") from error
     limits.listen()

@@ -174,7 +174,9 @@ def mlflow_runs(storage: Path) -> dict[str, Any]:
             for run, key, value in database.execute(f"SELECT run_uuid, key, value FROM {table}"):
                 columns[table][run][key] = value
         points = defaultdict(list)
-        for run, *point in database.execute("SELECT run_uuid, key, step, value FROM metrics"):
+        for run, *point in database.execute(
+            "SELECT run_uuid, key, step, value FROM metrics ORDER BY timestamp"
+        ):
             if point[0] not in MEASURED:
                 points[run].append(tuple(point))
     found: dict[str, Any] = {}
@@ -184,7 +186,12 @@ def mlflow_runs(storage: Path) -> dict[str, Any]:
         name = tags.get("trial", "study")
         assert name not in found, f"two MLflow runs of {name}"
         parents.add(tags.get("mlflow.parentRunId", run))
-        found[name] = (state, tags["state"], columns["params"][run], sorted(points[run]))
+        # Of the study there is a summary at the end of each of its drivers; the last one counts.
+        kept = points[run] if name != "study" else [
+            (key, step, value) for (key, step), value in
+            {(key, step): value for key, step, value in points[run]}.items()
+        ]  # fmt: skip
+        found[name] = (state, tags["state"], columns["params"][run], sorted(kept))
     assert len(parents) == 1, "one parent of all, which is the study's run"
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import Event
+from harness.ledger import TERMINAL_STATES, Event
 from harness.mlflow_records.cursor import read_from
 from harness.mlflow_records.environment import environment
 from harness.mlflow_records.note import study_note
@@ -168,7 +168,9 @@ def summary(ledger_path: Path, study: Event, end: Event) -> tuple[dict[str, floa
                 metrics[event["number"]] = event["metrics"]
             case "duplicate":
                 num_duplicates += 1
-    found = {f"trials/{state}": float(count) for state, count in Counter(states.values()).items()}
+    counts = Counter(states.values())
+    # All of them: what was stopped when an earlier driver ended may be none now.
+    found = {f"trials/{state}": float(counts[state]) for state in TERMINAL_STATES}
     found["trials/duplicate"] = float(num_duplicates)
     complete = [n for n, state in states.items() if state == "complete" and n in metrics]
     first: int | None = None

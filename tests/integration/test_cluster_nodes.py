@@ -93,6 +93,7 @@ def test_the_drivers_thread_counts_reach_the_workers_and_its_secrets_do_not(monk
         cluster.shutdown()
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare of util-linux is missing")
 def test_a_node_with_another_file_system_or_other_code_is_told(tmp_path):

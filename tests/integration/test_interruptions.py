@@ -16,7 +16,7 @@ from tests.drivers import (
     run_to_the_end,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 def interrupt(driver, number, whole_group):

@@ -17,6 +17,11 @@ from tests.trainables.test_measure import SMALL
 JOB = {"trainable": "pose_vae", "fields": SMALL, "vaes": [], "num_threads": 1, "gpus": 0.0}
 
 
+def left_behind(folder):
+    """What is in a folder beside PyTorch's own cache, which it makes as it likes."""
+    return [path for path in folder.iterdir() if not path.name.startswith("torchinductor")]
+
+
 def measuring_processes():
     return [
         process
@@ -42,7 +47,7 @@ def test_each_job_is_measured_and_spare_processes_repeat_the_first(tmp_path, tem
     assert [len(group) for group in measured] == [2, 1, 1]
     assert said == ["measured 2 of 3 configurations"]
     assert measuring_processes() == []
-    assert list(temporary.iterdir()) == []
+    assert left_behind(temporary) == []
     assert not (tmp_path / "stages").exists()  # a dry run writes nothing
 
 
@@ -52,7 +57,7 @@ def test_an_error_comes_out_as_one_sentence(tmp_path, temporary):
     with pytest.raises(SpecError, match=r"^a trial cannot be measured: /nowhere is not a folder$"):
         measure_configurations([JOB | {"fields": fields}], 1, tmp_path / "stages")
     assert measuring_processes() == []
-    assert list(temporary.iterdir()) == []
+    assert left_behind(temporary) == []
 
 
 PARENT = """

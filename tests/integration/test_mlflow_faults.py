@@ -213,7 +213,7 @@ def test_a_server_that_fails_on_the_way_gets_the_rest_later(study, mode):
     study.check(tracker)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_answers_that_are_lost_cost_no_second_run_or_point(study):
     study.road.turn("pass")
     study.road.lost_every = 3

@@ -8,16 +8,14 @@ Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allow
 """
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from harness.run import BAD_INPUT, DONE, INTERRUPTED, TOO_MANY_FAILED, open_storage
+from harness.command import INTERRUPTED, ended, failure_code, say, say_json
 from harness.spec import SpecError, StudySpec
-from harness.storage import Storage
+from harness.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from harness.confirming.finalists import Selection
@@ -29,17 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     out = sys.stderr if options.json else sys.stdout
-    try:
-        return _confirm(options, out)
-    except SpecError as error:
-        _line(sys.stderr, f"error: {error}")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _line(sys.stderr, "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    return ended(lambda: _confirm(options, out))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,26 +89,26 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         storage.ledger(options.study), options.top, options.seeds, options.set
     )
     for line in plan.notes:
-        _line(out, line)
+        say(out, line)
     spec, accepts_change = plan.spec, options.accept_change
     ledger = storage.ledger(spec.name)
     if ledger.is_file() and not options.new:
         spec, accepts_change = going_on(ledger, spec, accept_change=options.accept_change)
     check_machine(spec, is_cluster=options.address is not None)
     check_tracking(storage.mlflow_uri)
-    _line(out, f"{plan.summary}; target_test is read at the end of each run")
+    say(out, f"{plan.summary}; target_test is read at the end of each run")
     from harness.study import Start, follow_study
 
     start = Start(options.new, accepts_change, options.retry_failed, options.address)
     result, tracker = follow_study(spec, storage, out, start=start, read_test=True)
     if options.json:
         found = _as_json(options.study, spec, storage, (result, tracker), plan.selection)
-        print(json.dumps(found, allow_nan=False))  # noqa: T201 - the result
+        say_json(found)
     else:
         _tell(storage, result, plan.selection, out)
     if result.was_interrupted:
         return INTERRUPTED
-    return TOO_MANY_FAILED if _too_many_failed(spec, result) else DONE
+    return failure_code(result.trials, spec.failures.max_rate)
 
 
 def _storage(options: argparse.Namespace) -> Storage:
@@ -146,24 +134,24 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
     from harness.confirming.confirmation import num_looks
     from harness.confirming.verdict import as_lines, judge
 
-    _line(out, "")
+    say(out, "")
     retried = {record.retry_of for record in result.trials}
     for record in result.trials:
         if record.state == "failed" and record.setting not in retried:
-            _line(out, f"  {record.name} failed: {record.reason}")
+            say(out, f"  {record.name} failed: {record.reason}")
     ledger = storage.ledger(result.study_name)
     if result.state != "complete":
-        _line(out, f"{result.reason}; the same command goes on, and the verdict waits for its end")
+        say(out, f"{result.reason}; the same command goes on, and the verdict waits for its end")
     else:
         for line in as_lines(judge(result.trials, selection)):
-            _line(out, line)
+            say(out, line)
         if (looks := num_looks(ledger)) > 1:
-            _line(
+            say(
                 out,
                 f"runs were added {looks - 1} times after a look at the test split; the more "
                 "often one looks, the less do intervals and p-values hold",
             )
-    _line(out, f"the runs are in {ledger}")
+    say(out, f"the runs are in {ledger}")
 
 
 def _as_json(
@@ -188,20 +176,6 @@ def _as_json(
         "looks": num_looks(storage.ledger(result.study_name)),
         "verdict": as_json(judge(result.trials, selection)) if is_over else None,
     }
-
-
-def _too_many_failed(spec: StudySpec, result: "StudyResult") -> bool:
-    retried = {record.retry_of for record in result.trials}
-    counted = [record for record in result.trials if record.setting not in retried]
-    failed = sum(record.state == "failed" for record in counted)
-    if failed <= spec.failures.max_rate * max(len(counted), 1):
-        return False
-    _line(sys.stderr, f"{failed} of {len(counted)} runs failed; --retry-failed tries again")
-    return True
-
-
-def _line(out: TextIO, text: str) -> None:
-    print(text, file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ Exit codes: 0 equal, 1 different, 2 bad input, 130 interrupted.
 
 import argparse
 import importlib
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness.run import BAD_INPUT, INTERRUPTED, open_storage
+from harness.command import INTERRUPTED, ended, say, say_json
 from harness.spec import SpecError, StudySpec
-from harness.storage import Storage
+from harness.storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from harness.replaying.recorded_run import RecordedRun
@@ -33,17 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     out = sys.stderr if options.json else sys.stdout
-    try:
-        return _replay(options, out)
-    except SpecError as error:
-        _line(sys.stderr, f"error: {error}")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _line(sys.stderr, "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EQUAL
+    return ended(lambda: _replay(options, out))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _replay(options: argparse.Namespace, out: TextIO) -> int:
-    _line(out, f"reading run {options.run_id}")
+    say(out, f"reading run {options.run_id}")
     from harness.replaying.recorded_run import read_run
 
     given = options.tracking_uri
@@ -81,7 +69,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
         raise SpecError(f"run {run.run_id} recorded no epoch, so there is nothing to compare")
     reason = f" ({run.reason})" if run.reason else ""
     epochs = f"{run.last_step} epoch{'' if run.last_step == 1 else 's'}"
-    _line(out, f"{run.name} of study {run.study}: {run.state} after {epochs}{reason}")
+    say(out, f"{run.name} of study {run.study}: {run.state} after {epochs}{reason}")
     from harness.preflight import check_machine
 
     storage = open_storage(root)
@@ -91,16 +79,16 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
 
     result, _ = follow_study(spec, storage, out, trainable=_limited(run), read_test=run.read_test)
     if result.state != "complete":
-        _line(out, f"{result.reason}; the same command goes on")
+        say(out, f"{result.reason}; the same command goes on")
         return INTERRUPTED
     from harness.replaying.comparison import compare
 
     report = compare(run, storage.ledger(result.study_name))
     for line in report.lines():
-        _line(out, line)
+        say(out, line)
     if options.json:
         found = {"replay_study": result.study_name, **report.as_json()}
-        print(json.dumps(found, allow_nan=False))  # noqa: T201 - the result
+        say_json(found)
     return EQUAL if report.is_equal else DIFFERENT
 
 
@@ -170,10 +158,6 @@ def _limited(run: "RecordedRun") -> type | None:
 
     # A class of its own, which Ray sends to the worker whole.
     return type(f"Replayed{trainable.__name__}", (trainable,), {"step": step})
-
-
-def _line(out: TextIO, text: str) -> None:
-    print(text, file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,42 +5,31 @@ Exit codes: 0 done, 2 bad input, 3 more trials failed than the file allows, 130 
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from harness.command import DONE, INTERRUPTED, ended, failure_code, say, say_json
 from harness.mlflow_records.store import check_tracking
 from harness.preflight import check_machine
 from harness.spec import SpecError, StudySpec, load_study
-from harness.storage import Storage
-
-DONE, BAD_INPUT, TOO_MANY_FAILED, INTERRUPTED = 0, 2, 3, 130
-PROBE_BYTES = 64 * 1024
+from harness.storage import open_storage
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     out = sys.stderr if options.json else sys.stdout
-    try:
-        spec = load_study(options.study, options.set)
-        _line(out, f"{options.study} is a valid study: {_summary(spec)}")
-        if spec.ignored:
-            _line(out, f"not used here: {', '.join(spec.ignored)}")
-        if options.dry_run:
-            return _dry_run(spec, options, out)
-        return _run(spec, options, out)
-    except SpecError as error:
-        _line(sys.stderr, f"error: {error}")
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        _line(sys.stderr, "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    return ended(lambda: _checked(options, out))
+
+
+def _checked(options: argparse.Namespace, out: TextIO) -> int:
+    spec = load_study(options.study, options.set)
+    say(out, f"{options.study} is a valid study: {_summary(spec)}")
+    if spec.ignored:
+        say(out, f"not used here: {', '.join(spec.ignored)}")
+    return _dry_run(spec, options, out) if options.dry_run else _run(spec, options, out)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,42 +78,13 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     from harness import report
 
     if options.json:
-        print(json.dumps(report.as_json(spec, storage, result, tracker), allow_nan=False))  # noqa: T201 - the result
+        say_json(report.as_json(spec, storage, result, tracker))
     else:
         for line in report.as_text(spec, storage, result, tracker):
-            _line(out, line)
+            say(out, line)
     if result.was_interrupted:
         return INTERRUPTED
-    retried = {record.retry_of for record in result.trials}
-    counted = [record for record in result.trials if record.setting not in retried]
-    failed = sum(record.state == "failed" for record in counted)
-    if failed > spec.failures.max_rate * max(len(counted), 1):
-        _line(sys.stderr, f"{failed} of {len(counted)} trials failed; --retry-failed tries again")
-        return TOO_MANY_FAILED
-    return DONE
-
-
-def open_storage(folder: Path) -> Storage:
-    """Create the storage folder.
-
-    Raises:
-        SpecError: If it cannot be created or written to.
-    """
-    try:
-        root = folder.expanduser().resolve()
-        if forbidden := set("?#%") & set(str(root)):
-            raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".writable-{os.getpid()}"
-        try:
-            probe.write_bytes(bytes(PROBE_BYTES))  # an empty file fits a full disk
-        finally:
-            probe.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
-        raise SpecError(
-            f"--storage {folder}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    return Storage(root)
+    return failure_code(result.trials, spec.failures.max_rate)
 
 
 def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
@@ -134,19 +94,19 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     space = spec.space()
     for line in space.describe():
-        _line(out, f"  {line}")
+        say(out, f"  {line}")
     rng = random.Random(0)
     for i in range(3):
         drawn = {name: v for name, v in space.draw(rng).items() if name not in spec.fixed}
-        _line(out, f"  draw {i}: {json.dumps(drawn)}")
+        say(out, f"  draw {i}: {json.dumps(drawn)}")
     from harness.plan import plan_study
 
     root = options.storage.expanduser().resolve()
-    plan = plan_study(spec, root, say=lambda text: _line(out, text))
+    plan = plan_study(spec, root, say=lambda text: say(out, text))
     for line in plan.lines():
-        _line(out, line)
+        say(out, line)
     if options.json:
-        print(json.dumps(plan.as_json(), allow_nan=False))  # noqa: T201 - the result
+        say_json(plan.as_json())
     if plan.refusal is not None:
         raise SpecError(plan.refusal)
     return DONE
@@ -159,10 +119,6 @@ def _summary(spec: StudySpec) -> str:
         trials += f" of {spec.seeds} seeds"
     objectives = ", ".join(f"{metric.goal} {metric.name}" for metric in spec.objectives)
     return f"{trials}, {len(spec.baselines)} of them baselines, {objectives}"
-
-
-def _line(out: TextIO, text: str) -> None:
-    print(text, file=out, flush=True)
 
 
 if __name__ == "__main__":

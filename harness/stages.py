@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.command import BAD_INPUT, DONE, say
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.stage_store.cache import StageCache
 from harness.stage_store.locks import StageError
@@ -24,7 +25,6 @@ from harness.storage import Storage
 
 __all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 
-DONE, BAD_INPUT = 0, 2
 
 _WIDTH = 60
 """Characters of an entry's inputs in a list."""
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = _root(options)
         {"list": _list, "size": _size, "prune": _prune}[options.command](root, options)
     except StageError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is the terminal
+        say(sys.stderr, f"error: {error}")
         return BAD_INPUT
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -219,7 +219,7 @@ def _entries(number: int) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - this is the terminal
+    say(sys.stdout, text)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from harness.language.yaml_text import SpecError
 
+PROBE_BYTES = 64 * 1024
 DATABASE_VARIABLE = "POSEBINS_DATABASE"
 PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
 
@@ -132,6 +133,29 @@ class Storage:
             if not self.study(study_name).path.exists():
                 return study_name
         raise SpecError(f"{self.root} has too many studies named {name}")
+
+
+def open_storage(folder: Path) -> Storage:
+    """Create the storage folder.
+
+    Raises:
+        SpecError: If it cannot be created or written to.
+    """
+    try:
+        root = folder.expanduser().resolve()
+        if forbidden := set("?#%") & set(str(root)):
+            raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable-{os.getpid()}"
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))  # an empty file fits a full disk
+        finally:
+            probe.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        raise SpecError(
+            f"--storage {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return Storage(root)
 
 
 def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TextIO
 
+from harness.command import say
 from harness.engine import StudyResult, run_study
 from harness.launch import Launch
 from harness.ledger import Event, Ledger
@@ -120,4 +121,4 @@ def _close(tracker: MLflowTracker) -> None:
 
 
 def _warn(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)  # noqa: T201 - this is the terminal
+    say(sys.stderr, f"warning: {text}")

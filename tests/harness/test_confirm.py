@@ -70,14 +70,20 @@ def test_seeds_that_the_search_drew_are_one_finalist_as_good_as_their_mean(searc
         "baselines:", "  seed: {values: [0, 1]}\nbaselines:"
     )
     values = {(0.1, 0): 40.0, (0.1, 1): 60.0, (0.2, 0): 50.0, (0.2, 1): 52.0}  # means 50, 51
-    curve = lambda fields, step: {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}  # noqa: E731 - one line
+
+    def curve(fields, step):
+        return {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}
+
     finalists = plan_confirmation(searched(text, curve), 3, 1, []).selection.finalists
     assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]
 
 
 def test_settings_of_several_seeds_are_ranked_by_their_mean(searched):
     values = {(0.1, 0): 90.0, (0.1, 1): 0.0, (0.2, 0): 50.0, (0.2, 1): 50.0}
-    curve = lambda fields, step: {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}  # noqa: E731 - one line
+
+    def curve(fields, step):
+        return {PCK: values.get((fields["vae.kl_weight"], fields["seed"]), 1.0)}
+
     text = STUDY + "seeds: 2\n"
     finalists = plan_confirmation(searched(text, curve), 2, 1, []).selection.finalists
     assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]

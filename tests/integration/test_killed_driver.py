@@ -97,7 +97,7 @@ def test_a_driver_killed_at_twenty_instants_ends_as_if_it_had_not(
         ]
         phases = runs[0].result() + runs[1].result()
     with capsys.disabled():
-        print(f"\nkilled {phases.total()} drivers (seeds 0, 1): {told(phases)}")  # noqa: T201 - asked for
+        print(f"\nkilled {phases.total()} drivers (seeds 0, 1): {told(phases)}")
     assert phases.total() == 20
     for storage in storages:
         assert_equal(outcome(storage), undisturbed)
@@ -109,7 +109,7 @@ def test_two_trials_at_once_lose_and_repeat_nothing(tiny_study, undisturbed, tmp
     kinds = ["training", "worker", "start", "training"]
     phases = kill_again_and_again(tiny_study, tmp_path, 2, kinds, "--set", "resources.parallel=2")
     with capsys.disabled():
-        print(f"\nkilled {phases.total()} drivers (seed 2): {told(phases)}")  # noqa: T201 - asked for
+        print(f"\nkilled {phases.total()} drivers (seed 2): {told(phases)}")
     assert_nothing_runs(tmp_path)
     found = outcome(tmp_path)
     assert sorted(found["trials"]) == list(range(5))

@@ -165,7 +165,7 @@ def test_trials_killed_twenty_times_report_what_undisturbed_ones_do(
             may = must + sum(place.startswith(f"timed-{epoch}-") for place in places)
             assert must <= trained[epoch] - 1 <= may, f"{method}: epoch {epoch}"
         with capsys.disabled():
-            print(f"\n{method} killed {len(continued)} times: {places}, not {left or 'left'}")  # noqa: T201 - asked for
+            print(f"\n{method} killed {len(continued)} times: {places}, not {left or 'left'}")
 
 
 def newest(folder, back=0):

@@ -1,0 +1,57 @@
+"""What the commands share: how they speak, and the codes that they end with."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+from harness.language.yaml_text import SpecError
+from harness.ledger import TrialRecord
+
+DONE, BAD_INPUT, TOO_MANY_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def say(out: TextIO, text: str) -> None:
+    """Write a line at once, also into a pipe."""
+    print(text, file=out, flush=True)
+
+
+def say_json(found: Mapping[str, Any]) -> None:
+    """Write the result as one JSON object, the only thing on the standard output."""
+    say(sys.stdout, json.dumps(found, allow_nan=False))
+
+
+def ended(command: Callable[[], int]) -> int:
+    """Run a command; its exit code, also for what a person may do to it.
+
+    Args:
+        command: Returns its own exit code; raises :class:`SpecError` for bad input.
+    """
+    try:
+        return command()
+    except SpecError as error:
+        say(sys.stderr, f"error: {error}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        say(sys.stderr, "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def failure_code(trials: Sequence[TrialRecord], max_rate: float) -> int:
+    """:data:`TOO_MANY_FAILED`, and a line that says so, or :data:`DONE`.
+
+    Args:
+        trials: Of a study; one that was tried again does not count.
+        max_rate: Share of failed trials that is allowed, in [0, 1].
+    """
+    retried = {record.retry_of for record in trials}
+    counted = [record for record in trials if record.setting not in retried]
+    failed = sum(record.state == "failed" for record in counted)
+    if failed <= max_rate * max(len(counted), 1):
+        return DONE
+    say(sys.stderr, f"{failed} of {len(counted)} trials failed; --retry-failed tries again")
+    return TOO_MANY_FAILED

@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=Path, default=Path("runs"), metavar="DIR",
-        help="folder for the replay; stages that it has are not computed again (default: runs)",
+        help="folder for the replay; its images, Pose VAEs and style networks are used, "
+        "pre-training is trained anew (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object on stdout"
@@ -77,7 +78,9 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec)
     from harness.study import follow_study
 
-    result, _ = follow_study(spec, storage, out, trainable=_limited(run), read_test=run.read_test)
+    result, _ = follow_study(
+        spec, storage, out, trainable=replaying_trainable(run), read_test=run.read_test
+    )
     if result.state != "complete":
         say(out, f"{result.reason}; the same command goes on")
         return INTERRUPTED
@@ -141,10 +144,12 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
     return last if can_go_on else free
 
 
-def _limited(run: "RecordedRun") -> type | None:
-    """The trainable, ending after the epochs that are recorded; None for a whole trial."""
-    if run.state == "complete":
-        return None
+def replaying_trainable(run: "RecordedRun") -> type:
+    """The recorded trial's trainable, which trains all for itself and no longer than is recorded.
+
+    Args:
+        run: The record; a failed one runs for an epoch more, in which it should fail again.
+    """
     from harness.engine import TRAINABLES
 
     module, name = TRAINABLES[run.trainable].split(":")
@@ -156,8 +161,11 @@ def _limited(run: "RecordedRun") -> type | None:
         result: dict[str, Any] = trainable.step(self)
         return {**result, "done": result["done"] or result["step"] >= limit}
 
+    members: dict[str, Any] = {"shares_pretraining": False}
+    if run.state != "complete":
+        members["step"] = step
     # A class of its own, which Ray sends to the worker whole.
-    return type(f"Replayed{trainable.__name__}", (trainable,), {"step": step})
+    return type(f"Replayed{trainable.__name__}", (trainable,), members)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ class AdaptationTrainable(tune.Trainable):
     which Tune starts no other trial.
     """
 
+    shares_pretraining = True
+    """Whether pre-training is taken from, and left in, the cache. A replay trains it anew: told
+    what another trial reported, it would compare a record with itself."""
+
     def setup(self, config: dict[str, Any]) -> None:
         """Fetch or compute the stages, build the network, go on from the last checkpoint."""
         num_threads = config["num_threads"]
@@ -61,7 +65,7 @@ class AdaptationTrainable(tune.Trainable):
             start_run(stages, num_replicas, num_threads),
             config["cache"],
             inputs,
-            trial.adapt.pretrain_epochs,
+            trial.adapt.pretrain_epochs if self.shares_pretraining else 0,
             patience_s=None if heartbeat_s is None else PATIENCE * heartbeat_s,
             while_waiting=self._watchdog.watch,
         )

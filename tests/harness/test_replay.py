@@ -6,7 +6,7 @@ import pytest
 
 from harness.ledger import Ledger
 from harness.mlflow_records.environment import environment
-from harness.replay import main
+from harness.replay import main, replaying_trainable
 from harness.replaying.comparison import compare
 from harness.replaying.recorded_run import read_run
 from harness.spec import SpecError
@@ -177,3 +177,9 @@ def test_a_failed_trial_is_the_same_if_it_fails_again(recorded, replayed, tmp_pa
 def test_a_store_that_is_no_store_is_one_sentence(tmp_path):
     with pytest.raises(SpecError, match="of no kind that can be used"):
         read_run("gopher://x", "0123")
+
+
+def test_a_replay_never_takes_its_pretraining_from_the_cache(recorded):
+    uri, cursor = recorded
+    for run_id in cursor.run_ids.values():
+        assert not replaying_trainable(read_run(uri, run_id)).shares_pretraining

@@ -202,6 +202,14 @@ def test_without_pretraining_nothing_is_shared(cache, start):
     assert entries(cache) == []
 
 
+def test_a_replay_trains_its_pretraining_anew(cache, start, monkeypatch):
+    trained = finish(start(cache))
+    monkeypatch.setattr(AdaptationTrainable, "shares_pretraining", False)
+    anew = finish(start(cache))
+    assert outcomes(anew) == [None, None, None]
+    assert reports(anew) == reports(trained)
+
+
 def test_a_trial_killed_while_pretraining_is_told_is_told_again(cache, start):
     expected = reports(finish(start(cache)))
     start(cache, "trial").train()  # and no more of it

@@ -171,7 +171,9 @@ def _reasons(run: RecordedRun, replayed: TrialRecord) -> Iterator[str]:
             yield f"{_WORDS[name]} was {then or 'unknown'}, is {now or 'unknown'}"
     yield from _changed("the content of the data set", run.digests, replayed.digests)
     keys = {name: stage[1] for name, stage in replayed.stages.items()}
-    yield from _changed("the cached stage", run.stage_keys, keys)
+    # Pre-training is none of a replay's stages, as it is trained anew.
+    recorded = {name: key for name, key in run.stage_keys.items() if name in keys}
+    yield from _changed("the cached stage", recorded, keys)
 
 
 def _changed(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:

@@ -130,7 +130,7 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
     """The name of a replay that was broken off and can go on, or a free one."""
     from harness.ledger import Ledger
-    from harness.nodes.fingerprint import code_digest
+    from trainables.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
     free = storage.free_name(base)
@@ -161,7 +161,7 @@ def replaying_trainable(run: "RecordedRun") -> type:
         result: dict[str, Any] = trainable.step(self)
         return {**result, "done": result["done"] or result["step"] >= limit}
 
-    members: dict[str, Any] = {"shares_pretraining": False}
+    members: dict[str, Any] = {"shares_training": False}
     if run.state != "complete":
         members["step"] = step
     # A class of its own, which Ray sends to the worker whole.

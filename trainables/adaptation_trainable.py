@@ -33,14 +33,14 @@ class AdaptationTrainable(tune.Trainable):
     are not used: it copies them file by file, keeps to a damaged one, and forgets them when the
     driver dies.
 
-    Pre-training that another trial has trained is told epoch by epoch and not trained again
-    (:mod:`trainables.staged_run`); its first checkpoint is that of its last epoch. Another
-    trial that trains it now is waited for in the first step rather than in the set-up, while
-    which Tune starts no other trial.
+    Pre-training that another trial has trained, and the whole training of an equal trial, is told
+    epoch by epoch and not trained again (:mod:`trainables.staged_run`); its first checkpoint is
+    that of its last epoch. Another trial that pre-trains now is waited for in the first step
+    rather than in the set-up, while which Tune starts no other trial.
     """
 
-    shares_pretraining = True
-    """Whether pre-training is taken from, and left in, the cache. A replay trains it anew: told
+    shares_training = True
+    """Whether what was trained is taken from, and left in, the cache. A replay trains anew: told
     what another trial reported, it would compare a record with itself."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -60,12 +60,11 @@ class AdaptationTrainable(tune.Trainable):
             "tags": stages.tags,
         }
         num_replicas, heartbeat_s = config["num_replicas"], config["heartbeat_s"]
-        inputs = stages.pretraining_inputs(num_replicas)
+        spans = stages.spans(num_replicas) if self.shares_training else []
         self._run = StagedRun(
             start_run(stages, num_replicas, num_threads),
             config["cache"],
-            inputs,
-            trial.adapt.pretrain_epochs if self.shares_pretraining else 0,
+            spans,
             patience_s=None if heartbeat_s is None else PATIENCE * heartbeat_s,
             while_waiting=self._watchdog.watch,
         )

@@ -1,5 +1,6 @@
 """From a trial's settings and the stages to a run that can be trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +23,10 @@ from trainables.pretrain_stage import PretrainingData, pretraining_inputs
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
 from trainables.stage_protocol import StageCache, StageEntry
+from trainables.staged_run import Span
 from trainables.stages import ScoredPoses, image_stage, lineage, pose_vae_stage
 from trainables.style_stage import style_stage
+from trainables.training_stage import training_inputs
 
 REFERENCE_VAE = VAEConfig()
 """Scores the target poses behind ``pck_bin/*`` and the predictions behind
@@ -55,14 +58,25 @@ class TrialStages:
             net.backbone.load_imagenet(Path(trial.net.weights))
         return AdaptationRun(trial, self._domains(device), net, device, shard)
 
-    def pretraining_inputs(self, num_replicas: int) -> dict[str, Any]:
-        """What its pre-training depends on, see :mod:`trainables.pretrain_stage`.
+    def spans(self, num_replicas: int) -> list[Span]:
+        """What of its training other trials may have done, or may take from it.
 
         Args:
             num_replicas: Processes that share each batch.
         """
-        device = torch.device(_device_type())
-        is_gpu = device.type == "cuda"
+        adapt, arithmetic = self.trial.adapt, self._arithmetic(num_replicas)
+        spans = []
+        if adapt.epochs > 0:
+            keys = {name: entry.key for name, entry in self._entries.items()}
+            inputs = training_inputs(self.trial, keys, self.read_test, arithmetic)
+            whole = adapt.pretrain_epochs + adapt.epochs
+            spans.append(Span("training", inputs, whole, goes_on=False))
+        if adapt.pretrain_epochs > 0:
+            inputs = self._pretraining_inputs(arithmetic)
+            spans.append(Span("pretrain", inputs, adapt.pretrain_epochs, goes_on=True))
+        return spans
+
+    def _pretraining_inputs(self, arithmetic: Mapping[str, Any]) -> dict[str, Any]:
         data = PretrainingData(
             image_keys={"source": self._source[1].key, "target": self._target[1].key},
             reference_key=self._reference[1].key,
@@ -71,7 +85,13 @@ class TrialStages:
             num_target=len(self._target[0].splits["train"]),
             skeleton=self._source[0].skeleton,
         )
-        arithmetic = {
+        return pretraining_inputs(self.trial, data, arithmetic)
+
+    def _arithmetic(self, num_replicas: int) -> dict[str, Any]:
+        """What decides the last digits."""
+        device = torch.device(_device_type())
+        is_gpu = device.type == "cuda"
+        return {
             "device": torch.cuda.get_device_name()
             if is_gpu
             else torch.backends.cpu.get_cpu_capability(),
@@ -80,7 +100,6 @@ class TrialStages:
             "processes": num_replicas,
             "torch": str(torch.__version__),
         }
-        return pretraining_inputs(self.trial, data, arithmetic)
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: every process opens the stages for itself."""
@@ -89,6 +108,10 @@ class TrialStages:
     @property
     def lineage(self) -> dict[str, list[str | float]]:
         """Stages it came from, see :func:`trainables.stages.lineage`."""
+        return lineage(self._entries)
+
+    @property
+    def _entries(self) -> dict[str, StageEntry]:
         entries = {
             "images/source": self._source[1],
             "images/target": self._target[1],
@@ -97,7 +120,7 @@ class TrialStages:
         }
         if self._uses_style:
             entries["style"] = self._style[1]
-        return lineage(entries)
+        return entries
 
     @property
     def digests(self) -> dict[str, str]:

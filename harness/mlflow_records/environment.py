@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.mlflow_records.provenance import git_commit
-from harness.nodes.fingerprint import LIBRARIES, code_digest
+from trainables.fingerprint import LIBRARIES, code_digest
 
 _CPUS = Path("/proc/cpuinfo")
 _GPUS = Path("/proc/driver/nvidia/gpus")

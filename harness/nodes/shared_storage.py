@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.language.yaml_text import SpecError
 from harness.nodes.cluster import alive_nodes
-from harness.nodes.fingerprint import code_digest
+from trainables.fingerprint import code_digest
 
 LEAST_FREE_BYTES = 2**30
 """Free space below which a study is not started: a few checkpoints."""
@@ -37,7 +37,7 @@ class NodeView:
     Attributes:
         host: The node's host name.
         python: Its Python, such as ``3.11``.
-        code: Its :func:`~harness.nodes.fingerprint.code_digest`, None if it cannot be taken.
+        code: Its :func:`~trainables.fingerprint.code_digest`, None if it cannot be taken.
         token: What it reads in the probe's file, None if it finds none.
         written: Whether it could write a file of its own into the probe.
         got_lock: Whether it got the lock that the driver holds.

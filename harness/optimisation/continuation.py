@@ -20,8 +20,8 @@ from optuna.distributions import (
 
 from harness.language.suggester import Choice, RandomSuggester
 from harness.ledger import Event
-from harness.nodes.fingerprint import code_digest
 from harness.spec import SpecError, StudySpec
+from trainables.fingerprint import code_digest
 
 NUM_DRAWS = 64
 """Random configurations that are drawn to see what Optuna would be asked."""

@@ -96,11 +96,11 @@ class StageCache:
         while (entry := place.find()) is None:
             if (lock := try_compute_lock(place.lock)) is not None:
                 return self._claim(place, inputs, lock)
+            if should_stop is not None and should_stop():
+                raise WaitStoppedError(f"stopped waiting for stage {stage}/{place.key}")
             if (now := lock_owner(place.lock)) != owner:
                 owner = now
                 self._say(f"waiting for stage {stage}/{place.key}, which {owner} computes")
-            if should_stop is not None and should_stop():
-                raise WaitStoppedError(f"stopped waiting for stage {stage}/{place.key}")
             time.sleep(wait_s)
             wait_s = min(1.5 * wait_s, _LONGEST_WAIT_S)
         sweep_lock(place.lock)

@@ -182,4 +182,4 @@ def test_a_store_that_is_no_store_is_one_sentence(tmp_path):
 def test_a_replay_never_takes_its_pretraining_from_the_cache(recorded):
     uri, cursor = recorded
     for run_id in cursor.run_ids.values():
-        assert not replaying_trainable(read_run(uri, run_id)).shares_pretraining
+        assert not replaying_trainable(read_run(uri, run_id)).shares_training

@@ -27,9 +27,22 @@ FIELDS = {
     "adapt.batch_size": 4,
     "evaluation.bin_count": 3,
 }
+SPANS = TrialStages.spans
 METHODS = ["regda", "udape", "source_only", "oracle"]
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+@pytest.fixture(autouse=True)
+def only_pretraining(monkeypatch):
+    """Trials here that are equal in everything are to share no more than pre-training."""
+    monkeypatch.setattr(TrialStages, "spans", lambda *args: SPANS(*args)[-1:])
+
+
+@pytest.fixture
+def whole_trainings(monkeypatch):
+    """Trials that are equal in everything share it, as they do."""
+    monkeypatch.setattr(TrialStages, "spans", SPANS)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +217,7 @@ def test_without_pretraining_nothing_is_shared(cache, start):
 
 def test_a_replay_trains_its_pretraining_anew(cache, start, monkeypatch):
     trained = finish(start(cache))
-    monkeypatch.setattr(AdaptationTrainable, "shares_pretraining", False)
+    monkeypatch.setattr(AdaptationTrainable, "shares_training", False)
     anew = finish(start(cache))
     assert outcomes(anew) == [None, None, None]
     assert reports(anew) == reports(trained)
@@ -235,7 +248,7 @@ def test_a_trial_that_starts_again_does_not_wait_for_who_trains_by_then(cache, s
     again = finish(start(cache, "trial"))
     assert reports(again) == expected
     assert outcomes(again) == [None, None, None]
-    assert "beside another" in again[-1]["tags"]["pretraining"]
+    assert "beside another" in again[-1]["tags"]["pretrain"]
     assert entries(cache) == []
 
 
@@ -291,6 +304,31 @@ def test_a_damaged_pretraining_is_trained_again(cache, start):
     assert reports(again) == reports(expected)
     assert outcomes(again) == [None, "repaired", "repaired"]
     assert outcomes(finish(start(cache))) == ["hit"] * 3
+
+
+@pytest.mark.usefixtures("whole_trainings")
+def test_an_equal_trial_is_told_to_its_end_and_leaves_a_checkpoint_of_the_last_epoch_alone(
+    cache, start, tmp_path
+):
+    trained, told = finish(start(cache, "one")), finish(start(cache, "two"))
+    assert reports(told) == reports(trained)
+    assert told[-1]["stages"]["training"] == ["hit", *trained[-1]["stages"]["training"][1:]]
+    assert checkpoints(tmp_path, "two") == ["epoch-00003"]
+    best = [
+        torch.load(tmp_path / trial / "epoch-00003" / "best.pt", weights_only=True)
+        for trial in ("one", "two")
+    ]
+    assert best[0]["epoch"] == best[1]["epoch"]
+    assert all(map(torch.equal, best[0]["net"].values(), best[1]["net"].values()))
+    # Nobody heard of the last epoch: it is reported again.
+    assert reports(finish(start(cache, "two"))) == reports(trained)[-1:]
+
+
+@pytest.mark.usefixtures("whole_trainings")
+def test_a_trial_killed_while_its_training_is_told_is_told_again(cache, start):
+    expected = reports(finish(start(cache)))
+    start(cache, "trial").train()  # and no more of it
+    assert reports(finish(start(cache, "trial"))) == expected
 
 
 @pytest.mark.slow

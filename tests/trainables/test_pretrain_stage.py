@@ -106,7 +106,7 @@ def base_fields(name):
 
 
 def inputs_of(cache, flat):
-    return TrialStages(TrialConfig.from_flat(flat), cache, 1, False).pretraining_inputs(1)
+    return TrialStages(TrialConfig.from_flat(flat), cache, 1, False).spans(1)[-1].inputs
 
 
 def pretrained(cache, flat):
@@ -199,10 +199,10 @@ def test_weights_are_known_by_their_content_and_not_by_their_place(cache, tmp_pa
 
 def test_the_key_holds_what_decides_the_last_digits_and_what_is_judged(cache):
     trial = TrialConfig.from_flat(TINY)
-    one = TrialStages(trial, cache, 1, False).pretraining_inputs(1)
-    assert one != TrialStages(trial, cache, 2, False).pretraining_inputs(1)
-    assert one != TrialStages(trial, cache, 1, False).pretraining_inputs(2)
-    assert one != TrialStages(trial, cache, 1, True).pretraining_inputs(1)
+    one = TrialStages(trial, cache, 1, False).spans(1)[-1].inputs
+    assert one != TrialStages(trial, cache, 2, False).spans(1)[-1].inputs
+    assert one != TrialStages(trial, cache, 1, False).spans(2)[-1].inputs
+    assert one != TrialStages(trial, cache, 1, True).spans(1)[-1].inputs
 
 
 def test_strategies_that_draw_the_same_samples_share_and_others_do_not(cache):

@@ -52,10 +52,10 @@ def assert_same(a, b, at=""):
         assert a == b, at
 
 
-def staged(cache, **options):
+def staged(cache, stages=("pretrain",), fields=(), read_test=False, **options):
     """A list that grows with each epoch that is trained, and the run."""
-    stages = TrialStages(TrialConfig.from_flat(TINY), cache, 1, False)
-    run, trained = start_run(stages, 1, 1), []
+    trial = TrialStages(TrialConfig.from_flat(TINY | dict(fields)), cache, 1, read_test)
+    run, trained = start_run(trial, 1, 1), []
     train = run.run_epoch
 
     def run_epoch():
@@ -63,7 +63,8 @@ def staged(cache, **options):
         return train()
 
     run.run_epoch = run_epoch
-    return trained, StagedRun(run, cache, stages.pretraining_inputs(1), 2, **options)
+    spans = [span for span in trial.spans(1) if span.stage in stages]
+    return trained, StagedRun(run, cache, spans, **options)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_who_loses_patience_trains_and_leaves_nothing(own_cache):
     trained, waiter = staged(own_cache, patience_s=0.2, while_waiting=lambda: signs.append(1))
     assert waiter.run_epoch() == expected[0]
     assert signs, "it gave signs of life"
-    assert "beside another" in waiter.tags["pretraining"]
+    assert "beside another" in waiter.tags["pretrain"]
     waiter.run_epoch()
     assert (trained, waiter.lineage) == ([1, 2], {})
     holder.run_epoch()
@@ -119,7 +120,136 @@ def test_a_state_that_cannot_be_written_is_no_end_of_the_trial(own_cache):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert run.lineage == {}
-    assert "not kept for other trials" in run.tags["pretraining"]
+    assert "not kept for other trials" in run.tags["pretrain"]
     _, other = staged(own_cache)
     assert [other.run_epoch() for _ in range(2)]
     assert other.lineage["pretrain"][0] == "miss"
+
+
+WHOLE = ("training", "pretrain")
+
+
+def run_all(run):
+    return [run.run_epoch() for _ in range(run.total_epochs - run.epoch)]
+
+
+def test_a_whole_training_is_told_with_its_best_network_and_nothing_is_trained(own_cache):
+    (first, one), (second, two) = (staged(own_cache, WHOLE) for _ in range(2))
+    expected = run_all(one)
+    assert {name: stage[0] for name, stage in one.lineage.items()} == {
+        "pretrain": "miss",
+        "training": "miss",
+    }
+    assert run_all(two) == expected
+    assert (first, second) == ([1, 2, 3, 4], [])
+    assert two.lineage == {"training": ["hit", *one.lineage["training"][1:]]}
+    assert two.is_done
+    assert_same(two.best, one.best)
+
+
+def test_the_seconds_of_a_whole_training_count_a_told_pretraining(own_cache):
+    _, one = staged(own_cache)
+    run_all(one)
+    _, two = staged(own_cache, WHOLE)
+    run_all(two)
+    assert two.lineage["pretrain"][0] == "hit"
+    assert two.lineage["training"][2] > two.lineage["pretrain"][2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"adapt.regda.margin": 2.0}, {"adapt.epochs": 3}, {"vae.kl_weight": 0.5}, {"seed": 1}],
+)
+def test_a_training_that_differs_in_any_setting_is_not_told(own_cache, fields):
+    run_all(staged(own_cache, WHOLE)[1])
+    _, other = staged(own_cache, WHOLE, fields)
+    run_all(other)
+    assert other.lineage["training"][0] == "miss"
+
+
+def test_a_training_that_may_not_read_the_test_split_is_not_told_one_that_did(own_cache):
+    found = []
+    for read_test in (True, False):
+        _, run = staged(own_cache, WHOLE, read_test=read_test)
+        found.append(any(name.startswith("target_test") for name in run_all(run)[-1]))
+        assert run.lineage["training"][0] == "miss"
+    assert found == [True, False]
+
+
+def test_a_training_by_other_code_is_not_told(own_cache, monkeypatch):
+    run_all(staged(own_cache, WHOLE)[1])
+    monkeypatch.setattr("trainables.training_stage.code_digest", lambda: "another")
+    _, other = staged(own_cache, WHOLE)
+    run_all(other)
+    assert other.lineage["training"][0] == "miss"
+
+
+def test_a_whole_training_is_not_waited_for_and_both_find_the_same(own_cache):
+    _, one = staged(own_cache, WHOLE)
+    expected = [one.run_epoch() for _ in range(3)]  # pre-training is published, the rest is not
+    trained, two = staged(own_cache, WHOLE)
+    assert run_all(two)[:3] == expected
+    assert trained == [3, 4]
+    assert two.tags == {"training": "trained beside another trial that trains the same"}
+    run_all(one)
+    assert one.lineage["training"][0] == "miss"
+
+
+def test_a_training_that_is_stopped_leaves_only_its_pretraining(own_cache):
+    _, one = staged(own_cache, WHOLE)
+    for _ in range(3):
+        one.run_epoch()
+    one.close()
+    trained, two = staged(own_cache, WHOLE)
+    run_all(two)
+    assert trained == [3, 4]
+    assert {name: stage[0] for name, stage in two.lineage.items()} == {
+        "pretrain": "hit",
+        "training": "miss",
+    }
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_training_that_goes_on_leaves_all_of_it(own_cache, epochs):
+    _, first = staged(own_cache, WHOLE)
+    expected = [first.run_epoch() for _ in range(epochs)]
+    state, best = first.state_dict(), first.best
+    first.close()
+    _, again = staged(own_cache, WHOLE)
+    again.load_state_dict(state)
+    again.best = best
+    expected += run_all(again)
+    assert again.lineage["training"][0] == "miss"
+    trained, told = staged(own_cache, WHOLE)
+    assert run_all(told) == expected
+    assert trained == []
+    assert_same(told.best, again.best)
+
+
+def test_what_began_under_other_inputs_is_not_left_to_others(own_cache):
+    _, first = staged(own_cache, WHOLE)
+    first.run_epoch()
+    state, best = first.state_dict(), first.best
+    first.close()
+    for inputs in state["inputs"].values():
+        inputs["arithmetic"] = {**inputs["arithmetic"], "threads": 2}
+    _, again = staged(own_cache, WHOLE)
+    again.load_state_dict(state)
+    again.best = best
+    run_all(again)
+    assert again.lineage == {}
+    trained, _ = other = staged(own_cache, WHOLE)
+    run_all(other[1])
+    assert trained == [1, 2, 3, 4]
+
+
+def test_a_run_told_whole_ends_where_its_last_state_says(own_cache):
+    run_all(staged(own_cache, WHOLE)[1])
+    _, told = staged(own_cache, WHOLE)
+    told.run_epoch()
+    with pytest.raises(ValueError, match="no state of epoch 1, which was not trained"):
+        told.state_dict()
+    run_all(told)
+    _, again = staged(own_cache, WHOLE)
+    again.load_state_dict(told.state_dict())
+    assert again.is_done

@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 import pytest
 
-from harness.nodes.fingerprint import code_digest
 from tests.conftest import ROOT
+from trainables.fingerprint import code_digest
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_other_files_and_the_place_do_not_change_it(package, tmp_path):
 
 def test_another_version_of_a_library_changes_it(package, monkeypatch):
     before = code_digest(package)
-    monkeypatch.setattr("harness.nodes.fingerprint.version", lambda library: "0.0")
+    monkeypatch.setattr("trainables.fingerprint.version", lambda library: "0.0")
     assert code_digest(package) != before
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from harness.full_disk import StillFullError
 from harness.language.yaml_text import SpecError
 from harness.ledger import TrialRecord
 
@@ -33,6 +34,9 @@ def ended(command: Callable[[], int]) -> int:
     except SpecError as error:
         say(sys.stderr, f"error: {error}")
         return BAD_INPUT
+    except StillFullError as error:  # an interruption ended the wait
+        say(sys.stderr, f"{error}: the end could not be written; the same command goes on")
+        return INTERRUPTED
     except KeyboardInterrupt:
         say(sys.stderr, "interrupted")
         return INTERRUPTED

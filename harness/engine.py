@@ -4,8 +4,9 @@ import importlib
 import signal
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness.full_disk import FullDisk
 from harness.launch import Launch
 from harness.ledger import TrialRecord
 from harness.limits import Limits
@@ -63,7 +64,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
         ledger.earlier_wall_s,
         lambda: gpus * sum(record.busy_s for record in list(ledger.trials.values())),
     )
-    ledger.warn, ledger.gives_up = launch.say, lambda: limits.signal is not None
+    ledger.disk = FullDisk(launch.storage.root, launch.say, lambda: limits.signal is not None)
     state = "stopped"
     reason: str | None = "the study broke off"
     with limits.listening():
@@ -120,7 +121,13 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     limits.listen()
     from ray import tune
 
-    from harness.search import BridgeScheduler, BridgeSearcher, HangingWorkers, StudyStopper
+    from harness.search import (
+        BridgeScheduler,
+        BridgeSearcher,
+        DiskWatch,
+        HangingWorkers,
+        StudyStopper,
+    )
     from harness.stage_store.cache import StageCache
 
     if launch.address is not None:
@@ -131,7 +138,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     launch.say(f"{_amount(spec.max_settings, spec.seeds)}, {parallel} at a time")
     folder = launch.storage.study(launch.study_name)
     shared_config = {
-        "cache": StageCache(launch.storage.stages),
+        "cache": StageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
         # A trial with several GPUs trains one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),
@@ -140,27 +147,31 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     }
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
     trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
+    disk = launch.ledger.disk
 
-    tune.Tuner(
-        tune.with_resources(trainable, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=BridgeSearcher(bridge, folder, shared_config),
-            scheduler=BridgeScheduler(bridge, folder),
-            num_samples=-1,  # the searcher says when there are no more
-            max_concurrent_trials=parallel,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder.path),
-            failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[HangingWorkers(bridge, spec.failures)],
-            stop=StudyStopper(bridge, limits),
-            verbose=0,
-        ),
-    ).fit()
+    def tuner() -> Any:
+        return tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=BridgeSearcher(bridge, folder, shared_config),
+                scheduler=BridgeScheduler(bridge, folder, disk),
+                num_samples=-1,  # the searcher says when there are no more
+                max_concurrent_trials=parallel,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder.path),
+                failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[HangingWorkers(bridge, spec.failures), DiskWatch(disk)],
+                stop=StudyStopper(bridge, limits),
+                verbose=0,
+            ),
+        )
+
+    disk.insist(tuner).fit()  # it writes a file at once
 
 
 def _amount(settings: int | None, seeds: int) -> str:

@@ -20,7 +20,6 @@ seed alone: trial ``number`` is ``setting * n`` plus the index of its seed. ``st
 when the study does); ``state`` of the study is ``complete`` or ``stopped``.
 """
 
-import errno
 import json
 import os
 import threading
@@ -31,12 +30,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.full_disk import FullDisk, write_whole
+
 Event = dict[str, Any]
 TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
 _SYNCED = ("study", "trial", "finished", "end")
 """Events that are on the disk before anything follows from them; an epoch that a power failure
 takes is trained again."""
-FULL_DISK_WAIT_S = 5.0
 SEED_MARK = "-seed"
 """Runs of a setting with several seeds are named ``<setting>-seed<n>``."""
 
@@ -105,8 +105,7 @@ class Ledger:
         is_new: Whether the file held no event at the start.
         is_complete: Whether its last driver brought the study to its end.
         earlier_wall_s: Seconds that earlier drivers ran.
-        warn: Told in a sentence when an append has to wait for space on the disk.
-        gives_up: Asked then whether to wait no longer.
+        disk: Waits for space when an append finds none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,8 +118,7 @@ class Ledger:
         self.is_new = not path.exists() or path.stat().st_size == 0
         self._read_back()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.warn: Callable[[str], None] = lambda text: None
-        self.gives_up: Callable[[], bool] = lambda: False
+        self.disk = FullDisk(path.parent)
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[Event], None]] = []
 
@@ -171,22 +169,7 @@ class Ledger:
 
     def _write(self, line: bytes, *, synced: bool) -> None:
         """Write a line whole; on a full disk, wait until there is space again."""
-        end = os.fstat(self._file).st_size
-        while True:
-            try:
-                written = 0
-                while written < len(line):
-                    written += os.write(self._file, line[written:])
-                if synced:
-                    os.fsync(self._file)
-            except OSError as error:
-                os.ftruncate(self._file, end)
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self.gives_up():
-                    raise
-                self.warn(f"no space for {self.path}; waiting until there is some")
-                time.sleep(FULL_DISK_WAIT_S)
-            else:
-                return
+        self.disk.insist(lambda: write_whole(self._file, line, synced=synced))
 
     def epochs(self) -> Iterator[Event]:
         """Every epoch so far, in the order of the file."""

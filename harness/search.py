@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from harness.full_disk import FullDisk
 from harness.language.sections import Failures
 from harness.limits import Limits
 from harness.optimisation.bridge import StudyBridge
@@ -82,12 +83,14 @@ class BridgeScheduler(FIFOScheduler):
     Args:
         bridge: The study.
         folder: Of the study.
+        disk: Of the storage.
     """
 
-    def __init__(self, bridge: StudyBridge, folder: StudyFolder) -> None:
+    def __init__(self, bridge: StudyBridge, folder: StudyFolder, disk: FullDisk) -> None:
         super().__init__()
         self._bridge = bridge
         self._folder = folder
+        self._disk = disk
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Report an epoch."""
@@ -99,10 +102,11 @@ class BridgeScheduler(FIFOScheduler):
         self._bridge.report(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Remember the error; Tune may start the trial again."""
+        """Remember the error; Tune may start the trial again, once there is space."""
         text = _written_error(trial)
         sentence = self._hanging(trial.trial_id, text) or error_sentence(text)
         self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
+        self._disk.wait()
 
     def _hanging(self, trial_id: str, text: str) -> str | None:
         """What is known of a worker that hung and so ended itself, or was ended."""
@@ -181,6 +185,25 @@ class HangingWorkers(tune.Callback):
                 ray.kill(actor)
                 del seen[trial.trial_id]
         self._seen = seen
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of a study is resumed from Tune's pickles."""
+        return {}
+
+
+class DiskWatch(tune.Callback):
+    """Says that the disk is full while trials wait for space.
+
+    Args:
+        disk: Of the storage.
+    """
+
+    def __init__(self, disk: FullDisk) -> None:
+        self._disk = disk
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look now and then."""
+        self._disk.look()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of a study is resumed from Tune's pickles."""

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from harness.command import BAD_INPUT, DONE, say
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.stage_store.cache import StageCache
-from harness.stage_store.locks import StageError
 from harness.stage_store.manifest import stage_key
 from harness.stage_store.place import StageEntry
 from harness.stage_store.pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
 from harness.storage import Storage
+from trainables.stage_protocol import StageError
 
 __all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 

@@ -1,11 +1,13 @@
 """Fixtures shared by the whole suite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from tests.small_disk import mounted
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +26,13 @@ def write_study(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    with mounted(tmp_path / "small", "1m") as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,14 @@ Outcome = Literal["hit", "miss", "repaired"]
 """A stage was there, was computed, or was computed again since what was there was damaged."""
 
 
+class StageError(Exception):
+    """A stage cannot be read, written or locked; one sentence with the path."""
+
+
+class StageFullError(StageError):
+    """There is no space for a stage."""
+
+
 class WaitStoppedError(Exception):
     """A process gave up waiting for a stage that another computes, as it was asked to."""
 

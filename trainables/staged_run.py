@@ -16,7 +16,13 @@ from typing import Any
 from trainables.adapt.fit import AdaptationRun
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.checkpoint import load_state, save_states
-from trainables.stage_protocol import StageCache, StageClaim, StageEntry, WaitStoppedError
+from trainables.stage_protocol import (
+    StageCache,
+    StageClaim,
+    StageEntry,
+    StageFullError,
+    WaitStoppedError,
+)
 
 
 class NotKeptError(Exception):
@@ -163,7 +169,13 @@ class StagedRun:
             return self._cache.claim(span.stage, span.inputs, should_stop)
         except WaitStoppedError:
             self.tags[span.stage] = "trained beside another trial that trains the same"
-            return None
+        except StageFullError as error:
+            self._not_kept(span, error)
+        return None
+
+    def _not_kept(self, span: Span, error: Exception) -> None:
+        """This trial loses nothing by it, and others train for themselves."""
+        self.tags[span.stage] = f"not kept for other trials: {error}"
 
     def _take(self, span: Span, entry: StageEntry) -> None:
         self._results = load_state(entry.path, "results")
@@ -186,9 +198,8 @@ class StagedRun:
 
         try:
             entry = claim.publish(fill, self._seconds)
-        except NotKeptError as error:
-            # The network is trained: this trial loses nothing, and others train for themselves.
-            self.tags[span.stage] = f"not kept for other trials: {error}"
+        except (NotKeptError, StageFullError) as error:
+            self._not_kept(span, error)
         else:
             self.lineage[span.stage] = [entry.outcome, entry.key, entry.seconds]
         claim.release()

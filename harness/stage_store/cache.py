@@ -9,7 +9,6 @@ Files of an entry are removed, never written over: a process that still maps tho
 entry keeps them (on NFS this holds for processes of the machine that removes them).
 """
 
-import errno
 import logging
 import re
 import shutil
@@ -19,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.full_disk import FULL_BYTES, NO_SPACE
 from harness.quantities import size_text
 from harness.stage_store.locks import (
     ComputeLock,
-    StageError,
     hold_in_use,
     lock_owner,
     release_in_use,
@@ -38,14 +37,14 @@ from harness.stage_store.manifest import (
 )
 from harness.stage_store.place import Place, StageEntry, beside
 from trainables import stage_protocol as protocol
-from trainables.stage_protocol import Outcome, WaitStoppedError
+from trainables.stage_protocol import Outcome, StageFullError, WaitStoppedError
 
 _log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 0.5
 """Between two looks at a stage that another process computes; each wait is half as long again."""
-_FULL_BYTES = 1 << 20
-"""A disk with less space than this is full, whatever words a library has for its failure."""
+_SPACE_WAIT_S = 2.0
+"""Between two looks whether a full disk has space again."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,15 @@ class StageCache:
 
     Attributes:
         root: Absolute folder, ``<root>/<stage>/<key>/``.
-        on_wait: Called with a sentence when a computation by another process is waited for, and
-            again for each further process; None writes it to the log.
+        on_wait: Called with a sentence when a computation by another process, or space on the
+            disk, is waited for, and again for each further process; None writes it to the log.
+        waits_for_space: Whether :meth:`get` waits on a full disk, for as long as it takes, and
+            tries again, rather than raise.
     """
 
     root: Path
     on_wait: Callable[[str], None] | None = None
+    waits_for_space: bool = False
 
     def get(
         self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
@@ -67,11 +69,25 @@ class StageCache:
         """See :meth:`trainables.stage_protocol.StageCache.get`.
 
         Raises:
-            StageError: If the stage cannot be read, written or locked, or the disk is full.
+            StageError: If the stage cannot be read, written or locked.
+            StageFullError: If the disk is full and is not waited for.
             Whatever ``compute`` raises; nothing is kept then.
         """
-        with self.claim(stage, inputs) as claim:
-            return claim.entry or claim.publish(compute)
+        while True:
+            try:
+                with self.claim(stage, inputs) as claim:
+                    return claim.entry or claim.publish(compute)
+            except StageFullError as error:
+                if not self.waits_for_space:
+                    raise
+                self._say(f"{error}; waiting until there is space")
+            self._wait_for_space()
+
+    def _wait_for_space(self) -> None:
+        time.sleep(_SPACE_WAIT_S)  # also with space: a quota may be used up, or the stage be large
+        exists = next(path for path in (self.root, *self.root.parents) if path.exists())
+        while shutil.disk_usage(exists).free < FULL_BYTES:
+            time.sleep(_SPACE_WAIT_S)
 
     def claim(
         self,
@@ -84,6 +100,7 @@ class StageCache:
         Raises:
             WaitStoppedError: If ``should_stop`` returned True.
             StageError: If the stage cannot be read or locked.
+            StageFullError: If there is no space for a lock.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", stage):
             raise ValueError(
@@ -149,7 +166,7 @@ class StageClaim:
 
         Raises:
             ValueError: If the stage is finished or the claim was released.
-            StageError: If the disk is full.
+            StageFullError: If the disk is full.
             Whatever ``fill`` raises; nothing is kept, the claim goes on.
         """
         place = self._place
@@ -167,7 +184,7 @@ class StageClaim:
             sentence = _disk_full(error, partial, place.folder)
             shutil.rmtree(partial, ignore_errors=True)  # what remains, the next one removes
             if sentence is not None:
-                raise StageError(sentence) from error
+                raise StageFullError(sentence) from error
             raise
         hold_in_use(place.folder / MANIFEST)
         outcome: Outcome = "repaired" if was_damaged else "miss"
@@ -190,12 +207,12 @@ class StageClaim:
 def _disk_full(error: BaseException, partial: Path, folder: Path) -> str | None:
     """A sentence if a stage could not be written since the disk, or its owner's share, is full."""
     free = shutil.disk_usage(folder.parent).free
-    if getattr(error, "errno", None) not in {errno.ENOSPC, errno.EDQUOT}:
+    if getattr(error, "errno", None) not in NO_SPACE:
         # NumPy's errors have no number, and PyTorch's are no OSError.
         is_unnamed = (
             type(error) in {OSError, RuntimeError} and getattr(error, "errno", None) is None
         )
-        if not is_unnamed or free >= _FULL_BYTES:
+        if not is_unnamed or free >= FULL_BYTES:
             return None
     written = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     return (

@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-class StageError(Exception):
-    """A stage cannot be read, written or locked; one sentence with the path."""
+from harness.full_disk import NO_SPACE
+from trainables.stage_protocol import StageError, StageFullError
 
 
 class ComputeLock:
@@ -79,7 +78,8 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StageError(f"{path} cannot be opened to lock: {error.strerror}") from error
+        kind = StageFullError if error.errno in NO_SPACE else StageError
+        raise kind(f"{path} cannot be opened to lock: {error.strerror}") from error
     try:
         if _try_flock(descriptor, fcntl.LOCK_EX) and _names(path, descriptor):
             owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
@@ -89,7 +89,8 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, OSError):
-            raise StageError(f"{path} cannot be locked: {error.strerror}") from error
+            kind = StageFullError if error.errno in NO_SPACE else StageError
+            raise kind(f"{path} cannot be locked: {error.strerror}") from error
         raise
     os.close(descriptor)
     return None

@@ -19,8 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from harness.stage_store.locks import StageError
 from trainables.digests import file_digest
+from trainables.stage_protocol import StageError
 
 MANIFEST = "stage.json"
 

@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.stage_store.locks import StageError, hold_in_use, release_in_use
+from harness.full_disk import NO_SPACE
+from harness.stage_store.locks import hold_in_use, release_in_use
 from harness.stage_store.manifest import (
     MANIFEST,
     StageDamagedError,
@@ -15,7 +16,7 @@ from harness.stage_store.manifest import (
     reading,
     verify,
 )
-from trainables.stage_protocol import Outcome
+from trainables.stage_protocol import Outcome, StageError, StageFullError
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Place:
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StageError(f"{self.parent} cannot be created: {error.strerror}") from error
+            kind = StageFullError if error.errno in NO_SPACE else StageError
+            raise kind(f"{self.parent} cannot be created: {error.strerror}") from error
 
     def find(self) -> StageEntry | None:
         """The entry, checked and in use from now on; None if it is missing or damaged."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.quantities import duration_text, size_text
-from harness.stage_store.locks import StageError, lock_owner, try_compute_lock, unused
+from harness.stage_store.locks import lock_owner, try_compute_lock, unused
 from harness.stage_store.manifest import (
     MANIFEST,
     Manifest,
@@ -22,6 +22,7 @@ from harness.stage_store.manifest import (
     verify,
 )
 from harness.stage_store.place import beside, lock_path, remove
+from trainables.stage_protocol import StageError
 
 _KEY = "[0-9a-f]{16}"
 """Names of entries; whatever else lies in the folder is left alone."""

@@ -1,13 +1,11 @@
 """A disk that is full for a while: the study says so, waits, and ends as if it had not been."""
 
-import os
-import subprocess
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from tests.drivers import STUDY, Driver, assert_equal, assert_nothing_runs, outcome
+from tests.small_disk import fill, mounted
 from trainables.checkpoint import CheckpointFolder
 
 WAITS = ("no space for", "the database does not answer")
@@ -15,33 +13,10 @@ WAITS = ("no space for", "the database does not answer")
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
-@contextmanager
-def mounted(folder, size):
-    """A small file system of its own at a folder."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting a small disk needs more rights: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path):
     with mounted(tmp_path / "disk", "48m") as folder:
         yield folder
-
-
-def fill(disk, left=0):
-    """Leave so many bytes; returns the file that takes the rest."""
-    ballast = disk / "ballast"
-    free = os.statvfs(disk)
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
-    return ballast
 
 
 def wait_for_any(driver, words, limit_s=120):

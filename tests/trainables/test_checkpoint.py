@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
 
 import pytest
 import torch
@@ -208,23 +207,6 @@ def test_what_another_process_left_half_written_is_removed(checkpoints, folder):
     (folder / ".partial-elsewhere-1" / "last.pt").write_bytes(b"half")
     checkpoints.save(3, states(3))
     assert names(folder) == ["epoch-00002", "epoch-00003"]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    # Lazily: PyTorch's failed writer may still hold its file open.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.faults

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.stage_store.cache import StageCache
+from tests.small_disk import fill
 from trainables.config import TrialConfig
 from trainables.staged_run import StagedRun
 from trainables.trial_run import TrialStages, start_run
@@ -253,3 +254,16 @@ def test_a_run_told_whole_ends_where_its_last_state_says(own_cache):
     _, again = staged(own_cache, WHOLE)
     again.load_state_dict(told.state_dict())
     assert again.is_done
+
+
+@pytest.mark.faults
+def test_on_a_full_disk_a_run_trains_for_itself(cache, small_disk):
+    """Its checkpoints are another matter; the stages that it needs are elsewhere."""
+    full = StageCache(small_disk / "stages")
+    stages = TrialStages(TrialConfig.from_flat(TINY), cache, 1, False)
+    run = StagedRun(start_run(stages, 1, 1), full, stages.spans(1))
+    fill(small_disk)
+    assert run_all(run)
+    assert run.lineage == {}
+    assert all(tag.startswith("not kept for other trials: ") for tag in run.tags.values())
+    assert set(run.tags) == {"training", "pretrain"}

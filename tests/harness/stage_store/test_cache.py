@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -20,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.stage_store.cache import StageCache
-from harness.stage_store.locks import StageError
 from harness.stage_store.manifest import stage_key
+from tests.small_disk import fill
 from trainables.data.image_store import build_image_store
-from trainables.stage_protocol import WaitStoppedError
+from trainables.stage_protocol import StageError, WaitStoppedError
 
 
 @pytest.fixture
@@ -406,23 +405,6 @@ def test_a_wait_can_be_stopped_and_says_for_whom_it_was(cache, tmp_path):
     assert waiting.claim("pretrain", {}).entry is None
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    # Lazily: a failed test, and PyTorch's failed writer, still hold files of it open.
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 WRITERS = {
     "plain": lambda path: path.write_bytes(bytes(2_000_000)),
     "numpy": lambda path: np.save(path, np.zeros(2_000_000, np.uint8)),
@@ -449,6 +431,25 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk, write_file):
     assert "MB were written" in str(found.value) or "kB were written" in str(found.value)
     assert everything_under(cache.root) == ["images"]
     assert cache.get("images", {}, write("small")).outcome == "miss"
+
+
+@pytest.mark.faults
+def test_a_stage_waits_for_space_if_it_is_to_and_says_so(small_disk):
+    said = []
+    cache = StageCache(small_disk / "stages", said.append, waits_for_space=True)
+    ballast = fill(small_disk)
+    found = []
+    waiting = threading.Thread(
+        target=lambda: found.append(cache.get("images", {}, write("a" * 10_000)))
+    )
+    waiting.start()
+    waiting.join(2.5)
+    assert waiting.is_alive()
+    ballast.unlink()
+    waiting.join(10)
+    assert [entry.outcome for entry in found] == ["miss"]
+    assert said
+    assert all("waiting until there is space" in sentence for sentence in said)
 
 
 def test_a_failure_that_is_not_the_disks_stays_what_it_was(cache):

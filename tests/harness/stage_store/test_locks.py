@@ -6,7 +6,6 @@ import os
 import pytest
 
 from harness.stage_store.locks import (
-    StageError,
     hold_in_use,
     lock_owner,
     release_in_use,
@@ -14,6 +13,7 @@ from harness.stage_store.locks import (
     try_compute_lock,
     unused,
 )
+from trainables.stage_protocol import StageError
 
 
 @pytest.fixture

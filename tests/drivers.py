@@ -90,10 +90,15 @@ class Driver:
             time.sleep(0.01)
         return True
 
-    def family(self) -> list[psutil.Process]:
-        """Every process that it has started and that those have."""
-        children: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
-        return children
+    def family(self, *, with_agents: bool = True) -> list[psutil.Process]:
+        """Every process that it has started and that those have.
+
+        Args:
+            with_agents: Ray's two agents too, which hold nothing of a study and notice only after
+                a minute that a driver was killed.
+        """
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in children if with_agents or "Agent" not in " ".join(p.cmdline())]
 
     def kill(self) -> bool:
         """End it with SIGKILL; False if it had ended by itself."""

@@ -78,6 +78,9 @@ def as_text(
     for record in result.trials:
         if record.state == "failed" and record.setting not in retried:
             yield f"  trial {record.number} {record.name} failed: {record.reason}"
+    told = sum(record.stages.get("training", [None])[0] == "hit" for record in result.trials)
+    if told:
+        yield f"  {told} of the trials equal earlier ones, whose results they were told"
     yield from (f"  {note}" for note in result.notes)
     if result.state == "stopped":
         yield f"  {result.reason}; the same command goes on where it was"

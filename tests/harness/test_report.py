@@ -160,3 +160,14 @@ def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study)
     text = list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
     assert "  budget.hours 1 used up; the same command goes on where it was" in text
     assert "  so" in text
+
+
+def test_how_many_trials_were_told_what_an_earlier_one_found_is_said(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    words = "of the trials equal earlier ones, whose results they were told"
+    assert not any(words in line for line in as_text(*arguments))
+    for record in result.trials[:3]:
+        record.stages = {"training": ["hit", "0123", 40.0]}
+    result.trials[3].stages = {"training": ["miss", "0123", 40.0]}
+    assert f"  3 {words}" in list(as_text(*arguments))

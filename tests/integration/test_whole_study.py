@@ -58,8 +58,8 @@ def test_the_json_result_has_its_documented_fields(smoke):
 def test_trials_share_the_stages_that_are_equal(smoke):
     first, second = (trial["stages"] for trial in smoke["trials"][:2])
     assert set(first.values()) - {"hit"} == {"miss"}
-    # Its strategy draws other samples, so that it is pre-trained on others.
-    assert second.pop("pretrain") == "miss"
+    # Its strategy draws other samples, so that it is trained on others.
+    assert (second.pop("pretrain"), second.pop("training")) == ("miss", "miss")
     assert set(second.values()) == {"hit"}
 
 

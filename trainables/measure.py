@@ -43,6 +43,7 @@ from trainables.sampled_stages import (
     SampledStages,
     TimedRun,
     has_pose_vae,
+    has_training,
     sample_images,
 )
 from trainables.seeding import torch_generator
@@ -73,6 +74,7 @@ class Job:
         vaes: Flat fields of other trials, to tell whose Pose VAE the storage has.
         num_threads: Threads of the CPU.
         gpus: GPUs of a trial; 0 measures on the CPU.
+        given: Flat fields of other trials, to tell whose whole training it has.
     """
 
     trainable: str
@@ -80,6 +82,7 @@ class Job:
     vaes: Sequence[Mapping[str, Any]]
     num_threads: int
     gpus: float = 0.0
+    given: Sequence[Mapping[str, Any]] = ()
 
 
 class Workload:
@@ -183,6 +186,7 @@ class Workload:
             measured = self._style(measured, source, target)
         num = {role: image.num for role, image in self._images.items()}
         stages = SampledStages(trial, self._cache, self._job.num_threads, False, num)
+        measured = replace(measured, stored_trainings=self._stored_trainings(num))
         # Sampled here, before the clock starts; a trial's start below only opens them.
         shared = {n: o[0] == "hit" for n, o in stages.lineage.items() if n != "pose_vae"}
         share = self._share(stages)
@@ -212,6 +216,16 @@ class Workload:
             checkpoint_s=written_s,
             checkpoint_bytes=size,
         )
+
+    def _stored_trainings(self, num: Mapping[str, int]) -> list[bool]:
+        threads, replicas = self._job.num_threads, max(1, int(self._job.gpus))
+        found = []
+        for trial in map(TrialConfig.from_flat, self._job.given):
+            stages = SampledStages(trial, self._cache, threads, False, num)
+            # There is a sample of the style network if this process's own trial needs one.
+            may_ask = _may_restyle(self._trial) or not _may_restyle(trial)
+            found.append(may_ask and has_training(stages, self._look, replicas))
+        return found
 
     def _share(self, stages: SampledStages) -> float:
         """Share of an evaluation's images that can be looked at in :data:`EVALUATION_S`."""

@@ -14,6 +14,7 @@ class Measurement:
         stages: Name of a shared stage to whether the storage has it: ``images/source``,
             ``images/target``, ``pose_vae/reference``, ``style``.
         stored_vaes: For each Pose VAE that was asked about, whether the storage has it.
+        stored_trainings: For each trial that was asked about, whether it has its whole training.
         images_s: ``source`` and ``target`` to the time of making all images of it.
         images_bytes: The same for their size on disk, which is also what trials map to memory.
         vae_epoch_s: An epoch of the trial's Pose VAE over all source training poses.
@@ -41,6 +42,7 @@ class Measurement:
     vae_epoch_s: float
     reference_vae_epoch_s: float = 0.0
     stored_vaes: list[bool] = field(default_factory=list)
+    stored_trainings: list[bool] = field(default_factory=list)
     vae_bytes: int = 0
     style_fixed_s: float = 0.0
     style_encoder_step_s: float = 0.0

@@ -235,3 +235,15 @@ def has_pose_vae(cache: SampledCache, look: Look, trial: TrialConfig, vae: VAECo
     except _KeyFound as found:
         return found.is_there
     raise AssertionError("a Pose VAE was fetched without a look at the cache")
+
+
+def has_training(stages: SampledStages, look: Look, num_replicas: int) -> bool:
+    """Whether the storage has a trial's whole training, so that it will be told it.
+
+    Args:
+        stages: Of the trial.
+        look: Tells of the real stages.
+        num_replicas: Processes of the trial.
+    """
+    span = stages.training_span(num_replicas)
+    return span is not None and look(span.stage, span.inputs)[1]

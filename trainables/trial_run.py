@@ -1,6 +1,5 @@
 """From a trial's settings and the stages to a run that can be trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,19 +63,23 @@ class TrialStages:
         Args:
             num_replicas: Processes that share each batch.
         """
-        adapt, arithmetic = self.trial.adapt, self._arithmetic(num_replicas)
-        spans = []
-        if adapt.epochs > 0:
-            keys = {name: entry.key for name, entry in self._entries.items()}
-            inputs = training_inputs(self.trial, keys, self.read_test, arithmetic)
-            whole = adapt.pretrain_epochs + adapt.epochs
-            spans.append(Span("training", inputs, whole, goes_on=False))
-        if adapt.pretrain_epochs > 0:
-            inputs = self._pretraining_inputs(arithmetic)
-            spans.append(Span("pretrain", inputs, adapt.pretrain_epochs, goes_on=True))
-        return spans
+        spans = self.training_span(num_replicas), self._pretraining_span(num_replicas)
+        return [span for span in spans if span is not None]
 
-    def _pretraining_inputs(self, arithmetic: Mapping[str, Any]) -> dict[str, Any]:
+    def training_span(self, num_replicas: int) -> Span | None:
+        """The whole of it, told to equal trials; None if it ends with its pre-training."""
+        adapt = self.trial.adapt
+        if adapt.epochs == 0:
+            return None
+        keys = {name: entry.key for name, entry in self._entries.items()}
+        arithmetic = self._arithmetic(num_replicas)
+        inputs = training_inputs(self.trial, keys, self.read_test, arithmetic)
+        return Span("training", inputs, adapt.pretrain_epochs + adapt.epochs, goes_on=False)
+
+    def _pretraining_span(self, num_replicas: int) -> Span | None:
+        num_epochs = self.trial.adapt.pretrain_epochs
+        if num_epochs == 0:
+            return None
         data = PretrainingData(
             image_keys={"source": self._source[1].key, "target": self._target[1].key},
             reference_key=self._reference[1].key,
@@ -85,7 +88,8 @@ class TrialStages:
             num_target=len(self._target[0].splits["train"]),
             skeleton=self._source[0].skeleton,
         )
-        return pretraining_inputs(self.trial, data, arithmetic)
+        inputs = pretraining_inputs(self.trial, data, self._arithmetic(num_replicas))
+        return Span("pretrain", inputs, num_epochs, goes_on=True)
 
     def _arithmetic(self, num_replicas: int) -> dict[str, Any]:
         """What decides the last digits."""

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +88,22 @@ def measured_pool(
     plural = "s" if len(chosen) > 1 else ""
     say(f"measuring a few steps of {len(chosen)} configuration{plural}, {at_once} at once")
     vaes = _different_vaes(every) if (stages / "pose_vae").is_dir() else {}
+    baselines = [entry for entry in given if entry[1]] if (stages / "training").is_dir() else []
     jobs = [
         {
             "trainable": spec.trainable,
             "fields": every[keys.index(key)],
             "vaes": list(vaes.values()),
+            "given": [fields for fields, _ in baselines],
             "num_threads": spec.resources.cpus,
             "gpus": float(spec.resources.gpus),
         }
         for key in chosen
     ]
     measured = dict(zip(chosen, measure_configurations(jobs, at_once, stages, say), strict=True))
-    stored = _stored(list(vaes), [m for group in measured.values() for m in group])
+    repeats = [m for group in measured.values() for m in group]
+    stored = _stored(list(vaes), repeats)
+    told = [any(known) for known in zip(*(m.stored_trainings for m in repeats), strict=False)]
 
     def cost(fields: Mapping[str, Any], key: _Key) -> TrialCost:
         nearest = key if key in measured else max(chosen, key=lambda k: similarity(k, key))
@@ -109,11 +114,11 @@ def measured_pool(
         return replace(found, is_measured=key in measured)
 
     costs = [cost(fields, key) for fields, key in zip(every, keys, strict=True)]
-    repeats = [m for group in measured.values() for m in group]
+    is_told = chain(told, repeat(False))
     return TrialPool(
         given=tuple(
-            replace(c, is_baseline=is_baseline)
-            for c, (_, is_baseline) in zip(costs, given, strict=False)
+            replace(_told(c) if known else c, is_baseline=is_baseline)
+            for c, (_, is_baseline), known in zip(costs, given, is_told, strict=False)
         ),
         drawn=tuple(costs[len(given) :]),
         seeds=spec.seeds,
@@ -172,6 +177,11 @@ def _stored(names: list[str], measurements: list[Measurement]) -> set[str]:
         for name, is_there in zip(names, m.stored_vaes, strict=False)
         if is_there
     }
+
+
+def _told(cost: TrialCost) -> TrialCost:
+    """A trial that is told its whole training; its stages it opens all the same."""
+    return replace(cost, steps_s=(0.0,) * len(cost.steps_s))
 
 
 def _with_seed(cost: TrialCost, index: int) -> TrialCost:

@@ -10,8 +10,9 @@ from harness.stages import StageCache, stage_key
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.measure import Job, Workload
+from trainables.staged_run import StagedRun
 from trainables.stages import image_stage
-from trainables.trial_run import TrialStages
+from trainables.trial_run import TrialStages, start_run
 
 SMALL = {
     "data.num_source": 300, "data.num_target": 150, "data.image_size": 32,
@@ -100,6 +101,22 @@ def test_stages_are_looked_for_under_the_keys_of_a_real_trial(folder, tmp_path):
         "images/source": True, "images/target": True, "pose_vae/reference": True,
     }  # fmt: skip
     assert measured.stored_vaes == [True, False]
+
+
+def test_whole_trainings_are_looked_for_under_the_keys_of_real_trials(folder, tmp_path):
+    cache = StageCache(tmp_path / "stages")
+    stages = TrialStages(TrialConfig.from_flat(SMALL), cache, 1, False)
+    run = StagedRun(start_run(stages, 1, 1), cache, stages.spans(1))
+    while not run.is_done:
+        run.run_epoch()
+
+    def look(stage, inputs):
+        key = stage_key(stage, inputs)
+        return key, (cache.root / stage / key).is_dir()
+
+    given = [SMALL, {**SMALL, "seed": 1}, {**SMALL, "adapt.epochs": 0}]
+    measured = Workload(job(given=given), look, folder).measure()
+    assert measured.stored_trainings == [True, False, False]
 
 
 def test_a_style_network_is_measured_where_images_are_restyled(folder):

@@ -200,6 +200,8 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
         line += f", {found.num_same_sign} of {found.num_seeds} seeds agree"
         if found.p_adjusted is not None:
             line += f", {'adjusted ' if is_adjusted else ''}p {_p(found.p_adjusted)}"
+        elif found.num_seeds > 1:
+            line += ", the same in every seed, so that nothing tells of its spread"
         lines.append(line + ("" if found.is_shown else ": no difference shown"))
     if verdict.num_finalists > 1:
         lines.append(

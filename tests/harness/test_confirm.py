@@ -308,6 +308,12 @@ def test_baselines_do_not_count_in_the_family_of_finalists():
     assert found.p_adjusted == found.p_value
 
 
+def test_the_same_difference_in_every_seed_is_no_evidence():
+    line = _line_of(judge(_settings({"all": [50, 60], "x": [53, 63]}), _selection("all")), "x")
+    assert "2 of 2 seeds agree, the same in every seed" in line
+    assert line.endswith("no difference shown")
+
+
 def test_a_single_seed_shows_no_difference():
     line = _line_of(judge(_settings({"all": [50], "x": [90]}), _selection("all")), "x")
     assert "[one seed]" in line

@@ -46,15 +46,16 @@ def mean_p_value(values: ArrayLike) -> float:
         values: (n,) one value per seed.
 
     Returns:
-        0 to 1; NaN for fewer than two values.
+        0 to 1; NaN for fewer than two values, and for equal ones other than zero: a coarse
+        metric on a small split repeats itself, which is no evidence that there is no spread.
     """
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return float("nan")
     error = float(array.std(ddof=1) / np.sqrt(len(array)))
     mean = float(array.mean())
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
+    if error <= 1e-9 * abs(mean):
+        return 1.0 if mean == 0 else float("nan")
     return float(2 * scipy.stats.t.sf(abs(mean) / error, len(array) - 1))
 
 

@@ -138,10 +138,17 @@ def events(storage: Path, name: str = "tiny") -> list[dict[str, Any]]:
     return found
 
 
-def outcome(storage: Path, name: str = "tiny") -> dict[str, Any]:
-    """What a study has come to, in the ledger, Optuna and MLflow; nothing that is a time."""
+def outcome(storage: Path, name: str = "tiny", database: str | None = None) -> dict[str, Any]:
+    """What a study has come to, in the ledger, Optuna and MLflow; nothing that is a time.
+
+    Args:
+        storage: Folder.
+        name: Of the study.
+        database: URL of Optuna's; None for that of the storage.
+    """
     ledger = events(storage, name)
-    study = optuna.load_study(study_name=name, storage=f"sqlite:///{storage / 'optuna.db'}")
+    url = database or f"sqlite:///{storage / 'optuna.db'}"
+    study = optuna.load_study(study_name=name, storage=url)
     return {
         "trials": {
             event["number"]: (event["name"], event["params"], event["fields"])

@@ -17,6 +17,7 @@ from harness.optimisation import optuna_study
 from harness.spec import SpecError, load_study
 from harness.storage import DATABASE_VARIABLE
 from tests import postgres
+from tests.drivers import Driver, assert_equal, outcome, run_to_the_end
 from tests.postgres import PostgresServer
 from tests.simulation import Simulation
 
@@ -216,3 +217,16 @@ def test_two_drivers_with_studies_of_their_own_share_a_database(write_study, dat
     first, second = (trials(database, name) for name in names)
     assert [trial[0] for trial in first] == [trial[0] for trial in second] == list(range(7))
     assert first == second, "each has proposed as if it were alone"
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_real_driver_that_is_killed_goes_on_in_postgresql(
+    tiny_study, undisturbed, database, tmp_path
+):
+    with Driver(tiny_study, tmp_path) as driver:
+        assert driver.wait_for("trial 1 ")
+        assert driver.kill()
+    run_to_the_end(tiny_study, tmp_path)
+    assert not (tmp_path / "optuna.db").exists()
+    assert_equal(outcome(tmp_path, database=database), undisturbed)

@@ -248,6 +248,9 @@ def _join(address: str, say: Callable[[str], None]) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
+        if "RAY_AUTH_MODE" not in os.environ and address != "auto":
+            # Ray sends its token to an address that was typed only if it is told to.
+            reason += "; if it asks for Ray's token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
         raise SpecError(f"--address {address}: cannot join this Ray cluster: {reason}") from error
     nodes = alive_nodes()
     say(

@@ -1,9 +1,11 @@
 """What the commands share: how they speak, and the codes that they end with."""
 
+import argparse
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from harness.full_disk import StillFullError
@@ -11,6 +13,17 @@ from harness.language.yaml_text import SpecError
 from harness.ledger import TrialRecord
 
 DONE, BAD_INPUT, TOO_MANY_FAILED, INTERRUPTED = 0, 2, 3, 130
+
+
+def folder_argument(text: str) -> Path:
+    """A folder named on the command line; an empty name would be the current folder.
+
+    Raises:
+        ArgumentTypeError: If it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got an empty text")
+    return Path(text)
 
 
 def say(out: TextIO, text: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from harness.command import INTERRUPTED, ended, failure_code, say, say_json
+from harness.command import INTERRUPTED, ended, failure_code, folder_argument, say, say_json
 from harness.spec import SpecError, StudySpec
 from harness.storage import Storage, open_storage
 
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         help="fresh seeds of each setting (default: 5)",
     )  # fmt: skip
     parser.add_argument(
-        "--storage", type=Path, default=Path("runs"), metavar="DIR",
+        "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
         help="folder that the study is in (default: runs)",
     )  # fmt: skip
     parser.add_argument(

@@ -74,6 +74,8 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 
         bridge, optuna_name = open_bridge(spec, launch, lambda: limits.signal is not None)
         was_over = ledger.is_complete and bridge.is_over
+        if was_over:
+            launch.say("it is complete; a larger budget, or --new, would run more")
         try:
             if not bridge.is_over and limits.used_up is None:
                 _fit(spec, launch, bridge, limits)

@@ -1,5 +1,6 @@
 """When a study has to end before it is through: a signal, or a budget that is used up."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ class Limits:
     def _catch(self, number: int, _frame: object) -> None:
         self.signal = number
         self._restore()
+        words = f"{signal.Signals(number).name}: ending what runs; once more ends at once\n"
+        os.write(2, words.encode())  # a signal may come within a print
 
     def _restore(self) -> None:
         for caught, handler in self._previous.items():

@@ -220,6 +220,11 @@ def _notes(spec: StudySpec, pool: TrialPool) -> list[str]:
             f"{pool.num_measured} of {pool.num_keys} configurations that differ in cost were "
             "measured, the others are taken to cost what the most similar one does"
         )
+    if pool.num_told:
+        notes.append(
+            f"{pool.num_told} of the baselines equal trials of this storage and will be told "
+            "what these found"
+        )
     if spec.early_terminate.type == "wilcoxon":
         notes.append("what the Wilcoxon test will stop is not known; nothing is counted as saved")
     return notes

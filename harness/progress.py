@@ -66,8 +66,10 @@ class StudyView:
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
-            # A trial's first epoch includes its preparation and says little of the others.
-            if event["step"] > 1 and event["number"] in self._last_seen:
+            # A trial's first epoch includes its preparation and says little of the others; one
+            # that was told says nothing.
+            is_told = _is_told(event, self.trials[event["number"]])
+            if event["step"] > 1 and not is_told and event["number"] in self._last_seen:
                 self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
             self._last_seen[event["number"]] = event["time"]
 
@@ -237,8 +239,15 @@ def describe_params(record: TrialRecord) -> str:
         if name in record.params or any(p.startswith(name + "/") for p in record.params)
     }
     if not fields:
-        return "as given by its baseline" if record.is_baseline else "defaults"
+        return "as given" if record.is_baseline else "defaults"
     return "  ".join(f"{name}={_setting(value)}" for name, value in fields.items())
+
+
+def _is_told(event: Event, record: TrialRecord) -> bool:
+    """Whether an epoch was told what another trial had trained."""
+    hits = {name for name, stage in event["stages"].items() if stage[0] == "hit"}
+    is_pretraining = event["step"] <= record.fields.get("adapt.pretrain_epochs", 0)
+    return "training" in hits or ("pretrain" in hits and is_pretraining)
 
 
 def _setting(value: object) -> str:

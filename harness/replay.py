@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness.command import INTERRUPTED, ended, say, say_json
+from harness.command import INTERRUPTED, ended, folder_argument, say, say_json
 from harness.spec import SpecError, StudySpec
 from harness.storage import Storage, open_storage
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where MLflow has the run (default: MLFLOW_TRACKING_URI, or the storage's database)",
     )  # fmt: skip
     parser.add_argument(
-        "--storage", type=Path, default=Path("runs"), metavar="DIR",
+        "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
         help="folder for the replay; its images, Pose VAEs and style networks are used, "
         "pre-training is trained anew (default: runs)",
     )  # fmt: skip

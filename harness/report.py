@@ -85,6 +85,8 @@ def as_text(
     if result.state == "stopped":
         yield f"  {result.reason}; the same command goes on where it was"
     ranked = ranked_settings(spec, result.trials)
+    if states["pruned"] and all(setting.is_baseline for setting in ranked):
+        yield "  no searched setting ran to its end: all were pruned, so the table has none"
     if ranked:
         yield ""
         yield from _table(spec, ranked)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from harness.command import DONE, INTERRUPTED, ended, failure_code, say, say_json
+from harness.command import DONE, INTERRUPTED, ended, failure_code, folder_argument, say, say_json
 from harness.mlflow_records.store import check_tracking
 from harness.preflight import check_machine
 from harness.spec import SpecError, StudySpec, load_study
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         help="replace a value of the file, e.g. --set fixed.adapt.epochs=3; may be repeated",
     )  # fmt: skip
     parser.add_argument(
-        "--storage", type=Path, default=Path("runs"), metavar="DIR",
+        "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
         help="folder for everything that is kept (default: runs)",
     )  # fmt: skip
     parser.add_argument(
@@ -114,7 +114,11 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
 
 def _summary(spec: StudySpec) -> str:
     settings = spec.max_settings
-    trials = "trials until it is stopped" if settings is None else f"{settings} trials"
+    trials = (
+        "trials until it is stopped"
+        if settings is None
+        else f"{settings} trial{'s' * (settings != 1)}"
+    )
     if spec.seeds > 1:
         trials += f" of {spec.seeds} seeds"
     objectives = ", ".join(f"{metric.goal} {metric.name}" for metric in spec.objectives)

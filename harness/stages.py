@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.command import BAD_INPUT, DONE, say
+from harness.command import BAD_INPUT, DONE, folder_argument, say
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.stage_store.cache import StageCache
 from harness.stage_store.manifest import stage_key
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         (common, argparse.SUPPRESS, argparse.SUPPRESS),
     ):
         place.add_argument(
-            "--storage", type=Path, default=default, metavar="DIR",
+            "--storage", type=folder_argument, default=default, metavar="DIR",
             help="folder for everything that is kept (default: runs)",
         )  # fmt: skip
         place.add_argument(

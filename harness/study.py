@@ -10,6 +10,7 @@ from harness.command import say
 from harness.engine import StudyResult, run_study
 from harness.launch import Launch
 from harness.ledger import Event, Ledger
+from harness.nodes.cluster import check_address
 from harness.progress import LiveProgress, PlainProgress, Progress, StudyView
 from harness.spec import StudySpec
 from harness.storage import DATABASE_VARIABLE, Storage, StudyFolder
@@ -56,10 +57,12 @@ def follow_study(
         How it ended, and the closed tracker with the MLflow run ids.
 
     Raises:
-        SpecError: If another driver runs it, it was started otherwise, or the database cannot be
-            used.
+        SpecError: If another driver runs it, it was started otherwise, no cluster answers at the
+            address, or the database cannot be used.
     """
     start = start or Start()
+    if start.address is not None:
+        check_address(start.address)
     study_name = storage.free_name(spec.name) if start.new else spec.name
     folder = storage.study(study_name)
     with folder.owned(), Ledger(folder.ledger) as ledger:

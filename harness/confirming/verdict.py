@@ -209,7 +209,7 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
             "intervals, and p-values of baselines, are not"
         )
     elif verdict.num_finalists == 1:
-        lines.append("p-values are not adjusted: there is one finalist")
+        lines.append("p-values are of single comparisons, not adjusted for the number of lines")
     return lines
 
 

@@ -110,10 +110,15 @@ def trial_name(study: Event, event: Event) -> str:
     end = f"#{event['number']}"
     if event["is_baseline"]:
         return f"{event['name']}{end}"
-    fields = event["fields"]
-    words = [_word(name, fields[name]) for name in study["varied"] if name in fields]
-    text = " ".join(words) or event["name"]
-    return f"{text[: MAX_NAME - len(end) - 1]} {end}"
+    fields, params = event["fields"], event["params"]
+    words = [
+        _word(name, fields[name])
+        for name in study["varied"]
+        if name in params or any(searched.startswith(f"{name}/") for searched in params)
+    ]
+    while len(" ".join([*words, end])) > MAX_NAME:
+        words.pop()
+    return " ".join([*(words or [event["name"]]), end])
 
 
 def _word(name: str, value: Any) -> str:

@@ -69,7 +69,7 @@ def start_ray(address: str | None, say: Callable[[str], None]) -> None:
         SpecError: If there is no such cluster, or this machine is no node of it.
     """
     if address is not None:
-        _check_address(address)
+        check_address(address)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     import ray
@@ -208,7 +208,7 @@ def _set_for_now(module: ModuleType, name: str, value: object) -> Iterator[None]
         setattr(module, name, before)
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str) -> None:
     """Refuse what cannot work before Ray tries it for a minute.
 
     Raises:

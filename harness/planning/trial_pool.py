@@ -3,13 +3,14 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from harness.language.suggester import RandomSuggester
+from harness.language.yaml_text import SpecError
 from harness.planning.costs import TrialCost, cost_key, noise_of, similarity, trial_cost
 from harness.planning.measuring import measure_configurations
 from harness.space import Baseline, Space
@@ -20,6 +21,8 @@ from trainables.measured import Measurement
 
 MAX_MEASURED = 6
 """Configurations that are measured; of more, the most frequent, the others by similarity."""
+MAX_TRIALS, MAX_EPOCHS = 10_000, 1_000_000
+"""Of a study that is played in less than a minute."""
 NUM_DRAWS = 256
 MAX_DRAWS = 2000
 
@@ -39,6 +42,7 @@ class TrialPool:
         num_keys: Configurations that differ in what they cost.
         noise: Relative, of the measurement.
         gpu_bytes: Largest memory of a trial on a GPU.
+        num_told: Given trials whose whole training is stored.
     """
 
     given: tuple[TrialCost, ...]
@@ -49,6 +53,7 @@ class TrialPool:
     num_keys: int = 1
     noise: float = 0.0
     gpu_bytes: int = 0
+    num_told: int = 0
 
     def draw(self, num_settings: int, rng: random.Random) -> list[TrialCost]:
         """Runs of so many settings; a smaller number gives the first of a larger one's."""
@@ -81,6 +86,7 @@ def measured_pool(
         SpecError: If a configuration cannot be measured.
     """
     given, drawn = _configurations(spec)
+    _check_size(spec, [fields for fields, _ in given] + drawn)
     every = [fields for fields, _ in given] + drawn
     keys = [cost_key(fields) for fields in every]
     weights = Counter(keys[len(given) :]) + Counter(dict.fromkeys(keys[: len(given)], 1))
@@ -127,7 +133,24 @@ def measured_pool(
         num_keys=len(weights),
         noise=max(noise_of(group) for group in measured.values()),
         gpu_bytes=max(m.peak_gpu_bytes for m in repeats),
+        num_told=sum(told),
     )
+
+
+def _check_size(spec: StudySpec, every: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a study that would take hours to play."""
+    num_trials = (spec.max_settings or 1) * spec.seeds
+    if num_trials > MAX_TRIALS:
+        raise SpecError(
+            f"a plan is made for {MAX_TRIALS} trials at most, got {num_trials}; plan fewer, with "
+            f"--set budget.run_cap={MAX_TRIALS // spec.seeds}, and multiply"
+        )
+    longest = max(fields["adapt.pretrain_epochs"] + fields["adapt.epochs"] for fields in every)
+    if longest * num_trials > MAX_EPOCHS:
+        raise SpecError(
+            f"a plan is made for {MAX_EPOCHS} epochs at most, got {num_trials} trials of up to "
+            f"{longest}; plan fewer and multiply"
+        )
 
 
 def vae_name(fields: Mapping[str, Any]) -> str:

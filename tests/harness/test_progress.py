@@ -55,6 +55,29 @@ def test_the_time_left_follows_from_the_pace_of_epochs_after_the_first():
     assert view.eta_s() == pytest.approx(50.0)  # two at a time
 
 
+@pytest.mark.parametrize(
+    ("stages", "told"),
+    [
+        ({"training": ["hit", "k", 9.0]}, (1, 2, 3, 4)),
+        ({"pretrain": ["hit", "k", 9.0], "training": ["miss", "k", 9.0]}, (1, 2)),
+        ({"pretrain": ["miss", "k", 9.0]}, ()),
+    ],
+)
+def test_epochs_that_were_told_are_no_pace(stages, told):
+    view = View("maximize", 2)
+    first = _trial(0)
+    first["fields"]["adapt.pretrain_epochs"] = 2
+    view.apply(first)
+    at = 100.0
+    for step in (1, 2, 3, 4):
+        at += 0.001 if step in told else 10.0
+        view.apply(_epoch(0, step, 1.0, at=at) | {"stages": stages})
+    view.apply(_trial(1))
+    view.apply(_finished(0))
+    expected = None if len(told) == 4 else pytest.approx(40.0)
+    assert view.eta_s() == expected
+
+
 def test_a_pruned_trial_counts_as_done():
     view = View("maximize", 2)
     view.apply(_trial(0))

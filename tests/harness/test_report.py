@@ -171,3 +171,13 @@ def test_how_many_trials_were_told_what_an_earlier_one_found_is_said(tmp_path, w
         record.stages = {"training": ["hit", "0123", 40.0]}
     result.trials[3].stages = {"training": ["miss", "0123", 40.0]}
     assert f"  3 {words}" in list(as_text(*arguments))
+
+
+def test_that_no_searched_setting_ran_to_its_end_is_said(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    words = "no searched setting ran to its end"
+    assert not any(words in line for line in as_text(*arguments))
+    for record in result.trials:
+        record.state, record.value = "pruned", None
+    assert any(words in line for line in as_text(*arguments))

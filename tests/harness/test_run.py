@@ -44,6 +44,27 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_2(capsys, setting, words, t
     assert not (tmp_path / "s").exists(), "bad input must leave nothing behind"
 
 
+def test_an_empty_storage_is_not_the_current_folder(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([SMOKE, "--storage", ""])
+    assert ended.value.code == 2
+    assert "--storage: must name a folder, got an empty text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["nothing", "", "127.0.0.1:1"])
+def test_an_address_that_cannot_work_leaves_no_study(capsys, tmp_path, address):
+    assert main([SMOKE, "--storage", str(tmp_path / "s"), "--address", address]) == 2
+    assert f"error: --address {address}: " in capsys.readouterr().err
+    assert not list((tmp_path / "s").glob("*"))
+
+
+@pytest.mark.parametrize("setting", ["budget.run_cap=99999", "fixed.adapt.epochs=1000000000"])
+def test_a_plan_that_would_take_hours_to_make_is_refused(capsys, tmp_path, setting):
+    storage = str(tmp_path / "s")
+    assert main([SMOKE, "--storage", storage, "--set", setting, "--dry-run"]) == 2
+    assert "error: a plan is made for " in capsys.readouterr().err
+
+
 def test_a_subset_larger_than_the_bin_count_is_refused_with_its_place(capsys, write_study):
     study = write_study(
         "name: s\ntrainable: adaptation\nmetric: {name: target_val/pck_05, goal: maximize}\n"

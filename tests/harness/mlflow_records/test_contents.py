@@ -34,16 +34,24 @@ def test_settings_that_differ_in_their_seed_alone_have_one_hash():
 )
 def test_a_runs_name_says_what_it_tries(is_baseline, varied, name):
     fields = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset": [0, 2]}
+    params = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset/b00": True}
     trial = {"number": 7, "name": "vae_hm", "is_baseline": is_baseline, "fields": fields}
-    assert contents.trial_name({"varied": varied}, trial) == name
+    assert contents.trial_name({"varied": varied}, trial | {"params": params}) == name
 
 
-def test_a_runs_name_is_cut_before_its_number():
-    fields = {f"section.parameter_{i}": i for i in range(20)}
+def test_a_runs_name_leaves_out_what_the_trial_does_not_have():
+    fields = {"sampling.strategy": "hardest", "bins.count": 6}
     trial = {"number": 7, "name": "x", "is_baseline": False, "fields": fields}
+    trial["params"] = {"sampling.strategy": "hardest"}
+    assert contents.trial_name({"varied": list(fields)}, trial) == "hardest #7"
+
+
+def test_a_runs_name_is_cut_after_a_whole_word():
+    fields = {f"section.parameter_{i}": i for i in range(20)}
+    trial = {"number": 7, "name": "x", "is_baseline": False, "fields": fields, "params": fields}
     name = contents.trial_name({"varied": list(fields)}, trial)
-    assert len(name) == contents.MAX_NAME
-    assert name.endswith(" #7")
+    # "parameter_0=0 " is 14 long, and five of them leave no place for a sixth and " #7".
+    assert name == "".join(f"parameter_{i}={i} " for i in range(5)) + "#7"
 
 
 def test_a_trials_tags_let_one_filter_and_group():

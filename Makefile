@@ -1,4 +1,4 @@
-.PHONY: check test-all smoke notebooks schema bench
+.PHONY: check test-all faults smoke notebooks schema bench
 
 check:  ## what a commit must pass
 	ruff check .
@@ -8,6 +8,9 @@ check:  ## what a commit must pass
 
 test-all:  ## also the slow tests and those that kill processes
 	pytest -m 'not gpu and not benchmark'
+
+faults:  ## kills processes, fills disks, locks databases: a quarter of an hour on two cores
+	pytest -m faults -n 3 --dist loadfile
 
 smoke:  ## a study of seconds
 	python -m harness.run search_spaces/smoke.yaml

@@ -48,7 +48,8 @@ def fitting_trials(
     Args:
         resources: What a trial needs.
         available: From :func:`this_machine` or :func:`harness.nodes.cluster.ray_nodes`.
-        say: Shows a line to the person at the terminal, if trials wait for nodes to come up.
+        say: Shows a line to the person at the terminal, if fewer trials than asked for fit, or
+            some wait for nodes to come up.
 
     Raises:
         SpecError: If not even one trial fits a node that is, or can be, there.
@@ -58,6 +59,8 @@ def fitting_trials(
     if fits == 0:
         raise _does_not_fit(resources, [*available.nodes, *available.addable])
     parallel = min(fits, resources.parallel or fits)
+    if parallel < (resources.parallel or 0):
+        say(f"warning: of resources.parallel {resources.parallel} trials, {fits} fit at once")
     if parallel > now:
         say(
             f"warning: {now} of {parallel} trials at once fit the nodes that are up; "

@@ -91,3 +91,12 @@ def test_nothing_is_said_if_all_fit_now():
 def test_this_machine_has_the_cores_this_process_may_use():
     available = this_machine(Resources())
     assert available.nodes == [{"CPU": len(os.sched_getaffinity(0)), "GPU": 0}]
+
+
+def test_that_fewer_trials_fit_than_asked_for_is_said():
+    lines = []
+    available = Available([{"CPU": 2}])
+    assert fitting_trials(Resources(parallel=900), available, lines.append) == 2
+    assert lines == ["warning: of resources.parallel 900 trials, 2 fit at once"]
+    assert fitting_trials(Resources(parallel=1), available, lines.append) == 1
+    assert len(lines) == 1

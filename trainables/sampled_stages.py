@@ -21,8 +21,8 @@ from trainables.config import FOLDER_DOMAINS, DataConfig, TrialConfig, VAEConfig
 from trainables.data.image_store import SPLITS, ImageStore, build_image_store
 from trainables.data.leeds import read_leeds
 from trainables.data.scene import CHUNK
-from trainables.stage_protocol import Outcome, StageCache, StageClaim, StageEntry
-from trainables.stages import image_stage, pose_vae_stage
+from trainables.stage_protocol import Outcome, StageClaim, StageEntry
+from trainables.stages import image_stage, pose_vae_stage_inputs
 from trainables.trial_run import TrialStages
 
 NUM_DECODED = 64
@@ -204,14 +204,6 @@ class SampledStages(TrialStages):
         return replace(store, splits=splits), entry
 
 
-class _KeyFound(Exception):  # noqa: N818 - not an error: the way out once a key is known
-    """Carries whether the storage has the stage."""
-
-    def __init__(self, is_there: bool) -> None:
-        super().__init__(is_there)
-        self.is_there = is_there
-
-
 def has_pose_vae(cache: SampledCache, look: Look, trial: TrialConfig, vae: VAEConfig) -> bool:
     """Whether the storage has a trial's Pose VAE; nothing is computed.
 
@@ -221,20 +213,11 @@ def has_pose_vae(cache: SampledCache, look: Look, trial: TrialConfig, vae: VAECo
         trial: Of whose domains and seed.
         vae: Settings of the Pose VAE.
     """
-
-    class KeyOnly(SampledCache):
-        def get(self, stage: str, inputs: Mapping[str, Any], compute: Any) -> NoReturn:
-            raise _KeyFound(look(stage, inputs)[1])
-
-    images: list[tuple[ImageStore, StageEntry]] = [
-        image_stage(cache, trial.data, role, 1) for role in ("source", "target")
-    ]
-    key_only: StageCache = KeyOnly(Path(), look)
-    try:
-        pose_vae_stage(key_only, images[0], images[1], vae, trial.seed, ("source/train",))
-    except _KeyFound as found:
-        return found.is_there
-    raise AssertionError("a Pose VAE was fetched without a look at the cache")
+    source, target = (
+        image_stage(cache, trial.data, role, 1)[1].key for role in ("source", "target")
+    )
+    inputs = pose_vae_stage_inputs(source, target, vae, trial.seed, ("source/train",))
+    return look("pose_vae", inputs)[1]
 
 
 def has_training(stages: SampledStages, look: Look, num_replicas: int) -> bool:

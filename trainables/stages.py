@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ __all__ = [  # the protocol as well: a trial needs both
     "lineage",
     "new_pose_vae",
     "pose_vae_stage",
+    "pose_vae_stage_inputs",
     "shared_joints",
     "train_pose_vae",
     "vae_inputs",
@@ -145,19 +147,34 @@ def pose_vae_stage(
         seed: Seed of the fit.
         splits: ``<role>/<split>`` of the poses to score; the labels of others are not read.
     """
-    inputs = {
-        "version": POSE_VAE_VERSION,
-        "source": source[1].key,
-        "target": target[1].key,
-        "seed": seed,
-        "splits": list(splits),
-        **{name: getattr(vae, name) for name in VAEConfig.__dataclass_fields__},
-    }
+    inputs = pose_vae_stage_inputs(source[1].key, target[1].key, vae, seed, splits)
     stores = {"source": source[0], "target": target[0]}
     entry = cache.get(
         "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
     )
     return _load_scored(entry.path, vae, seed, splits), entry
+
+
+def pose_vae_stage_inputs(
+    source_key: str, target_key: str, vae: VAEConfig, seed: int, splits: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the stage of :func:`pose_vae_stage` depends on.
+
+    Args:
+        source_key: Of the source images' stage.
+        target_key: Of the target images' stage.
+        vae: Settings.
+        seed: Seed of the fit.
+        splits: ``<role>/<split>`` of the poses to score.
+    """
+    return {
+        "version": POSE_VAE_VERSION,
+        "source": source_key,
+        "target": target_key,
+        "seed": seed,
+        "splits": list(splits),
+        **{name: getattr(vae, name) for name in VAEConfig.__dataclass_fields__},
+    }
 
 
 def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> ScoredPoses:

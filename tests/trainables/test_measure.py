@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.stages import StageCache, stage_key
+from trainables.adapt.pose_net import PoseNet
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.measure import Job, Workload
@@ -147,11 +148,21 @@ def test_images_scale_with_their_number(folder):
     assert sizes[1] == 10 * sizes[0]
 
 
-def test_a_trial_over_two_gpus_is_measured_on_its_part_of_a_batch(folder):
-    workload = Workload(job(gpus=2.0), nothing_stored, folder)
-    if torch.cuda.is_available():
-        pytest.skip("would measure the GPU")
-    assert workload.measure().device == "cpu"
+@pytest.mark.parametrize(("gpus", "part"), [(0.0, 14), (0.5, 14), (2.0, 7)])
+def test_a_trial_over_two_gpus_is_measured_on_its_part_of_a_batch(folder, monkeypatch, gpus, part):
+    sizes, features = set(), PoseNet.features
+
+    def counted(net, images):
+        if net.training:
+            sizes.add(len(images))
+        return features(net, images)
+
+    monkeypatch.setattr(PoseNet, "features", counted)
+    fields = {**SMALL, "adapt.batch_size": 14}
+    measured = Workload(job(fields=fields, gpus=gpus), nothing_stored, folder).measure()
+    assert sizes & {7, 14} == {part}  # besides them, batches of AdaBN's statistics
+    is_gpu = gpus > 0 and torch.cuda.is_available()
+    assert measured.device == (torch.cuda.get_device_name() if is_gpu else "cpu")
 
 
 def test_load_goes_on_after_the_measurement(folder):

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.adapt.channels_last import channels_last
 from trainables.adapt.evaluate import evaluate, with_target_statistics
 from trainables.adapt.style_fit import UnlabelledImages, train_style_net
 from trainables.adapt.validation import MAX_IMAGES
@@ -231,7 +230,7 @@ class Workload:
         """Share of an evaluation's images that can be looked at in :data:`EVALUATION_S`."""
         size = self._trial.data.image_size
         net = stages.timed_run(self._device).net.eval()
-        images = channels_last(torch.zeros((8, 3, size, size), device=self._device))
+        images = torch.zeros((8, 3, size, size), device=self._device)
         with torch.no_grad():
             net(images)
             started = time.perf_counter()

@@ -29,7 +29,8 @@ def make(cls):
     torch.manual_seed(0)
     pose_net = PoseNet(NUM_JOINTS, net.depth, net.width, data.image_size, data.heatmap_size)
     weights = RegDAWeights(margin=4.0, tradeoff=1.0, gradient_scale=1.0, ramp_steps=100.0)
-    return cls(pose_net.to(memory_format=torch.channels_last), weights, default_recipe(1e-3, 600))
+    pose_net.place(torch.device("cpu"))
+    return cls(pose_net, weights, default_recipe(1e-3, 600))
 
 
 def make_batches():

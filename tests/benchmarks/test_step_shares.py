@@ -43,7 +43,8 @@ def wait(device):
 def shares(config, source, target, device):
     """Median seconds of making the batches of a step and of the step, in turns."""
     settings = BatchSettings(config.data.heatmap_size, device, seed=0)
-    net = build_net(config, 16).to(device, memory_format=torch.channels_last)
+    net = build_net(config, 16)
+    net.place(device)
     use_bfloat16 = config.adapt.precision == "bfloat16"
     net.accelerate(use_bfloat16, config.net.compile)
     adapter = pretraining_adapter(config, net, None)

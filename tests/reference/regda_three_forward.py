@@ -5,8 +5,6 @@ baseline of the speed benchmark. Steps B and C each run the whole network on the
 and the backward pass of step B reaches the features, where nobody uses its gradient.
 """
 
-import torch
-
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
 from trainables.adapt.regda import gradient_factor
 
@@ -19,7 +17,7 @@ class ThreeForwardRegDA:
         self.weights = weights
         self.recipe = recipe
         self.first_step = self.current_step = first_step
-        self.adversarial_head = net.new_head().to(memory_format=torch.channels_last)
+        self.adversarial_head = net.new_head()
         self.optimizer_f = recipe.optimizer(
             {"backbone": net.backbone.parameters(), "upsampling": net.upsampling.parameters()}
         )

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.channels_last import channels_last
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import (
     AugmentRanges,
@@ -86,9 +85,7 @@ class SourceBatches:
                 settings.heatmap_size,
                 settings.is_quantised,
             )
-            yield SourceBatch(
-                channels_last(augment_images(images, draw)), maps, weight, rows, draw.matrix
-            )
+            yield SourceBatch(augment_images(images, draw), maps, weight, rows, draw.matrix)
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""
@@ -132,7 +129,7 @@ class TargetBatches:
         )
         images = _to_device(self._images[rows.numpy()], settings.device)
         own = [draw.map(settings.shard.take).to(settings.device) for draw in draws]
-        views = [(channels_last(augment_images(images, d)), d.matrix) for d in own]
+        views = [(augment_images(images, d), d.matrix) for d in own]
         (student, view), *teacher = views
         if not teacher:
             return TargetBatch(student, rows, view)

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.channels_last import channels_last
 from trainables.adapt.collectives import BatchNorm2d
 from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import normalise
@@ -57,8 +56,7 @@ def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.T
     predicted = []
     for start in range(0, len(rows), BATCH_SIZE):
         images = torch.from_numpy(store.images[rows[start : start + BATCH_SIZE]]).to(device)
-        inputs = channels_last(normalise(images))
-        predicted.append(decode_keypoints(net(inputs), store.image_size))
+        predicted.append(decode_keypoints(net(normalise(images)), store.image_size))
     return torch.cat(predicted)
 
 
@@ -87,8 +85,7 @@ def with_target_statistics(
     copy.train()
     for batch in np.array_split(rows[:ADABN_IMAGES], max(1, ADABN_IMAGES // BATCH_SIZE)):
         if len(batch) > 1:
-            inputs = normalise(torch.from_numpy(images[batch]).to(device))
-            copy(channels_last(inputs))
+            copy(normalise(torch.from_numpy(images[batch]).to(device)))
     return copy.eval()
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from trainables.adapt.adapter import Adapter, TargetBatch
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
-from trainables.adapt.channels_last import module_on
 from trainables.adapt.collectives import mean_over_processes
 from trainables.adapt.judge import Domains, Judge
 from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
@@ -67,7 +66,7 @@ class AdaptationRun:
             )
         self.total_epochs = adapt.pretrain_epochs + adapt.epochs
         self.epoch = 0
-        net = module_on(net, device)
+        net.place(device)
         net.accelerate(uses_bfloat16(adapt.precision, device), config.net.compile)
         self._restyler = self._build_restyler()
         pretraining = pretraining_adapter(config, net, self._restyler)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.adapt.channels_last import module_on
 from trainables.adapt.collectives import BatchNorm2d
+from trainables.adapt.memory_format import in_format, trusted_format
 from trainables.adapt.weight_file import read_weights
 
 _BLOCKS = {
@@ -70,10 +71,32 @@ class Bottleneck(nn.Module):
         return torch.relu(self.bn3(self.conv3(out)) + identity)
 
 
+class StridedPointwise(nn.Conv2d):
+    """A 1x1 convolution without bias that takes every ``step``-th row and column first.
+
+    Equal to ``Conv2d(inputs, outputs, 1, stride=step)``, whose backward pass corrupts memory for
+    few channels (:mod:`trainables.adapt.memory_format`), and as fast. Pooling of one pixel picks
+    the pixels; a slice does the same, but its backward pass takes three times as long.
+    """
+
+    def __init__(self, inputs: int, outputs: int, step: int) -> None:
+        super().__init__(inputs, outputs, 1, bias=False)
+        self.step = step
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, ceil(H / step), ceil(W / step))."""
+        return super().forward(F.avg_pool2d(input, 1, self.step, ceil_mode=True))
+
+    def extra_repr(self) -> str:
+        """What tells this layer from others in ``repr``."""
+        convolution: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{convolution}, step={self.step}"
+
+
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and inputs == outputs:
         return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
+    return nn.Sequential(StridedPointwise(inputs, outputs, stride), BatchNorm2d(outputs))
 
 
 class ResNet(nn.Module):
@@ -214,6 +237,8 @@ class PoseNet(nn.Module):
         super().__init__()
         self.num_joints = num_joints
         self._is_reference = is_reference
+        self._image_size = image_size
+        self._memory_format = torch.contiguous_format
         self._use_bfloat16 = False
         self._is_compiled = False
         self.backbone = ResNet(depth, width, use_max_pool=heatmap_size * 4 == image_size)
@@ -224,18 +249,31 @@ class PoseNet(nn.Module):
         self.head = self.new_head(is_deep=not is_reference)
 
     def new_head(self, is_deep: bool = True) -> HeatmapHead:
-        """A fresh head for this network's features, on the CPU, with its number format."""
+        """A fresh head for this network's features, where and in the formats this network is."""
         std = 0.001 if self._is_reference else 0.01
         head = HeatmapHead(self.channels, self.num_joints, is_deep, std)
         head.use_bfloat16 = self._use_bfloat16
         if self._is_compiled:
             head.compile()
-        return head
+        return in_format(head, next(self.parameters()).device, self._memory_format)
 
     def renew_head(self) -> None:
         """Replace the head by a fresh deep one, as RegDA's second phase does."""
-        device = next(self.parameters()).device
-        self.head = module_on(self.new_head(), device)
+        self.head = self.new_head()
+
+    def place(self, device: torch.device) -> None:
+        """Move to a device, in the fastest memory format that is computed correctly there.
+
+        Checked for CPUs (:func:`trainables.adapt.memory_format.trusted_format`); GPUs get
+        channels last.
+
+        Raises:
+            RuntimeError: If this CPU computes wrong gradients in any format.
+        """
+        self._memory_format = torch.channels_last
+        if device.type == "cpu":
+            self._memory_format = trusted_format(self, self._image_size)
+        in_format(self, device, self._memory_format)
 
     def accelerate(self, use_bfloat16: bool, is_compiled: bool) -> None:
         """Choose the number format of the products and whether torch.compile fuses the layers.
@@ -257,6 +295,7 @@ class PoseNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, channels, h, h)."""
+        images = images.contiguous(memory_format=self._memory_format)
         with torch.autocast(images.device.type, torch.bfloat16, self._use_bfloat16):
             return cast(Tensor, self.upsampling(self.backbone(images)))
 

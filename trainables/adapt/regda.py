@@ -29,7 +29,6 @@ import torch
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.channels_last import module_on
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
 from trainables.adapt.optimisation import Recipe
 from trainables.adapt.pose_net import PoseNet
@@ -114,8 +113,7 @@ class RegDA:
         self._weights = weights
         self._recipe = recipe
         self._first_step = self._step = first_step
-        device = next(net.parameters()).device
-        self.adversarial_head = module_on(net.new_head(), device)
+        self.adversarial_head = net.new_head()
         self._f = [*net.backbone.parameters(), *net.upsampling.parameters()]
         self._optimizers = {
             "f": recipe.optimizer(

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.adapt.channels_last import module_on
 from trainables.adapt.style_fit import UnlabelledImages
 from trainables.adapt.style_net import StyleNet, adain, channel_statistics
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD
@@ -69,7 +68,9 @@ class StyleTransfer:
     def __init__(
         self, net: StyleNet, source: ImageStore, target: ImageStore, device: torch.device
     ) -> None:
-        self._net = module_on(net, device).requires_grad_(False).eval()
+        net.check_image_size(source.image_size)
+        net.place(device, source.image_size)
+        self._net = net.requires_grad_(False).eval()
         self._device = device
         mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
@@ -102,7 +103,7 @@ class StyleTransfer:
             alpha: (B,) strengths in [0, 1]; 0 gives the decoder's reconstruction.
 
         Returns:
-            (B, 3, H, W) of the type of ``images``, channels last.
+            (B, 3, H, W) of the type of ``images``.
         """
         rows = rows.to(self._device)
         mean, std = (statistic[rows][:, :, None, None] for statistic in self._styles[towards])
@@ -116,9 +117,7 @@ class StyleTransfer:
         blended = torch.lerp(features, adain(features, mean, std, weight), strength)
         decoded = self._net.decode(blended).to(images.dtype)
         restyled = torch.clamp(decoded, self._black, self._white)
-        return torch.where(cover > 0, restyled, images).contiguous(
-            memory_format=torch.channels_last
-        )
+        return torch.where(cover > 0, restyled, images)
 
     @torch.no_grad()
     def _styles_of(self, store: ImageStore) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainables.adapt.channels_last import module_on
 from trainables.adapt.style_net import (
     VGG19_PLAN,
     StyleNet,
@@ -67,8 +66,7 @@ class UnlabelledImages:
 
     def read(self, rows: NDArray[np.int64], device: torch.device) -> Tensor:
         """(len(rows), 3, H, W) normalised images."""
-        images = normalise(torch.from_numpy(self.images[rows]).to(device))
-        return images.contiguous(memory_format=torch.channels_last)
+        return normalise(torch.from_numpy(self.images[rows]).to(device))
 
 
 def style_losses(net: StyleNet, content: Tensor, style: Tensor) -> Tensor:
@@ -125,7 +123,7 @@ def fit_encoder(
 
     def losses() -> Tensor:
         images = torch.cat([domain.draw(batch_size, generator, device) for domain in domains])
-        return F.mse_loss(net.decode(net.encoder(images)[-1]), images).unsqueeze(0)
+        return F.mse_loss(net(images), images).unsqueeze(0)
 
     parameters = list(net.parameters())
     recorded = _descend(parameters, ENCODER_RATE, steps, losses, ("reconstruction",), (1.0,))
@@ -208,7 +206,7 @@ def train_style_net(
     net.initialise(generator)
     if style.encoder is not None:
         net.encoder.load_vgg19(Path(style.encoder))
-    module_on(net, device)
+    net.place(device, domains[0].images.shape[1])
     if is_trained:
         fit_encoder(net, domains, style.encoder_steps, style.batch_size, generator)
     else:

@@ -19,6 +19,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from trainables.adapt.memory_format import in_format, trusted_format
 from trainables.adapt.weight_file import read_weights
 
 POOL: Literal["pool"] = "pool"
@@ -235,6 +236,21 @@ class StyleNet(nn.Module):
             nn.init.zeros_(cast(Tensor, convolution.bias))
         with torch.no_grad():  # start near the mean colour, not from large random ones
             cast(nn.Conv2d, self.decoder[-1]).weight.mul_(OUTPUT_GAIN)
+
+    def place(self, device: torch.device, image_size: int) -> None:
+        """Move to a device, in the fastest memory format that is computed correctly there.
+
+        Raises:
+            RuntimeError: If this CPU computes wrong gradients in any format.
+        """
+        memory_format = torch.channels_last
+        if device.type == "cpu":
+            memory_format = trusted_format(self, image_size)
+        in_format(self, device, memory_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to their reconstructions, of the same shape."""
+        return self.decode(self.encoder(images)[-1])
 
     def decode(self, features: Tensor) -> Tensor:
         """(B, C, H / factor, W / factor) deepest features to (B, 3, H, W) images, unclamped."""

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.adapt.channels_last import channels_last
 from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import (
     AugmentDraw,
@@ -201,11 +200,11 @@ class LabelFreeValidation:
         for start in range(0, len(self._target_rows), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
             images = torch.from_numpy(self._target_images[self._target_rows[part]]).to(device)
-            inputs = channels_last(normalise(images))
+            inputs = normalise(images)
             seen = net.features(inputs)
             features.append(_pooled(seen))
             maps.append(net.head(seen))
-            warped = channels_last(augment_images(images, _part_of(self._warps, part)))
+            warped = augment_images(images, _part_of(self._warps, part))
             on_warped.append(decode_keypoints(net(warped), self._image_size))
             other = second_opinion(inputs)
             if other is not None:
@@ -223,7 +222,7 @@ class LabelFreeValidation:
         for start in range(0, len(self._source_rows), BATCH_SIZE):
             rows = self._source_rows[start : start + BATCH_SIZE]
             images = torch.from_numpy(self._source_images[rows]).to(device)
-            features.append(_pooled(net.features(channels_last(normalise(images)))))
+            features.append(_pooled(net.features(normalise(images))))
         return torch.cat(features)
 
 

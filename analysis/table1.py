@@ -13,6 +13,13 @@ from trainables.metrics.intervals import mean_interval
 COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "dip": "DIP"}
 """Joint groups whose column in the paper is not their own name with a capital."""
 SCORES = {"All": "pck_05", "EvalPose": "evalpose", "unit_signed": "evalpose_unit_signed"}
+CONTROLS = {
+    "centre": "All joints in the centre",
+    "mean_pose": "Mean source pose",
+    "mirrored": "True pose, mirrored",
+    "swapped": "True pose, left and right swapped",
+}
+"""Predictions that no network made, and what tables call them."""
 ADABN = "AdaBN"
 GAPS = {
     "over source only": ("source_only", "All"),
@@ -82,6 +89,29 @@ def table1(scores: pd.DataFrame) -> pd.DataFrame:
     after = columns.index("All") + 1
     order = ["setting", *columns[:after], "low", "high", *columns[after:], "num_seeds"]
     return pd.DataFrame(rows, columns=order)
+
+
+def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
+    """What the metrics give to predictions that no network made.
+
+    Args:
+        study: The study.
+        split: See :func:`seed_scores`.
+
+    Returns:
+        ``setting`` and a column for each of :data:`SCORES`, in percent. No rows for a study that
+        did not report them.
+    """
+    rows = []
+    for control, name in CONTROLS.items():
+        finals = {
+            column: study.final(f"{split}/control/{metric}/{control}")
+            for column, metric in SCORES.items()
+        }
+        if not finals["All"].empty:
+            means = {column: values.mean() for column, values in finals.items()}
+            rows.append({"setting": name, **means})
+    return pd.DataFrame(rows, columns=["setting", *SCORES])
 
 
 def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.engine import StudyResult
+from harness.language.metric_names import CONTROLS, control_metric
 from harness.ledger import TERMINAL_STATES
 from harness.masking import masked
 from harness.progress import describe_params
@@ -115,7 +116,7 @@ def _table(spec: StudySpec, ranked: list[RankedSetting]) -> Iterator[str]:
     shown += [s for s in ranked[SHOWN:] if s.is_baseline or (_is_multi(spec) and s.is_pareto)]
     columns = [metric.name for metric in spec.metrics]
     names = [_marked_name(spec, setting) for setting in shown]
-    width = max(map(len, names))
+    width = max(map(len, [*names, *CONTROLS]))
     intervals = f"  {'95 % interval':>16}" if spec.seeds > 1 else ""
     header = "  ".join(f"{name:>{max(len(name), 8)}}" for name in columns)
     yield f"  {'trial':>5}  {'name':<{width}}  {header}{intervals}  {'gap':>7}  settings"
@@ -131,10 +132,23 @@ def _table(spec: StudySpec, ranked: list[RankedSetting]) -> Iterator[str]:
             f"  {setting.number:>5}  {name:<{width}}  {cells}{interval}  {gap:>7}  "
             f"{describe_params(setting.trials[0])}"
         )
+    yield from _control_rows(columns, shown[0], width)
     if len(shown) < len(ranked):
         rest = len(ranked) - len(shown)
         yield f"  and {rest} more complete setting{'s' * (rest > 1)} below the best {SHOWN}"
     yield from _legend(spec, shown, reference)
+
+
+def _control_rows(columns: list[str], setting: RankedSetting, width: int) -> Iterator[str]:
+    """What the metrics give to predictions that no network made; the same for all settings."""
+    for control in CONTROLS:
+        values = [setting.means.get(control_metric(column, control)) for column in columns]
+        if any(value is not None for value in values):
+            cells = "  ".join(
+                f"{_cell(value):>{max(len(column), 8)}}"
+                for column, value in zip(columns, values, strict=True)
+            )
+            yield f"  {'-':>5}  {control:<{width}}  {cells}  (no network)"
 
 
 def _legend(

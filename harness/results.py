@@ -11,12 +11,15 @@ key                               range      better  meaning; labels it reads
 ``<split>/pck_05``                0..100     more    PCK@0.05, mean of the 12 limb joints
 ``<split>/pck_05_<group>``        0..100     more    the same for shoulder, ..., ankle
 ``<split>/evalpose``              0..100     more    EvalPose as printed, equation (3)
+``<split>/evalpose_cosines``      -100..100  more    equation (3) of the angles' cosines
+``<split>/evalpose_within_20``    0..100     more    share of angles off by 20 degrees or less
 ``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
 ``<split>/evalpose_coverage``     0..1       -       share of the triplets that EvalPose read
 ``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
 ``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
 ``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
+``<split>/control/<metric>/<c>``  as metric  -       PCK or EvalPose of no network, see below
 ``validator/<name>``              any        more    label-free; reads no target label
 ``chosen_epoch/<way>``            1..        -       epoch that a way of choosing picks
 ``chosen_pck_05/<way>``           0..100     more    ``target_val/pck_05`` of that epoch
@@ -41,6 +44,13 @@ and ``coral``. Ways of choosing, logged with the last epoch: each validator alon
 rule applied as the run went on, so the epoch of ``best.pt``), ``last``, and ``oracle_val``,
 which alone chooses by target labels. The AdaBN control, also of the last epoch only, judges the
 network with the batch-norm statistics of target training images in place of its own.
+
+The other controls, of target splits in the last epoch, are predictions that no network made
+(:mod:`trainables.metrics.controls`): ``centre``, all joints in the middle of the image;
+``mean_pose``, the mean of the source training poses for every image; ``mirrored``, the true pose
+in a mirror; ``swapped``, the true pose with left and right exchanged. Where a reading of EvalPose
+gives them as much as a network, it does not show that the network has learned anything;
+``docs/evalpose.md`` says which reading tells them apart.
 """
 
 import os

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.confirming.finalists import Selection
+from harness.language.metric_names import CONTROLS, control_metric
 from harness.ledger import SEED_MARK, TrialRecord
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 
@@ -214,15 +215,29 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
 
 
 def _more_lines(verdict: Verdict, width: int) -> list[str]:
-    """EvalPose and the bins: means alone, as their number would drown the rest."""
+    """EvalPose, the bins and the controls: means alone, as their number would drown the rest."""
     names = sorted({n for s in verdict.settings for n in s.estimates if n.startswith(BIN_PREFIX)})
-    heads = ["evalpose", *(f"bin {name.removeprefix(BIN_PREFIX)}" for name in names)]
-    columns = ["target_test/evalpose", *names]
-    lines = [f"  {'means':<{width}}  " + " ".join(f"{head:>8}" for head in heads)]
+    columns = {
+        "evalpose": "target_test/evalpose",
+        "unit_signed": "target_test/evalpose_unit_signed",
+        **{f"bin {name.removeprefix(BIN_PREFIX)}": name for name in names},
+    }
+    width = max(width, *map(len, CONTROLS))
+    lines = [f"  {'means':<{width}}  " + " ".join(f"{head:>11}" for head in columns)]
+
+    def add(label: str, estimates: list[Estimate | None]) -> None:
+        shown = (f"{e.mean:11.2f}" if e else f"{'-':>11}" for e in estimates)
+        lines.append(f"  {label:<{width}}  " + " ".join(shown))
+
     for setting in verdict.settings:
-        cells = [setting.estimates.get(name) for name in columns]
-        shown = (f"{cell.mean:8.2f}" if cell else f"{'-':>8}" for cell in cells)
-        lines.append(f"  {setting.name:<{width}}  " + " ".join(shown))
+        add(setting.name, [setting.estimates.get(name) for name in columns.values()])
+    any_setting = verdict.settings[0]  # what controls score does not depend on the network
+    for control in CONTROLS:
+        controls = [control_metric(name, control) for name in columns.values()]
+        if any(name in any_setting.estimates for name in controls):
+            add(control, [any_setting.estimates.get(name) for name in controls])
+    if any(control_metric(METRIC, c) in any_setting.estimates for c in CONTROLS):
+        lines.append(f"  {', '.join(CONTROLS)}: predictions that no network made")
     return lines
 
 

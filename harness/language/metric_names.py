@@ -18,6 +18,12 @@ JOINT_GROUPS = (
     *("mcp", "pip", "dip", "fingertip"),
 )
 """Groups of joints of ``<split>/pck_05_<group>``, of the people and of the hands."""
+EVALPOSE_READINGS = (
+    *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
+)
+"""Readings of EvalPose, ``<split>/<reading>``."""
+CONTROLS = ("centre", "mean_pose", "mirrored", "swapped")
+"""Predictions that no network made, ``<target split>/control/<metric>/<control>``."""
 VALIDATORS = (
     *("source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement"),
     *("plausibility", "mmd", "coral"),
@@ -57,6 +63,12 @@ def known_metrics(trainable: Trainable, bin_count: int) -> dict[str, MetricFacts
     return dict(_pose_vae() if trainable == "pose_vae" else _adaptation(bin_count))
 
 
+def control_metric(metric: str, control: str) -> str:
+    """The metric that says what ``<split>/<metric>`` gives to a control."""
+    split, _, name = metric.partition("/")
+    return f"{split}/control/{name}/{control}"
+
+
 def unknown_metric(name: str, trainable: Trainable, bin_count: int) -> str | None:
     """Why trials of a search cannot report a metric, as a predicate; None if they can."""
     known = known_metrics(trainable, bin_count)
@@ -90,11 +102,15 @@ def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
         yield f"{split}/pck_05", more
         for group in JOINT_GROUPS:
             yield f"{split}/pck_05_{group}", more
-        yield f"{split}/evalpose", more
-        yield f"{split}/evalpose_unit_signed", more
+        for reading in EVALPOSE_READINGS:
+            yield f"{split}/{reading}", more
         yield f"{split}/evalpose_coverage", MetricFacts()
         yield f"{split}/evalpose_degenerate", MetricFacts("minimize")
-    yield "target_val/pck_05_adabn", MetricFacts("maximize", is_reported_throughout=False)
+    at_the_end = MetricFacts("maximize", is_reported_throughout=False)
+    yield "target_val/pck_05_adabn", at_the_end
+    for metric in ("pck_05", *EVALPOSE_READINGS):
+        for control in CONTROLS:
+            yield control_metric(f"target_val/{metric}", control), at_the_end
     for index in range(bin_count):
         yield f"{BIN_PREFIX}/{index:02d}", more
         yield (

@@ -1,7 +1,14 @@
 import pandas as pd
 import pytest
 
-from analysis.table1 import anchor_gaps, sampling_differences, seed_scores, table1, verdict
+from analysis.table1 import (
+    anchor_gaps,
+    control_scores,
+    sampling_differences,
+    seed_scores,
+    table1,
+    verdict,
+)
 
 T_2 = 4.302653
 """Student's t, 97.5 %, two degrees of freedom."""
@@ -143,3 +150,17 @@ def test_gaps_to_an_anchor_that_is_not_there_are_left_out(study_of):
 )
 def test_an_interval_in_words(low, high, words):
     assert verdict(low, high) == words
+
+
+def test_controls_are_what_no_network_scores(study_of):
+    metrics = {
+        "target_val/control/pck_05/mean_pose": 6.7,
+        "target_val/control/evalpose/mean_pose": 93.8,
+        "target_val/control/evalpose_unit_signed/mean_pose": 52.7,
+    }
+    study = study_of([("all", {}, [_epoch(50.0) | metrics])])
+    (row,) = control_scores(study).to_dict("records")
+    assert row == {
+        "setting": "Mean source pose", "All": 6.7, "EvalPose": 93.8, "unit_signed": 52.7
+    }  # fmt: skip
+    assert control_scores(study, "target_test").empty

@@ -280,6 +280,20 @@ def test_a_clear_and_an_unclear_difference_are_told_apart():
     assert "over 3 seeds" in as_lines(verdict)[0]
 
 
+def test_what_no_network_scores_stands_below_the_means():
+    trials = _settings({"all": [50, 40], "x": [60, 51]})
+    for record in trials:
+        record.metrics |= {
+            "target_test/evalpose_unit_signed": 70.0,
+            "target_test/control/evalpose_unit_signed/mirrored": 5.5,
+            "target_test/control/pck_05/mirrored": 9.5,
+        }
+    lines = as_lines(judge(trials, _selection("all")))
+    (row,) = (line.split() for line in lines if line.split()[:1] == ["mirrored"])
+    assert row == ["mirrored", "-", "5.50"]
+    assert lines[-1].endswith("predictions that no network made")
+
+
 def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
     # Gaps 1, 2, 3, 4, 1: t = 2.2 / 0.583 = 3.77, p = 0.0196 alone; of three finalists 0.0587.
     rows = {"all": [0] * 5, "x": [1, 2, 3, 4, 1]}

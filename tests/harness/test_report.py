@@ -181,3 +181,15 @@ def test_that_no_searched_setting_ran_to_its_end_is_said(tmp_path, write_study):
     for record in result.trials:
         record.state, record.value = "pruned", None
     assert any(words in line for line in as_text(*arguments))
+
+
+def test_what_the_metrics_give_to_no_network_stands_below_the_settings(lines):
+    controls = {
+        "target_val/control/pck_05/centre": 3.25,
+        "target_val/control/pck_05/mean_pose": 6.75,
+        "target_val/control/evalpose/mean_pose": 93.0,  # is not a column of this study
+    }
+    text = lines(("all", True, 52.5, controls))
+    rows = [line.split() for line in text if line.endswith("(no network)")]
+    assert [row[:3] for row in rows] == [["-", "centre", "3.25"], ["-", "mean_pose", "6.75"]]
+    assert not any("(no network)" in line for line in lines(("all", True, 52.5, {})))

@@ -27,7 +27,7 @@ def evalpose_loops(predicted_px, keypoints_px, visible, skeleton, variant, min_l
             continue
         num_entered += len(pairs)
         num_degenerate += sum(predicted is None for _, predicted in pairs)
-        per_pose[n] = 100 * (_printed(pairs) if variant == "printed" else _unit(pairs, variant))
+        per_pose[n] = 100 * _score(pairs, variant)
     scored = per_pose[~np.isnan(per_pose)]
     return {
         "mean": sum(scored) / len(scored),
@@ -57,15 +57,25 @@ def _angle(pose, triplet):
     return magnitude if turn <= math.pi else -magnitude
 
 
-def _printed(pairs):
+def _score(pairs, variant):
+    if variant == "printed":
+        return _cosine([(abs(true), None if p is None else abs(p)) for true, p in pairs])
+    if variant == "cosines":
+        return _cosine([(math.cos(true), None if p is None else math.cos(p)) for true, p in pairs])
+    if variant == "within_20":
+        degrees = [math.degrees(abs(abs(t) - abs(p))) for t, p in pairs if p is not None]
+        return sum(difference <= 20 for difference in degrees) / len(pairs)
+    return _unit(pairs, variant)
+
+
+def _cosine(pairs):
     dot = norm_1 = norm_2 = 0.0
     for true, predicted in pairs:
-        theta_1 = abs(true)
-        theta_2 = math.pi / 2 if predicted is None else abs(predicted)
-        dot += theta_1 * theta_2
-        norm_1 += theta_1**2
-        norm_2 += theta_2**2
-    return dot / math.sqrt(norm_1 * norm_2)
+        norm_1 += true**2
+        if predicted is not None:
+            dot += true * predicted
+            norm_2 += predicted**2
+    return dot / math.sqrt(norm_1 * norm_2) if dot else 0.0
 
 
 def _unit(pairs, variant):

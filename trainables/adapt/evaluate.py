@@ -1,5 +1,6 @@
 """Predictions of a network on one split, and what the metrics say of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,18 @@ from trainables.adapt.pose_net import PoseNet
 from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
 from trainables.data.image_store import ImageStore
-from trainables.metrics.evalpose import EvalPoseResult, evalpose
+from trainables.metrics.controls import control_predictions
+from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 
 BATCH_SIZE = 100
+READINGS: dict[EvalPoseVariant, str] = {
+    "printed": "evalpose",
+    "cosines": "evalpose_cosines",
+    "within_20": "evalpose_within_20",
+    "unit_signed": "evalpose_unit_signed",
+}
+"""Readings of EvalPose that are reported, and the names of their metrics."""
 ADABN_IMAGES = 500
 """Images behind the statistics of :func:`with_target_statistics`."""
 
@@ -25,24 +34,21 @@ class Evaluation:
 
     Attributes:
         pck: PCK@0.05.
-        evalpose: EvalPose as printed in the paper; its mean in percent and what it rests on.
-        evalpose_unit_signed: The variant that tells left from right, percent.
+        evalpose: Readings of EvalPose; their means in percent and what they rest on.
         pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; None without bins.
     """
 
     pck: PckResult
-    evalpose: EvalPoseResult
-    evalpose_unit_signed: float
+    evalpose: Mapping[EvalPoseVariant, EvalPoseResult]
     pck_bins: list[float] | None
 
     def metrics(self, split: str) -> dict[str, float]:
         """Flat metrics ``<split>/<metric>``; what could not be measured is left out."""
         named = {
             "pck_05": self.pck.all,
-            "evalpose": self.evalpose.mean,
-            "evalpose_coverage": self.evalpose.coverage,
-            "evalpose_degenerate": float(self.evalpose.num_degenerate),
-            "evalpose_unit_signed": self.evalpose_unit_signed,
+            **{READINGS[variant]: result.mean for variant, result in self.evalpose.items()},
+            "evalpose_coverage": self.evalpose["printed"].coverage,
+            "evalpose_degenerate": float(self.evalpose["printed"].num_degenerate),
             **{f"pck_05_{group}": value for group, value in self.pck.groups.items()},
         }
         return {f"{split}/{name}": v for name, v in named.items() if not np.isnan(v)}
@@ -111,14 +117,48 @@ def evaluate(
     device = predicted.device
     keypoints = torch.from_numpy(store.keypoints_px[rows]).to(device)
     visible = torch.from_numpy(store.visible[rows]).to(device)
-    cell = store.image_size / heatmap_size
     pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
-    printed, signed = (
-        evalpose(predicted, keypoints, visible, store.skeleton, variant, min_limb_px=cell)
-        for variant in ("printed", "unit_signed")
+    readings = evalpose_readings(
+        predicted,
+        keypoints,
+        visible,
+        store.skeleton,
+        tuple(READINGS),
+        min_limb_px=store.image_size / heatmap_size,
     )
     bins = None
     if bin_index is not None:
         index = torch.from_numpy(bin_index).to(device)
         bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
-    return Evaluation(pck, printed, signed.mean, bins)
+    return Evaluation(pck, readings, bins)
+
+
+def control_metrics(
+    store: ImageStore, rows: NDArray[np.int64], constant_pose_px: torch.Tensor, heatmap_size: int
+) -> dict[str, float]:
+    """PCK and the readings of EvalPose of predictions that no network made.
+
+    Args:
+        store: Images with labels.
+        rows: (N,) samples.
+        constant_pose_px: (K, 2) mean pose of the labelled training samples.
+        heatmap_size: Side of the maps, see :func:`evaluate`.
+
+    Returns:
+        ``<metric>/<control>`` in percent; a control that too few joints are left for is left out.
+    """
+    keypoints = torch.from_numpy(store.keypoints_px[rows])
+    visible = torch.from_numpy(store.visible[rows])
+    metrics = {}
+    for name, (predicted, judged) in control_predictions(
+        keypoints, visible, constant_pose_px, store.skeleton, store.image_size
+    ).items():
+        arguments = predicted, keypoints, judged, store.skeleton
+        cell = store.image_size / heatmap_size
+        try:
+            readings = evalpose_readings(*arguments, tuple(READINGS), min_limb_px=cell)
+        except ValueError:  # no image keeps enough triplets
+            continue
+        metrics[f"pck_05/{name}"] = pck_pooled(*arguments, store.image_size).all
+        metrics |= {f"{READINGS[v]}/{name}": result.mean for v, result in readings.items()}
+    return metrics

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.adapt.evaluate import evaluate, with_target_statistics
+from trainables.adapt.evaluate import control_metrics, evaluate, with_target_statistics
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.restyle import Transfer
 from trainables.adapt.validation import LabelFreeValidation, PoseScorer
 from trainables.data.image_store import ImageStore
+from trainables.metrics.controls import mean_pose
 from trainables.sampling.sampler import DifficultyView
 from trainables.training_config import Loss
 
@@ -73,8 +75,9 @@ class Judge:
         Args:
             net: The network that counts.
             second_opinion: See :meth:`trainables.adapt.adapter.Adapter.second_opinion`.
-            is_last: Whether no epoch follows: then also ``final/*``, the AdaBN control and, if
-                the run may read it, ``target_test/*``.
+            is_last: Whether no epoch follows: then also ``final/*``, the controls (AdaBN and
+                predictions that no network made) and, if the run may read it,
+                ``target_test/*``.
         """
         source = self._domains.source
         rows = source.splits["val"]
@@ -96,7 +99,20 @@ class Judge:
             for split in splits:
                 judged = evaluate(adapted, target, target.splits[split], self._heatmap_size)
                 metrics[f"target_{split}/pck_05_adabn"] = judged.pck.all
+                metrics |= self._controls(split)
         return metrics
+
+    def _controls(self, split: str) -> dict[str, float]:
+        source, target = self._domains.source, self._domains.target
+        train = source.splits["train"]
+        constant = mean_pose(
+            torch.from_numpy(source.keypoints_px[train]),
+            torch.from_numpy(source.visible[train]),
+            source.image_size,
+        )
+        rows = target.splits[split]
+        values = control_metrics(target, rows, constant, self._heatmap_size)
+        return {f"target_{split}/control/{name}": value for name, value in values.items()}
 
     def _on_target(
         self, net: PoseNet, split: str, bins: NDArray[np.int64], prefix: str

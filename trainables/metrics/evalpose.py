@@ -13,18 +13,27 @@ Notation:
     Theta        the angles of one pose over its valid triplets
     ===========  =====================================================================
 
-Variants, all means over images x 100:
+Readings of the paper, called variants here, all means over images x 100:
     ``printed``: equation (3) as printed, the cosine of the vectors of unsigned angles. Because
     the angles are never negative it cannot come near 0, and it is blind to mirroring.
+
+    ``cosines``: equation (3) of the vectors of cos theta, as if arccos had been left out. From
+    -100 to 100; comes closest to the published numbers of the readings that also allow the
+    paper's low values of single images; blind to mirroring.
+
+    ``within_20``: share of the triplets whose unsigned angles differ by at most 20 degrees; blind
+    to mirroring.
 
     ``unit_signed``: equation (3) of signed angles embedded as (cos, sin), which is
     mean_j cos(theta_j - theta'_j). From -100 to 100; a mirrored pose loses.
 
     ``unit_unsigned``: the same with unsigned angles; blind to mirroring.
+
+``docs/evalpose.md`` shows what each of them sees and which one to trust.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -34,10 +43,12 @@ from torch import Tensor
 from trainables.data.skeleton import Skeleton, Triplet
 from trainables.metrics.pck import check_poses, count_unusable
 
-EvalPoseVariant = Literal["printed", "unit_signed", "unit_unsigned"]
+EvalPoseVariant = Literal["printed", "cosines", "within_20", "unit_signed", "unit_unsigned"]
 
 MIN_TRIPLETS = 3
 """Valid triplets an image needs to be scored; a cosine of one or two angles says too little."""
+WITHIN_RAD = math.radians(20)
+"""Largest difference of two angles that ``within_20`` counts as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,16 +124,31 @@ def evalpose(
     *,
     min_limb_px: float,
 ) -> EvalPoseResult:
-    """Compute EvalPose between predicted and true poses, in percent.
+    """Compute one reading of EvalPose; see :func:`evalpose_readings`."""
+    arguments = predicted_px, keypoints_px, visible, skeleton, (variant,)
+    return evalpose_readings(*arguments, min_limb_px=min_limb_px)[variant]
+
+
+def evalpose_readings(
+    predicted_px: Tensor,
+    keypoints_px: Tensor,
+    visible: Tensor,
+    skeleton: Skeleton,
+    variants: Sequence[EvalPoseVariant],
+    *,
+    min_limb_px: float,
+) -> dict[EvalPoseVariant, EvalPoseResult]:
+    """Compute EvalPose between predicted and true poses, in percent, in several readings.
 
     Equation (3): ``EvalPose = Theta_1 . Theta_2 / (|Theta_1| |Theta_2|)`` for each image over
     its valid triplets. A triplet is valid if its three true joints are visible and both true
     limbs are at least ``min_limb_px`` long; the prediction never removes one. Images with fewer
     than three valid triplets are skipped and counted.
 
-    A predicted limb of length zero has no angle. ``printed`` takes pi / 2, the angle of a dot
-    product of zero; the unit variants let the triplet contribute 0 to the mean over its image's
-    valid triplets. A vector of angles that are all zero has no direction and scores 0.
+    A predicted limb of length zero has no angle: its triplet contributes 0 to the dot product or
+    to the mean over its image's valid triplets. (The angle of a dot product of zero, pi / 2, would
+    give ``printed`` 92 for all joints on one point.) A vector that is all zero has no direction
+    and scores 0.
 
     Args:
         predicted_px: ``(N, K, 2)`` predicted keypoints in pixels, finite.
@@ -130,21 +156,22 @@ def evalpose(
             allowed where not visible.
         visible: ``(N, K)`` bool.
         skeleton: Joint order and triplets.
-        variant: Which similarity; see the module.
+        variants: Which similarities; see the module.
         min_limb_px: Shortest true limb with a meaningful angle, > 0: one heatmap cell in image
             pixels, that is image size / heatmap size.
 
     Returns:
-        Scores and counts; ``printed`` and its images are in [0, 100].
+        Scores and counts of each; ``printed``, ``within_20`` and their images are in [0, 100].
 
     Raises:
         ValueError: If no image can be scored, a coordinate is not finite, a shape is wrong, the
             variant is unknown or ``min_limb_px`` is not positive.
     """
     check_poses(predicted_px, keypoints_px, visible, skeleton)
-    if variant not in get_args(EvalPoseVariant):
-        allowed = ", ".join(get_args(EvalPoseVariant))
-        raise ValueError(f"variant must be one of {allowed}, got {variant!r}")
+    for variant in variants:
+        if variant not in get_args(EvalPoseVariant):
+            allowed = ", ".join(get_args(EvalPoseVariant))
+            raise ValueError(f"variant must be one of {allowed}, got {variant!r}")
     if not min_limb_px > 0:
         raise ValueError(f"min_limb_px must be > 0, got {min_limb_px}")
     true = triplet_angles(_as_float(keypoints_px), skeleton.triplets)
@@ -156,8 +183,14 @@ def evalpose(
     valid = seen & (true.shorter_limb >= min_limb_px)  # (N, T)
     scored = valid.sum(dim=1) >= MIN_TRIPLETS
     degenerate = predicted.shorter_limb == 0
-    similarity = _SIMILARITY[variant](true.signed_rad, predicted.signed_rad, valid, degenerate)
-    per_pose = torch.where(scored, 100.0 * similarity, torch.nan)
+    per_pose = {
+        variant: torch.where(
+            scored,
+            100.0 * _SIMILARITY[variant](true.signed_rad, predicted.signed_rad, valid, degenerate),
+            torch.nan,
+        )
+        for variant in variants
+    }
 
     entered = valid & scored.unsqueeze(-1)
     counts = [
@@ -174,14 +207,17 @@ def evalpose(
             f"EvalPose needs an image with {MIN_TRIPLETS} valid triplets, "
             f"got none in {len(visible)} images"
         )
-    return EvalPoseResult(
-        mean=float(per_pose.nanmean()),
-        per_pose=per_pose,
-        num_scored=num_scored,
-        num_skipped=len(visible) - num_scored,
-        coverage=num_entered / valid.numel(),
-        num_degenerate=num_degenerate,
-    )
+    return {
+        variant: EvalPoseResult(
+            mean=float(scores.nanmean()),
+            per_pose=scores,
+            num_scored=num_scored,
+            num_skipped=len(visible) - num_scored,
+            coverage=num_entered / valid.numel(),
+            num_degenerate=num_degenerate,
+        )
+        for variant, scores in per_pose.items()
+    }
 
 
 def _as_float(poses: Tensor) -> Tensor:
@@ -191,13 +227,27 @@ def _as_float(poses: Tensor) -> Tensor:
 
 def _printed(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
     """Cosine ``(N,)`` of the vectors of unsigned angles, equation (3)."""
-    theta_1 = torch.where(valid, true.abs(), 0.0)
-    theta_2 = torch.where(valid, predicted.abs().masked_fill(degenerate, math.pi / 2), 0.0)
-    norms = torch.linalg.vector_norm(theta_1, dim=1) * torch.linalg.vector_norm(theta_2, dim=1)
-    cosine: Tensor = (theta_1 * theta_2).sum(dim=1) / norms.clamp_min(
-        torch.finfo(norms.dtype).tiny
-    )
+    return _cosine(true.abs(), predicted.abs(), valid, degenerate)
+
+
+def _cosines(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    """Cosine ``(N,)`` of the vectors of the angles' cosines."""
+    return _cosine(true.cos(), predicted.cos(), valid, degenerate)
+
+
+def _cosine(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    a = torch.where(valid, true, 0.0)
+    b = torch.where(valid & ~degenerate, predicted, 0.0)
+    norms = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
+    cosine: Tensor = (a * b).sum(dim=1) / norms.clamp_min(torch.finfo(norms.dtype).tiny)
     return cosine.clamp_max(1.0)  # rounding must not report more than 100 %
+
+
+def _within_20(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
+    """Share ``(N,)`` of the valid triplets whose unsigned angles are close."""
+    is_close = (true.abs() - predicted.abs()).abs() <= WITHIN_RAD
+    entered = (valid & ~degenerate & is_close).to(true.dtype)
+    return entered.sum(dim=1) / valid.sum(dim=1).clamp_min(1)
 
 
 def _unit_signed(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: Tensor) -> Tensor:
@@ -214,6 +264,8 @@ def _unit_unsigned(true: Tensor, predicted: Tensor, valid: Tensor, degenerate: T
 _Similarity = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 _SIMILARITY: dict[EvalPoseVariant, _Similarity] = {
     "printed": _printed,
+    "cosines": _cosines,
+    "within_20": _within_20,
     "unit_signed": _unit_signed,
     "unit_unsigned": _unit_unsigned,
 }

@@ -66,8 +66,9 @@ def test_peaks_at_the_labels_score_a_hundred():
     store = make_store(cells)
     result = evaluate(Oracle(cells), store, rows, HEATMAP_SIZE)
     assert result.pck.all == 100
-    assert result.evalpose.mean == pytest.approx(100, abs=1e-4)
-    assert result.evalpose_unit_signed == pytest.approx(100, abs=1e-4)
+    assert len(result.evalpose) == 4
+    for reading in result.evalpose.values():
+        assert reading.mean == pytest.approx(100, abs=1e-4)
     assert result.pck_bins is None
     predicted = predict(Oracle(cells), store, rows)
     assert torch.equal(predicted, torch.from_numpy(store.keypoints_px[rows]))
@@ -109,6 +110,8 @@ def test_metrics_are_named_by_split_and_leave_out_what_could_not_be_measured():
         "target_val/evalpose",
         "target_val/evalpose_coverage",
         "target_val/evalpose_degenerate",
+        "target_val/evalpose_cosines",
+        "target_val/evalpose_within_20",
         "target_val/evalpose_unit_signed",
     }
     assert metrics["target_val/evalpose_coverage"] == 12 / 14  # an elbow needs its wrist
@@ -117,13 +120,18 @@ def test_metrics_are_named_by_split_and_leave_out_what_could_not_be_measured():
 
 def test_each_metric_has_its_own_name():
     pck = PckResult(torch.zeros(16), {"hip": 4.0}, 1.0, torch.zeros(1), 16)
-    printed = EvalPoseResult(2.0, torch.zeros(1), 1, 0, 0.5, 4)
-    assert Evaluation(pck, printed, 3.0, None).metrics("s") == {
+    names = ("printed", "cosines", "within_20", "unit_signed")
+    readings = {
+        name: EvalPoseResult(2.0 + i, torch.zeros(1), 1, 0, 0.5, 4) for i, name in enumerate(names)
+    }
+    assert Evaluation(pck, readings, None).metrics("s") == {
         "s/pck_05": 1.0,
         "s/evalpose": 2.0,
         "s/evalpose_coverage": 0.5,
         "s/evalpose_degenerate": 4.0,
-        "s/evalpose_unit_signed": 3.0,
+        "s/evalpose_cosines": 3.0,
+        "s/evalpose_within_20": 4.0,
+        "s/evalpose_unit_signed": 5.0,
         "s/pck_05_hip": 4.0,
     }
 
@@ -133,8 +141,8 @@ def test_a_mirrored_prediction_loses_in_the_signed_variant_alone():
     mirrored = cells.copy()
     mirrored[..., 0] = HEATMAP_SIZE - 1 - cells[..., 0]
     result = evaluate(Oracle(mirrored), make_store(cells), np.arange(3), HEATMAP_SIZE)
-    assert result.evalpose.mean == pytest.approx(100, abs=1e-3)
-    assert result.evalpose_unit_signed < 70
+    assert result.evalpose["printed"].mean == pytest.approx(100, abs=1e-3)
+    assert result.evalpose["unit_signed"].mean < 70
 
 
 def test_limbs_shorter_than_a_cell_have_no_angle():
@@ -145,7 +153,7 @@ def test_limbs_shorter_than_a_cell_have_no_angle():
     store.keypoints_px[:] = circle
     rows = np.arange(2)
     oracle = Oracle(random_cells(2))
-    assert evaluate(oracle, store, rows, heatmap_size=64).evalpose.mean > 0
+    assert evaluate(oracle, store, rows, heatmap_size=64).evalpose["printed"].mean > 0
     with pytest.raises(ValueError, match="EvalPose"):
         evaluate(oracle, store, rows, heatmap_size=32)
 

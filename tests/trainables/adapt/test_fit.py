@@ -20,13 +20,15 @@ from trainables.adapt.evaluate import evaluate
 from trainables.adapt.methods import augment_ranges, build_net
 from trainables.config import Strategy
 from trainables.data.augment import AugmentRanges
+from trainables.metrics.controls import CONTROLS
 
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 def expected_keys(epoch, method, reads_test):
     judged = ["pck_05", "evalpose", "evalpose_coverage", "evalpose_degenerate"]
-    judged += ["evalpose_unit_signed", *(f"pck_05_{g}" for g in GROUPS)]
+    readings = ["evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"]
+    judged += [*readings, *(f"pck_05_{g}" for g in GROUPS)]
     splits = ["source_val", "target_val"]
     bins = ["pck_bin"]
     losses = ["source_kl"]
@@ -34,13 +36,20 @@ def expected_keys(epoch, method, reads_test):
         losses += ["source_disparity", "false_disparity", "target_disparity"]
     if method == "udape" and epoch > 2:
         losses += ["consistency", "confidence"]
-    adabn = ["target_val/pck_05_adabn"] if epoch == 4 else []
+    controls = ["target_val/pck_05_adabn"] if epoch == 4 else []
     if epoch == 4:
         bins.append("final/pck_bin")
         if reads_test:
             splits.append("target_test")
             bins.append("target_test/pck_bin")
-            adabn.append("target_test/pck_05_adabn")
+            controls.append("target_test/pck_05_adabn")
+        controls += [
+            f"{split}/control/{metric}/{control}"
+            for split in splits
+            if split != "source_val"
+            for metric in ("pck_05", "evalpose", *readings)
+            for control in CONTROLS
+        ]
     validators = ["source_pck", "confidence", "infomax", "bnm", "equivariance", "plausibility"]
     validators += ["mmd", "coral"]
     if method in ("regda", "udape") and epoch > 2:
@@ -53,7 +62,7 @@ def expected_keys(epoch, method, reads_test):
         "sampling/active_fraction",
         *(f"validator/{name}" for name in validators),
         *chosen,
-        *adabn,
+        *controls,
         *(f"train/{name}" for name in losses),
         *(f"{split}/{name}" for split in splits for name in judged),
         *(f"{prefix}/{i:02d}" for prefix in bins for i in range(3)),

@@ -12,7 +12,7 @@ from tests.reference.evalpose_loops import evalpose_loops
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
 from trainables.metrics.evalpose import evalpose, triplet_angles
 
-VARIANTS = ("printed", "unit_signed", "unit_unsigned")
+VARIANTS = ("printed", "cosines", "within_20", "unit_signed", "unit_unsigned")
 FANS = Skeleton(
     name="fans",  # four triplets that share no joint, so that each angle can be set alone
     joint_names=tuple(f"{joint}{i}" for i in range(4) for joint in "abc"),
@@ -105,6 +105,13 @@ def test_small_angles_keep_their_precision():
         ((60, 60, 60, 60), (-120, -120, -120, -120), "unit_unsigned", 50.0),
         # A vector of angles that are all zero has no direction.
         ((90, 90, 90, 90), (0, 0, 0, 0), "printed", 0.0),
+        # Cosines (1, 1, 0, -1) and (1, 0, 0, -1): 2 / sqrt 6.
+        ((0, 0, 90, 180), (0, 90, 90, 180), "cosines", 81.6497),
+        ((0, 0, 0, 60), (180, 180, 180, 120), "cosines", -100.0),
+        ((60, 60, 60, 60), (-60, -60, -60, -60), "cosines", 100.0),  # blind to mirroring
+        ((60, 60, 60, 60), (120, 120, 120, 120), "cosines", -100.0),
+        ((30, 90, 120, 170), (49.9, 110.1, 100.1, -170), "within_20", 75.0),
+        ((90, 90, 90, 90), (-90, -90, -90, -90), "within_20", 100.0),  # blind to mirroring
     ],
 )
 def test_scores_of_known_angles(true, predicted, variant, expected):
@@ -123,9 +130,11 @@ def test_printed_is_the_default():
 @pytest.mark.parametrize(
     ("variant", "expected"),
     [
-        # pi / 2 in the place of the lost angle: (3 * 90 * 90 + 180 * 90) / (90 sqrt 7 * 180).
-        ("printed", 94.4911),
-        ("unit_signed", 75.0),  # 3 of 4, the lost one contributes 0
+        # The lost one contributes 0: 3 * 90 * 90 / (90 sqrt 7 * 90 sqrt 3).
+        ("printed", 65.4654),
+        ("cosines", 0.0),  # cos 90 = 0 in the three others
+        ("within_20", 75.0),  # 3 of 4
+        ("unit_signed", 75.0),
         ("unit_unsigned", 75.0),
     ],
 )
@@ -144,8 +153,7 @@ def test_a_prediction_collapsed_to_a_point_is_scored(variant):
     true = fans((90, 90, 90, 180))
     result = evalpose(torch.zeros_like(true), true, ALL_VISIBLE, FANS, variant, min_limb_px=1.0)
     assert (result.num_scored, result.num_degenerate) == (1, 4)
-    # Equal angles of pi / 2: (3 + 2) / (sqrt 7 * 2).
-    assert result.mean == pytest.approx(94.4911 if variant == "printed" else 0.0, abs=1e-3)
+    assert result.mean == 0.0
 
 
 @pytest.mark.parametrize("joint", [9, 10, 11])
@@ -214,7 +222,7 @@ def test_evalpose_agrees_with_the_loops(variant, skeleton, dtype, tolerance):
 
 
 def test_integer_predictions_of_a_decoder_are_taken():
-    true = fans((90, 180, -90, 90)).round()
+    true = fans((90, 180, -90, 0)).round()
     for variant in VARIANTS:
         result = evalpose(true.long(), true, ALL_VISIBLE, FANS, variant, min_limb_px=1.0)
         assert result.mean == pytest.approx(100.0)
@@ -248,8 +256,8 @@ def test_only_the_signed_variant_sees_a_mirrored_pose(seed):
         for variant in VARIANTS
     }
     perfect = torch.full((3,), 100.0, dtype=torch.float64)
-    torch.testing.assert_close(scores["printed"], perfect)
-    torch.testing.assert_close(scores["unit_unsigned"], perfect)
+    for blind in set(VARIANTS) - {"unit_signed"}:
+        torch.testing.assert_close(scores[blind], perfect)
     # Mirroring negates every angle, so the score is the mean of cos 2 theta.
     theta = triplet_angles(keypoints, BODY16.triplets).signed_rad
     torch.testing.assert_close(scores["unit_signed"], 100 * torch.cos(2 * theta).mean(dim=1))
@@ -264,14 +272,17 @@ def test_a_perfect_prediction_scores_100_and_nothing_scores_more(seed, variant):
     torch.testing.assert_close(perfect.per_pose, torch.full((3,), 100.0))
     assert perfect.per_pose.max() <= 100.0
     other = evalpose(predicted, keypoints, visible, HAND21, variant, min_limb_px=1e-6)
-    lowest = 0.0 if variant == "printed" else -100.0
-    assert ((other.per_pose >= lowest) & (other.per_pose < 100.0)).all()
+    lowest = 0.0 if variant in ("printed", "within_20") else -100.0
+    assert ((other.per_pose >= lowest) & (other.per_pose <= 100.0)).all()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"variant": "signed"}, "variant must be one of printed, unit_signed, unit_unsigned, got"),
+        (
+            {"variant": "signed"},
+            "variant must be one of printed, cosines, within_20, unit_signed, unit_unsigned, got",
+        ),
         ({"min_limb_px": 0.0}, "min_limb_px must be > 0, got 0.0"),
         ({"min_limb_px": math.nan}, "min_limb_px must be > 0, got nan"),
         ({"visible": torch.zeros(1, 12, dtype=torch.bool)}, "got none in 1 images"),

@@ -1,0 +1,67 @@
+"""Predictions that no network made: what a metric gives to those who have learned nothing.
+
+A metric that scores one of these as high as a trained network cannot tell whether the network has
+learned anything. They stand beside PCK and every reading of EvalPose.
+"""
+
+import torch
+from torch import Tensor
+
+from trainables.data.skeleton import Skeleton
+
+CONTROLS = ("centre", "mean_pose", "mirrored", "swapped")
+"""All joints in the middle of the image; one mean pose for every image; the true pose seen in a
+mirror, joints keeping their names; the true pose with left and right exchanged."""
+
+
+def mean_pose(keypoints_px: Tensor, visible: Tensor, image_size: int) -> Tensor:
+    """The pose that a constant predictor learns from labelled poses.
+
+    Args:
+        keypoints_px: ``(N, K, 2)`` keypoints in pixels; NaN is allowed where not visible.
+        visible: ``(N, K)`` bool.
+        image_size: Side of the images in pixels; a joint that is visible in none is put into
+            the middle.
+
+    Returns:
+        ``(K, 2)`` means over the poses in which a joint is visible.
+    """
+    seen = visible.unsqueeze(-1)
+    total = torch.where(seen, keypoints_px, 0.0).sum(0)
+    count = seen.sum(0)
+    return torch.where(count > 0, total / count.clamp_min(1), (image_size - 1) / 2)
+
+
+def control_predictions(
+    keypoints_px: Tensor,
+    visible: Tensor,
+    constant_pose_px: Tensor,
+    skeleton: Skeleton,
+    image_size: int,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The predictions of each control, and the joints they can be judged by.
+
+    Args:
+        keypoints_px: ``(N, K, 2)`` true keypoints in pixels; NaN is allowed where not visible.
+        visible: ``(N, K)`` bool.
+        constant_pose_px: ``(K, 2)`` from :func:`mean_pose`, of training poses.
+        skeleton: Joint order.
+        image_size: Side of the square images in pixels.
+
+    Returns:
+        Name in :data:`CONTROLS` to ``(N, K, 2)`` predictions and ``(N, K)`` bool: true joints,
+        but for ``swapped`` those whose counterpart is visible, too. A skeleton without left and
+        right, as of a hand, has no ``swapped``.
+    """
+    middle = torch.full_like(keypoints_px, (image_size - 1) / 2)
+    known = torch.where(visible.unsqueeze(-1), keypoints_px, middle)
+    mirrored = torch.stack([image_size - 1 - known[..., 0], known[..., 1]], dim=-1)
+    predictions = {
+        "centre": (middle, visible),
+        "mean_pose": (constant_pose_px.to(known).expand_as(known), visible),
+        "mirrored": (mirrored, visible),
+    }
+    mirror = list(skeleton.mirror)
+    if mirror != sorted(mirror):
+        predictions["swapped"] = (known[:, mirror], visible & visible[:, mirror])
+    return predictions

@@ -25,7 +25,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class TrialRecord:
         setting: Optuna's trial number.
         name: Baseline name, or ``trial-<setting>``, with the index of the seed if it has several.
         is_baseline: Whether the study's file asked for it.
-        params: Searched parameters as Optuna knows them.
+        params: Searched parameters as Optuna stores them, see :func:`searched_fields`.
         fields: Flat fields of the trial's config.
         retry_of: Failed setting that this one tries again.
         state: ``running`` or one of :data:`TERMINAL_STATES`.
@@ -85,6 +85,25 @@ class TrialRecord:
     busy_s: float = 0.0
     seen_at: float = 0.0
     flaw: str | None = None
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """Searched fields with the values that were trained; see :func:`searched_fields`."""
+        return searched_fields(self.params, self.fields)
+
+
+def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Searched fields of a trial with the values that were trained, in the order of the config.
+
+    Optuna's own parameters may be a part of a field (``bins.subset/b03``), its quantile
+    (``adapt.lr/quantile``) or a number that was rounded; people want the field.
+
+    Args:
+        params: Optuna's parameters.
+        fields: Flat fields of the trial's config.
+    """
+    names = {name.partition("/")[0] for name in params}
+    return {name: value for name, value in fields.items() if name in names}
 
 
 class Ledger:

@@ -233,14 +233,9 @@ def _duplicate(event: Event) -> str:
 
 def describe_params(record: TrialRecord) -> str:
     """Searched parameters in a few words; subset members as one list."""
-    fields = {
-        name: record.fields[name]
-        for name in record.fields
-        if name in record.params or any(p.startswith(name + "/") for p in record.params)
-    }
-    if not fields:
+    if not record.searched:
         return "as given" if record.is_baseline else "defaults"
-    return "  ".join(f"{name}={_setting(value)}" for name, value in fields.items())
+    return "  ".join(f"{name}={_setting(value)}" for name, value in record.searched.items())
 
 
 def _is_told(event: Event, record: TrialRecord) -> bool:

@@ -41,7 +41,7 @@ def as_json(
                 "name": record.name,
                 "state": record.state,
                 "reason": record.reason,
-                "params": record.params,
+                "params": record.searched,
                 "metrics": record.metrics,
                 "mlflow_run_id": tracker.run_ids.get(record.number),
                 "epochs_run": record.step,

@@ -185,10 +185,7 @@ def setting_name(record: TrialRecord) -> str:
     """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
     if record.is_baseline:
         return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
-    # Optuna's parameters may be parts of a field, such as one boolean for each bin of a subset; a
-    # person wants the field.
-    names = dict.fromkeys(name.partition("/")[0] for name in record.params)
-    searched = {name: record.fields[name] for name in names if name != "seed"}
+    searched = {name: value for name, value in record.searched.items() if name != "seed"}
     if record.fields["sampling.strategy"] != "bins":
         searched.pop("bins.subset", None)
     short = {name: name.rsplit(".", 1)[-1] for name in searched}

@@ -17,7 +17,12 @@ from harness.language.fields import domain_of
 from harness.language.parameters import MAX_ITEMS, Parameter
 from harness.language.quantile_domains import Drawn, Weighted
 from harness.language.schema import below, problem
-from harness.language.suggester import Choice, RandomSuggester, Suggester
+from harness.language.suggester import (
+    Choice,
+    RandomSuggester,
+    RecordedSuggester,
+    Suggester,
+)
 from trainables.config import TrialConfig, coerce
 from trainables.reference_recipe import reference_fields
 
@@ -91,6 +96,26 @@ class Space:
             if name not in overrides and self._is_active(name, config):
                 config[name] = self._domain(name, config).suggest(name, trial)
         return _plain(config)
+
+    def read(self, params: Mapping[str, Choice], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What Optuna's parameters of a trial mean in this space.
+
+        Args:
+            params: Optuna's parameters.
+            fields: Flat fields that the trial was trained with, which say how long a subset is.
+
+        Returns:
+            Dotted field name to value, lists for list fields; parameters of the space that the
+            trial lacks are left out.
+        """
+        recorded = RecordedSuggester(params)
+        found = {}
+        for name in self._order:
+            try:
+                found[name] = self._domain(name, fields).suggest(name, recorded)
+            except KeyError:
+                continue
+        return _plain(found)
 
     def draw(
         self, rng: random.Random, overrides: Mapping[str, Any] | None = None

@@ -29,6 +29,37 @@ class Suggester(Protocol):
         """A number from low to high, both included."""
 
 
+class RecordedSuggester:
+    """Answers with the parameters of a trial that was asked before.
+
+    Args:
+        params: Optuna's parameters of the trial, by name.
+
+    Raises:
+        KeyError: From every method, if the trial has no parameter of that name.
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """The recorded choice."""
+        answer: Choice = self._params[name]
+        return answer
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """The recorded number, wherever it lies."""
+        return int(self._params[name])
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """The recorded number, wherever it lies."""
+        return float(self._params[name])
+
+
 class RandomSuggester:
     """Suggests from a random generator, uniformly or log-uniformly.
 

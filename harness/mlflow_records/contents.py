@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.ledger import TERMINAL_STATES, Event
+from harness.ledger import TERMINAL_STATES, Event, searched_fields
 from harness.mlflow_records.cursor import read_from
 from harness.mlflow_records.environment import environment
 from harness.mlflow_records.note import study_note
@@ -110,12 +110,8 @@ def trial_name(study: Event, event: Event) -> str:
     end = f"#{event['number']}"
     if event["is_baseline"]:
         return f"{event['name']}{end}"
-    fields, params = event["fields"], event["params"]
-    words = [
-        _word(name, fields[name])
-        for name in study["varied"]
-        if name in params or any(searched.startswith(f"{name}/") for searched in params)
-    ]
+    searched = searched_fields(event["params"], event["fields"])
+    words = [_word(name, searched[name]) for name in study["varied"] if name in searched]
     while len(" ".join([*words, end])) > MAX_NAME:
         words.pop()
     return " ".join([*(words or [event["name"]]), end])

@@ -7,7 +7,7 @@ change from one start to the next.
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import optuna
@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from harness.language.suggester import Choice, RandomSuggester
-from harness.ledger import Event
+from harness.ledger import Event, TrialRecord
 from harness.spec import SpecError, StudySpec
 from trainables.fingerprint import code_digest
 
@@ -80,6 +80,28 @@ def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
                     f"parameters.{name} cannot change within a study ({error}); --new starts "
                     "another one"
                 ) from error
+
+
+def check_meaning(trials: Iterable[TrialRecord], spec: StudySpec) -> None:
+    """Check that a changed space reads the trials of a study as what they trained.
+
+    Optuna stores some values encoded: a value of a distribution that it lacks as a quantile, a
+    subset as one boolean for each item. Under another distribution or another size of the subset
+    the same code means another value, and the sampler would learn from values nobody trained.
+
+    Raises:
+        SpecError: If the code of a trial now means another value than the trial trained.
+    """
+    space = spec.space()
+    for record in trials:
+        for name, value in space.read(record.params, record.fields).items():
+            trained = record.fields[name]
+            if value != trained:
+                raise SpecError(
+                    f"parameters.{name} cannot change like this within a study: trial "
+                    f"{record.number} trained {json.dumps(trained)}, which Optuna would now read "
+                    f"as {json.dumps(value)}; --new starts another study"
+                )
 
 
 class _Recorder(RandomSuggester):

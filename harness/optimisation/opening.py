@@ -6,7 +6,12 @@ from typing import Any
 
 from harness.launch import Launch
 from harness.optimisation.bridge import StudyBridge
-from harness.optimisation.continuation import check_distributions, check_identity, identity
+from harness.optimisation.continuation import (
+    check_distributions,
+    check_identity,
+    check_meaning,
+    identity,
+)
 from harness.optimisation.optuna_study import Patience, free_study_name, open_storage, open_study
 from harness.optimisation.proposals import Proposals
 from harness.optimisation.settings import Settings
@@ -49,6 +54,7 @@ def open_bridge(
     study = patience(open_study, spec, stored, optuna_name, study_id, is_new=is_new)
     if not ledger.is_new:
         check_distributions(study, spec)
+        check_meaning(ledger.trials.values(), spec)
     if not ledger.is_new and not ledger.is_complete:
         ledger.append("resume", **described)
     bridge = StudyBridge(

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.ledger import TrialRecord
+from harness.ledger import TrialRecord, searched_fields
 from harness.optimisation.optuna_study import Patience, num_settings
 from harness.spec import StudySpec
 from harness.storage import absolute_paths
@@ -200,7 +200,11 @@ class Proposals:
         return next((trial for trial in running if trial.number not in self._handed_out), None)
 
     def read(self, trial: optuna.Trial) -> Proposal:
-        """What a trial means; parameters it does not have yet are asked for."""
+        """What a trial means; parameters it does not have yet are asked for.
+
+        Optuna's parameters may encode the values that are trained: these become attributes of
+        the trial, under the names of the fields.
+        """
         attributes = self._patience(lambda: trial.user_attrs)
         overrides = json.loads(attributes.get("overrides", "{}"))
         suggested = self._patience(self._space.suggest, trial, overrides)
@@ -215,6 +219,10 @@ class Proposals:
             if retry_of is not None:
                 self._known[digest] = trial.number
             original = self._known.setdefault(digest, trial.number)
+        params = self._patience(lambda: trial.params)
+        for name, value in searched_fields(params, fields).items():
+            if attributes.get(name) != value:
+                self._patience(trial.set_user_attr, name, value)
         is_duplicate, is_noted = original != trial.number, "duplicate_of" in attributes
         if is_duplicate and not is_noted:
             self._num_asked -= 1  # it was counted as a setting of its own
@@ -226,7 +234,7 @@ class Proposals:
             error,
             original if is_duplicate else None,
             is_noted,
-            self._patience(lambda: trial.params),
+            params,
         )
 
     def _given(self) -> Iterable[_Slot]:

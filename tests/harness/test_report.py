@@ -140,8 +140,10 @@ def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_cons
 
 def test_the_json_ranks_settings_and_masks_the_password(tmp_path, write_study):
     spec = load_study(write_study(SEVERAL))
-    tracker = SimpleNamespace(run_ids={0: "run"})
-    found = as_json(spec, Storage(tmp_path), _several(*SETTINGS), tracker)
+    tracker, result = SimpleNamespace(run_ids={0: "run"}), _several(*SETTINGS)
+    result.trials[2].params = {"sampling.strategy/quantile": 0.24}
+    found = as_json(spec, Storage(tmp_path), result, tracker)
+    assert found["trials"][2]["params"] == {"sampling.strategy": "all"}, "what was trained"
     assert found["best"] == 0
     assert found["pareto"] == [0, 1]
     assert found["settings"][0]["means"] == {

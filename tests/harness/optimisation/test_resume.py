@@ -272,3 +272,89 @@ def test_an_end_that_only_the_database_kept_is_believed(spec, tmp_path):
     assert outcome(spec, tmp_path) == expected
     states = {trial[1] for trial in expected[3]}
     assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+LAW = """
+name: t
+trainable: adaptation
+metric: {name: target_val/pck_05, goal: maximize}
+method: tpe
+parameters:
+  PARAMETER
+budget: {run_cap: 7}
+"""
+
+
+def constant(fields, step):
+    return {PCK: float(step)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        (
+            "sampling.strategy: {values: [all, hardest], probabilities: [0.9, 0.1]}",
+            "sampling.strategy: {values: [all, hardest], probabilities: [0.1, 0.9]}",
+            "sampling.strategy",
+        ),
+        (
+            "adapt.lr: {distribution: log_normal, mu: -7, sigma: 1}",
+            "adapt.lr: {distribution: log_normal, mu: -6, sigma: 1}",
+            "adapt.lr",
+        ),
+        (
+            "sampling.keep: {distribution: beta, a: 2, b: 5}",
+            "sampling.keep: {distribution: beta, a: 5, b: 2}",
+            "sampling.keep",
+        ),
+        (
+            "adapt.batch_size: {distribution: q_log_uniform_values, min: 8, max: 128, q: 8}",
+            "adapt.batch_size: {distribution: q_log_uniform_values, min: 8, max: 128, q: 12}",
+            "adapt.batch_size",
+        ),
+        (
+            "bins.subset: {choose: {from: bins.count, min: 1, max: 4}}",
+            "bins.subset: {choose: {from: bins.count, min: 1, max: 1}}",
+            "bins.subset",
+        ),
+    ],
+)
+def test_a_change_under_which_old_trials_mean_something_else_is_refused(
+    write_study, tmp_path, old, new, name
+):
+    def study(parameter):
+        fixed = "fixed: {sampling.strategy: bins}\n" if name == "bins.subset" else ""
+        return load_study(write_study(LAW.replace("PARAMETER", parameter) + fixed))
+
+    first = Simulation(study(old), tmp_path)
+    first.run(constant, num_steps=1)
+    first.close()
+    words = rf"parameters\.{name} cannot change like this.*trained .* would now read as .*--new"
+    with pytest.raises(SpecError, match=words):
+        Simulation(study(new), tmp_path, accept_change=True)
+    Simulation(study(old), tmp_path).close()  # it is still that study
+
+
+def test_what_was_trained_stands_beside_the_codes_that_optuna_stores(write_study, tmp_path):
+    parameters = (
+        "adapt.batch_size: {distribution: q_log_uniform_values, min: 8, max: 128, q: 8}\n"
+        "  sampling.strategy: {values: [bins, all], probabilities: [0.8, 0.2]}\n"
+        "  bins.subset: {choose: {from: bins.count, min: 1, max: 3},\n"
+        "    when: {sampling.strategy: bins}}"
+    )
+    simulation = Simulation(
+        load_study(write_study(LAW.replace("PARAMETER", parameters))), tmp_path
+    )
+    simulation.run(constant, num_steps=1)
+    simulation.close()
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    frame = optuna.load_study(study_name="t", storage=url).trials_dataframe()
+    records = list(simulation.ledger.trials.values())
+    assert {"bins", "all"} == {record.fields["sampling.strategy"] for record in records}
+    for record, (_, row) in zip(records, frame.iterrows(), strict=True):
+        for name in ("adapt.batch_size", "sampling.strategy"):
+            assert row[f"user_attrs_{name}"] == record.searched[name] == record.fields[name]
+        assert record.searched["adapt.batch_size"] % 8 == 0
+        if "bins.subset" in record.searched:
+            assert row["user_attrs_bins.subset"] == record.fields["bins.subset"]
+        assert set(record.searched) <= {"adapt.batch_size", "sampling.strategy", "bins.subset"}

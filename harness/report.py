@@ -14,6 +14,7 @@ from harness.ranking import RankedSetting, ranked_settings
 from harness.spec import StudySpec
 from harness.storage import Storage
 from harness.tracking import MLflowTracker
+from trainables.config import SCORED_STRATEGIES
 
 SHOWN = 5
 
@@ -82,6 +83,7 @@ def as_text(
     told = sum(record.stages.get("training", [None])[0] == "hit" for record in result.trials)
     if told:
         yield f"  {told} of the trials equal earlier ones, whose results they were told"
+    yield from _collapsed(result)
     yield from (f"  {note}" for note in result.notes)
     if result.state == "stopped":
         yield f"  {result.reason}; the same command goes on where it was"
@@ -102,6 +104,22 @@ def as_text(
     # Absolute, as a notebook's kernel runs in the notebook's folder.
     ledger = shlex.quote(str(storage.ledger(result.study_name)))
     yield f"  POSEBINS_STUDY={ledger} jupyter lab analysis/01_per_bin.ipynb"
+
+
+def _collapsed(result: StudyResult) -> Iterator[str]:
+    """Which trials chose samples by a Pose VAE that says nothing of poses."""
+    names = [
+        record.name
+        for record in result.trials
+        if record.metrics.get("vae/is_collapsed")
+        and record.fields["sampling.strategy"] in SCORED_STRATEGIES
+    ]
+    if names:
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        yield (
+            f"  warning: {len(names)} of the trials ({shown}) chose samples by a collapsed Pose "
+            "VAE, so by their distance to the mean pose; lower vae.kl_weight"
+        )
 
 
 def _table(spec: StudySpec, ranked: list[RankedSetting]) -> Iterator[str]:

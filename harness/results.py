@@ -30,6 +30,8 @@ key                               range      better  meaning; labels it reads
 ``vae/active_units``              0..Z       more    latent units in use
 ``vae/reconstruction``            >= 0       less    first term of equation (1)
 ``vae/kl``                        >= 0       -       KL divergence in nats
+``vae/mean_pose_correlation``     -1..1      less    of scores and distances to the mean pose
+``vae/is_collapsed``              0 or 1     less    the latent code says nothing of a pose
 ================================  =========  ======  =====================================
 
 Bin 00 is the easiest. Splits: ``source_val`` reads source labels; ``target_val`` reads target

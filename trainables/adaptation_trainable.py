@@ -8,6 +8,7 @@ from ray import tune
 
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
+from trainables.pose_vae.score import information_metrics
 from trainables.staged_run import StagedRun
 from trainables.trial_run import TrialStages, start_run
 from trainables.watchdog import Watchdog
@@ -68,7 +69,7 @@ class AdaptationTrainable(tune.Trainable):
             patience_s=None if heartbeat_s is None else PATIENCE * heartbeat_s,
             while_waiting=self._watchdog.watch,
         )
-        self._active_units = stages.active_units
+        self._information = stages.information
         self._checkpoints = CheckpointFolder(folder)
         self._unheard: dict[str, Any] | None = None
         self._go_on()
@@ -93,7 +94,7 @@ class AdaptationTrainable(tune.Trainable):
             return result
         self._watchdog.watch()
         metrics = self._run.run_epoch()
-        metrics["vae/active_units"] = float(self._active_units)
+        metrics |= information_metrics(self._information)
         self._reported["stages"] = {**self._reported["stages"], **self._run.lineage}
         self._reported["tags"] = {**self._reported["tags"], **self._run.tags}
         result = {

@@ -24,6 +24,8 @@ Order = Literal["easy_to_hard", "hard_to_easy", "random"]
 Mode = Literal["cumulative", "exclusive", "window"]
 Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
 
+SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
+"""Strategies that read the scores of the Pose VAE; the others change with no ``vae.*``."""
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
 

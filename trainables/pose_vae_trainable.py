@@ -6,8 +6,14 @@ import torch
 from ray import tune
 
 from trainables.config import TrialConfig
-from trainables.pose_vae.fit import active_units, fit_pose_vae
-from trainables.pose_vae.score import corruption_auc, rank_stability, score_poses
+from trainables.pose_vae.fit import fit_pose_vae
+from trainables.pose_vae.score import (
+    corruption_auc,
+    information,
+    information_metrics,
+    rank_stability,
+    score_poses,
+)
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages import image_stage, lineage, new_pose_vae, shared_joints, vae_inputs
 
@@ -20,8 +26,9 @@ class PoseVAETrainable(tune.Trainable):
 
     Metrics on source validation poses: ``vae/corruption_auc`` (do scores tell poses from
     poses with one joint exchanged), ``vae/rank_stability`` (Spearman correlation between the
-    two VAEs' scores), ``vae/active_units`` of the first. Means of the first's last epoch of
-    training: ``vae/reconstruction``, ``vae/kl``.
+    two VAEs' scores); of the first, ``vae/active_units``, ``vae/kl``,
+    ``vae/mean_pose_correlation`` and ``vae/is_collapsed``. The mean of the first's last epoch of
+    training: ``vae/reconstruction``.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -64,14 +71,11 @@ class PoseVAETrainable(tune.Trainable):
                     break
         first, second = (score_poses(model, *self._held_out) for model in self._models)
         generator = torch_generator(self._trial.seed, "corruption")
-        with torch.no_grad():
-            mu, _ = self._models[0].encode(*self._held_out)
         metrics = {
             "vae/corruption_auc": corruption_auc(self._models[0], *self._held_out, generator),
             "vae/rank_stability": rank_stability(first, second),
-            "vae/active_units": float(active_units(mu)),
             "vae/reconstruction": reached[0].reconstruction,
-            "vae/kl": reached[0].kl,
+            **information_metrics(information(self._models[0], *self._held_out)),
         }
         return {
             "metrics": metrics,

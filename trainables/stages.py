@@ -1,7 +1,7 @@
 """The stages that a trial asks of a stage cache: images of a domain, a Pose VAE and its scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from trainables.adapt.weight_file import read_weights
 from trainables.config import FOLDER_DOMAINS, DataConfig, VAEConfig
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
 from trainables.data.leeds import leeds_fingerprint
-from trainables.pose_vae.fit import VAEEpoch, active_units, fit_pose_vae
+from trainables.pose_vae.fit import VAEEpoch, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.normalise import pose_vae_inputs
-from trainables.pose_vae.score import score_poses
+from trainables.pose_vae.pose_scorer import PoseScorer
+from trainables.pose_vae.score import Information, information
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stage_protocol import StageCache, StageClaim, StageEntry, WaitStoppedError
 
@@ -37,10 +38,11 @@ __all__ = [  # the protocol as well: a trial needs both
 ]
 
 IMAGES_VERSION = 2
-POSE_VAE_VERSION = 4
+POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when the code of a stage changes its results."""
 
 _MODEL_FILE = "model.pt"
+_INFORMATION_FILE = "information.npy"
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class ScoredPoses:
 
     Attributes:
         scores: ``<role>/<split>`` to the (N,) scores of its poses, NaN where unscored.
-        active_units: Latent units in use on the source training poses.
+        information: What the latent code says of the source training poses.
         model: The fitted Pose VAE on the CPU, frozen; its J joints are those of ``joints``.
         joints: (K,) the skeleton's joints that both domains label.
     """
 
     scores: dict[str, NDArray[np.float64]]
-    active_units: int
+    information: Information
     model: PoseVAE
     joints: NDArray[np.bool_]
 
@@ -192,12 +194,17 @@ def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...
             scores={
                 name: np.load(folder / _score_file(name), allow_pickle=False) for name in splits
             },
-            active_units=int(np.load(folder / "active_units.npy", allow_pickle=False)),
+            information=_read_information(folder),
             model=model.requires_grad_(False).eval(),
             joints=joints,
         )
     except (OSError, EOFError, ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} is not a readable stage of a Pose VAE: {error}") from error
+
+
+def _read_information(folder: Path) -> Information:
+    units, kl_nats, correlation = np.load(folder / _INFORMATION_FILE, allow_pickle=False).tolist()
+    return Information(int(units), kl_nats, correlation)
 
 
 def _score_file(split: str) -> str:
@@ -230,15 +237,16 @@ def _fit_and_score(
 ) -> None:
     joints = shared_joints(stores["source"], stores["target"])
     model, _ = train_pose_vae(stores["source"], joints, vae, seed)
+    source = stores["source"]
+    scorer = PoseScorer(model, joints, vae.norm, source.skeleton, source.image_size)
     for name in splits:
         role, split = name.split("/")
         store = stores[role]
-        poses, mask = vae_inputs(store, store.splits[split], joints, vae.norm)
-        np.save(folder / _score_file(name), score_poses(model, poses, mask).double().numpy())
-    source = stores["source"]
-    poses, mask = vae_inputs(source, source.splits["train"], joints, vae.norm)
-    with torch.no_grad():
-        mu, _ = model.encode(poses, mask)
-    np.save(folder / "active_units.npy", active_units(mu))
+        rows = store.splits[split]
+        keypoints, visible = store.keypoints_px[rows], store.visible[rows]
+        scores = scorer.calibrated(torch.from_numpy(keypoints), torch.from_numpy(visible))
+        np.save(folder / _score_file(name), scores.double().numpy())
+    found = information(model, *vae_inputs(source, source.splits["train"], joints, vae.norm))
+    np.save(folder / _INFORMATION_FILE, np.array(astuple(found)))
     np.save(folder / "joints.npy", joints)
     torch.save(model.state_dict(), folder / _MODEL_FILE)

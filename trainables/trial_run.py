@@ -15,9 +15,10 @@ from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun, RunBuilder
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.adapt.style import StyleTransfer
-from trainables.adapt.validation import PoseScorer
 from trainables.config import TrialConfig, VAEConfig
 from trainables.data.image_store import ImageStore
+from trainables.pose_vae.pose_scorer import PoseScorer
+from trainables.pose_vae.score import Information
 from trainables.pretrain_stage import PretrainingData, pretraining_inputs
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
@@ -134,15 +135,26 @@ class TrialStages:
     @property
     def tags(self) -> dict[str, str]:
         """What a reader of the results should know beside the settings."""
-        if not self._uses_style:
-            return {}
-        own = self.trial.style.encoder is None
-        return {"style_encoder": "trained on both domains" if own else "vgg19"}
+        tags = {}
+        if self._uses_style:
+            own = self.trial.style.encoder is None
+            tags["style_encoder"] = "trained on both domains" if own else "vgg19"
+        for name, scored in {
+            "pose_vae": self._scores,
+            "pose_vae_reference": self._reference,
+        }.items():
+            found = scored[0].information
+            if found.is_collapsed:
+                tags[name] = (
+                    f"collapsed: {found.kl_nats:.2g} nat, scores correlate with the distance to "
+                    f"the mean pose by {found.mean_pose_correlation:.2f}"
+                )
+        return tags
 
     @property
-    def active_units(self) -> int:
-        """Latent units in use of the trial's Pose VAE."""
-        return self._scores[0].active_units
+    def information(self) -> Information:
+        """What the latent code of the trial's Pose VAE says of poses."""
+        return self._scores[0].information
 
     @property
     def _uses_style(self) -> bool:

@@ -127,11 +127,18 @@ def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
         better: Better | None = None if loss == "confidence" else "minimize"
         yield f"train/{loss}", MetricFacts(better, loss not in PHASE_LOSSES)
     yield "sampling/active_fraction", MetricFacts()
-    yield "vae/active_units", more
+    yield from _latent_code()
+
+
+def _latent_code() -> Iterator[tuple[str, MetricFacts]]:
+    yield "vae/active_units", MetricFacts("maximize")
+    yield "vae/kl", MetricFacts()
+    yield "vae/mean_pose_correlation", MetricFacts("minimize")
+    yield "vae/is_collapsed", MetricFacts("minimize")
 
 
 def _pose_vae() -> Iterator[tuple[str, MetricFacts]]:
-    for name in ("corruption_auc", "rank_stability", "active_units"):
+    for name in ("corruption_auc", "rank_stability"):
         yield f"vae/{name}", MetricFacts("maximize")
     yield "vae/reconstruction", MetricFacts("minimize")
-    yield "vae/kl", MetricFacts()
+    yield from _latent_code()

@@ -195,3 +195,18 @@ def test_what_the_metrics_give_to_no_network_stands_below_the_settings(lines):
     rows = [line.split() for line in text if line.endswith("(no network)")]
     assert [row[:3] for row in rows] == [["-", "centre", "3.25"], ["-", "mean_pose", "6.75"]]
     assert not any("(no network)" in line for line in lines(("all", True, 52.5, {})))
+
+
+def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    for record in result.trials[:3]:
+        record.metrics["vae/is_collapsed"] = 1.0
+    assert not any("collapsed Pose VAE" in line for line in as_text(*arguments)), "strategy all has no use"
+    for record in result.trials[2:]:
+        record.fields["sampling.strategy"] = "hardest"
+    (line,) = (line for line in as_text(*arguments) if "collapsed Pose VAE" in line)
+    assert line.startswith(
+        "  warning: 1 of the trials (trial-1-seed0) chose samples by a collapsed"
+    )
+    assert line.endswith("lower vae.kl_weight")

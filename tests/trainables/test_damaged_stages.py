@@ -78,7 +78,7 @@ def test_an_array_of_images_that_would_run_code_does_not(store, tmp_path, name):
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("name", ["joints.npy", "active_units.npy", "source_train.npy"])
+@pytest.mark.parametrize("name", ["joints.npy", "information.npy", "source_train.npy"])
 def test_an_array_of_a_pose_vae_that_would_run_code_does_not(scored, tmp_path, name):
     folder, read = scored
     np.save(folder / name, np.array([Code(tmp_path / "trace")]), allow_pickle=True)

@@ -179,14 +179,15 @@ def test_a_pose_vae_is_fitted_once_and_then_found(cache, source, target):
     assert not entry.hit
     assert second.hit
     assert second.key == entry.key
-    assert again.active_units == scores.active_units
+    assert again.information == scores.information
     for name in SPLITS:
         np.testing.assert_array_equal(again.scores[name], scores.scores[name])
     sizes = [len(scores.scores[name]) for name in SPLITS]
     assert sizes == [72, 8, 12, 12]
     assert scores.scores["source/train"].dtype == np.float64
     assert (scores.scores["source/train"] > 0).all()
-    assert 0 <= scores.active_units <= 3
+    assert 0 <= scores.information.active_units <= 3
+    assert scores.information.kl_nats > 0
 
 
 @pytest.mark.parametrize("target_name", ["target", "leeds"])

@@ -16,9 +16,10 @@ from torch import Tensor
 from trainables.adapt.evaluate import control_metrics, evaluate, with_target_statistics
 from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.restyle import Transfer
-from trainables.adapt.validation import LabelFreeValidation, PoseScorer
+from trainables.adapt.validation import LabelFreeValidation
 from trainables.data.image_store import ImageStore
 from trainables.metrics.controls import mean_pose
+from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView
 from trainables.training_config import Loss
 

@@ -32,9 +32,7 @@ from trainables.metrics.validators import (
     information_maximisation,
     map_probabilities,
 )
-from trainables.pose_vae.model import PoseVAE
-from trainables.pose_vae.normalise import pose_vae_inputs
-from trainables.pose_vae.score import score_poses
+from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.seeding import torch_generator
 from trainables.training_config import Loss
 
@@ -46,44 +44,6 @@ a tenth of a default epoch without a second opinion, less beside a method that h
 WARPS = AugmentRanges(rotation_deg=30.0, min_area=0.6, colour=0.0)
 """Warps of the equivariance: the rotations and crops of the training's views, so that a network
 is asked nothing it was not trained for."""
-
-
-@dataclass(frozen=True)
-class PoseScorer:
-    """Difficulty scores of keypoints by a frozen Pose VAE.
-
-    Attributes:
-        model: Fitted Pose VAE on the CPU.
-        joints: (K,) joints of the skeleton that it knows.
-        norm: Pose normalisation it was fitted with.
-        skeleton: Joint order of the keypoints.
-        image_size: Side of the images in pixels.
-    """
-
-    model: PoseVAE
-    joints: NDArray[np.bool_]
-    norm: str
-    skeleton: Skeleton
-    image_size: int
-
-    def score(self, keypoints_px: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Equation (2) of poses in pixels.
-
-        Args:
-            keypoints_px: (N, K, 2) pixels on the CPU.
-            visible: (N, K) bool; None for predictions, which have every joint.
-
-        Returns:
-            (N,) scores, larger is less like the poses the Pose VAE was fitted on; NaN for poses
-            with too few visible joints.
-        """
-        if visible is None:
-            visible = torch.ones(keypoints_px.shape[:2], dtype=torch.bool)
-        joints = torch.from_numpy(self.joints)
-        poses, mask = pose_vae_inputs(
-            keypoints_px, visible, joints, self.norm, self.image_size, self.skeleton.torso
-        )
-        return score_poses(self.model, poses, mask)
 
 
 @dataclass(frozen=True)
@@ -138,7 +98,8 @@ class LabelFreeValidation:
         stride = source.image_size / heatmap_size
         labels = torch.from_numpy(source.keypoints_px[rows])
         rounded = to_pixels(to_cells(labels, stride).round(), stride)
-        self._reference_scores = scorer.score(rounded, torch.from_numpy(source.visible[rows]))
+        # Predictions have every joint, so labels are judged as if they had.
+        self._reference_scores = scorer.calibrated(rounded, torch.from_numpy(source.visible[rows]))
 
     @torch.no_grad()
     def metrics(

@@ -1,13 +1,20 @@
 """Difficulty scores of poses, and how far to trust them."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from trainables.pose_vae.fit import reconstruction_error
+from trainables.pose_vae.fit import active_units, kl_to_standard_normal, reconstruction_error
 from trainables.pose_vae.model import PoseVAE
 
 MIN_VISIBLE = 8
 """Poses with fewer visible joints are not scored: too little is left to reconstruct."""
+MIN_KL_NATS = 0.5
+"""Below this a code says less than one yes or no (0.69 nat) of its pose."""
+MAX_MEAN_POSE_CORRELATION = 0.9
+"""Above this scores order poses as their distance to the mean pose does. Default Pose VAEs have
+0.79 on ``people_clean`` and 0.34 on LSPET; collapsed ones, by a KL weight of 1, 1.00 and 0.98."""
 
 
 @torch.no_grad()
@@ -26,6 +33,67 @@ def score_poses(model: PoseVAE, poses: Tensor, mask: Tensor) -> Tensor:
     mu, _ = model.encode(poses, mask)
     scores = reconstruction_error(poses, model.decode(mu), mask)
     return torch.where(mask.sum(1) >= MIN_VISIBLE, scores, torch.nan)
+
+
+@dataclass(frozen=True)
+class Information:
+    """How much a Pose VAE's latent code says of poses.
+
+    Attributes:
+        active_units: Latent units whose posterior mean varies over the poses.
+        kl_nats: Mean KL divergence of the posteriors from the prior: what a code says of its
+            pose, in nats.
+        mean_pose_correlation: Spearman correlation of the scores with the squared distances to the
+            mean pose, in [-1, 1]; NaN if all scores are equal.
+    """
+
+    active_units: int
+    kl_nats: float
+    mean_pose_correlation: float
+
+    @property
+    def is_collapsed(self) -> bool:
+        """Whether the decoder ignores the code, so that a score is a distance to the mean pose.
+
+        Active units alone do not tell: on LSPET a KL weight of 1 leaves 3 to 4 "active" units,
+        0.06 to 0.08 nat and a correlation of 0.98.
+        """
+        return not (
+            self.kl_nats >= MIN_KL_NATS and self.mean_pose_correlation <= MAX_MEAN_POSE_CORRELATION
+        )
+
+
+def information_metrics(found: Information) -> dict[str, float]:
+    """Metrics ``vae/*`` of a Pose VAE's latent code."""
+    return {
+        "vae/active_units": float(found.active_units),
+        "vae/kl": found.kl_nats,
+        "vae/mean_pose_correlation": found.mean_pose_correlation,
+        "vae/is_collapsed": float(found.is_collapsed),
+    }
+
+
+@torch.no_grad()
+def information(model: PoseVAE, poses: Tensor, mask: Tensor) -> Information:
+    """Measure the latent code on some poses.
+
+    Args:
+        model: Trained Pose VAE.
+        poses: (N, K, 2) normalised.
+        mask: (N, K) float, 1 for visible joints.
+
+    Raises:
+        ValueError: If fewer than two poses can be scored.
+    """
+    mu, logvar = model.encode(poses, mask)
+    seen = mask.unsqueeze(-1)
+    mean_pose = (poses * seen).sum(0) / seen.sum(0).clamp_min(1)
+    distances = reconstruction_error(poses, mean_pose.expand_as(poses), mask)
+    return Information(
+        active_units(mu),
+        float(kl_to_standard_normal(mu, logvar).mean()),
+        rank_stability(score_poses(model, poses, mask), distances),
+    )
 
 
 def rank_stability(first: Tensor, second: Tensor) -> float:

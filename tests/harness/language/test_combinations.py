@@ -150,8 +150,8 @@ REFUSED = [  # whole text, and the message behind the file's name
         "kl (did you mean train/source_kl?)",
     ),
     (
-        HEAD + "constraints: [{name: vae/kl, max: 1}]",
-        "3:22: constraints.0.name must be a metric of adaptation trials, got vae/kl, which pose_",
+        HEAD + "constraints: [{name: vae/reconstruction, max: 1}]",
+        "3:22: constraints.0.name must be a metric of adaptation trials, got vae/reconstruction, ",
     ),
     (
         HEAD + "constraints: [{name: train/source_kl, max: 1}, {name: train/source_kl, max: 1}]",

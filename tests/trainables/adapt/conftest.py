@@ -7,10 +7,10 @@ import torch
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.judge import Domains
 from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.validation import PoseScorer
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView
 
 IMAGE_SIZE = 32

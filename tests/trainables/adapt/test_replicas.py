@@ -16,10 +16,10 @@ from trainables.adapt.judge import Domains
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.adapt.shard import WHOLE
-from trainables.adapt.validation import PoseScorer
 from trainables.config import TrialConfig
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView
 
 CPU = torch.device("cpu")

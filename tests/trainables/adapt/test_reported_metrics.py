@@ -16,6 +16,7 @@ from harness.language.metric_names import (
 from tests.trainables.adapt.tiny_run import RECIPES, finish, make_config, make_run
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.metrics import selection
+from trainables.pose_vae.score import Information, information_metrics
 
 
 @pytest.mark.parametrize("recipe", ["source_only_mse", "regda", "udape_plain", "udape_warp"])
@@ -44,6 +45,7 @@ def test_pose_vae_metrics_are_those_that_its_trainable_writes():
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     written = {text for text in written if text.startswith("vae/") and " " not in text}
+    written |= set(information_metrics(Information(1, 1.0, 0.5)))
     assert written == set(known_metrics("pose_vae", 6))
 
 
@@ -56,7 +58,7 @@ def test_pose_vae_metrics_are_those_that_its_trainable_writes():
         ("validator/info_max", "(did you mean validator/infomax?)"),
         ("target_test/pck_bin/00", "must not be of the test split, which no search reads"),
         ("final/pck_bin/04", "must be one of the bins 00 to 03"),
-        ("vae/kl", "must be a metric of adaptation trials, got vae/kl, which pose_vae trials"),
+        ("vae/corruption_auc", "must be a metric of adaptation trials, got vae/corruption_auc"),
     ],
 )
 def test_a_wrong_name_is_explained(name, sentence):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.validation import LabelFreeValidation, PoseScorer, evenly_spaced
+from trainables.adapt.validation import LabelFreeValidation, evenly_spaced
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
 from trainables.data.skeleton import BODY16, HAND21
@@ -21,6 +21,7 @@ from trainables.metrics.validators import (
     map_probabilities,
 )
 from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.pose_scorer import PoseScorer
 
 IMAGE_SIZE, HEATMAP_SIZE = 32, 16
 WITHOUT_TRUNK = np.isin(np.arange(16), [6, 7], invert=True)

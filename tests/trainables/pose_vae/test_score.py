@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from tests.reference.synthetic_poses import body_poses, fit, new_model, plane_poses
 from trainables.pose_vae.score import (
     MIN_VISIBLE,
+    Information,
     corruption_auc,
+    information,
+    information_metrics,
     rank_stability,
     score_poses,
 )
@@ -179,3 +182,37 @@ def test_corruption_needs_poses_with_a_joint_to_move():
     poses, mask = body_poses(5)
     with pytest.raises(ValueError, match="a visible joint to move"):
         corruption_auc(Copier(), poses, torch.zeros_like(mask), torch.Generator().manual_seed(0))
+
+
+def test_a_code_that_tells_poses_apart_is_not_collapsed(trained):
+    found = information(trained, *plane_poses(200, seed=3))
+    assert found.active_units >= 1
+    assert found.kl_nats > 1
+    assert not found.is_collapsed
+
+
+def test_a_kl_weight_that_leaves_nothing_in_the_code_collapses_it():
+    poses, mask = body_poses(256)
+    model = new_model()
+    fit(model, poses, mask, kl_weight=100.0, epochs=60)
+    found = information(model, poses, mask)
+    assert found.active_units == 0
+    assert found.kl_nats < 0.01
+    assert found.mean_pose_correlation > 0.99
+    assert found.is_collapsed
+
+
+@pytest.mark.parametrize(
+    ("found", "is_collapsed"),
+    [
+        (Information(8, 20.0, 0.3), False),
+        (Information(3, 0.08, 0.98), True),  # a KL weight of 1 on LSPET
+        (Information(1, 0.74, 0.944), True),  # 0.03 on the rendered people
+        (Information(2, 2.4, 0.84), False),  # 0.01 on the rendered people
+        (Information(2, 0.4, 0.5), True),
+        (Information(2, 5.0, math.nan), True),  # all scores are equal
+    ],
+)
+def test_collapse_is_little_information_or_scores_that_are_a_distance(found, is_collapsed):
+    assert found.is_collapsed is is_collapsed
+    assert information_metrics(found)["vae/is_collapsed"] == is_collapsed

@@ -204,13 +204,13 @@ def _gap(differences: pd.Series) -> dict[str, object]:
 
 
 def _columns(study: Study, split: str) -> dict[str, str]:
-    """Column name to metric: the joint groups of the figure that the study shows, then scores."""
+    """Column name to metric: the joint groups behind All that the study has, then scores."""
     reported = set(study.epochs["metric"])
     groups = [
         group
         for skeleton in (BODY16, HAND21)
-        for group in skeleton.groups
-        if f"{split}/pck_05_{group}" in reported
+        for group, joints in skeleton.groups.items()
+        if f"{split}/pck_05_{group}" in reported and set(joints) <= set(skeleton.all_joints)
     ]
     columns = {COLUMN_NAMES.get(g, g.capitalize()): f"pck_05_{g}" for g in groups}
     return columns | SCORES | {ADABN: "pck_05_adabn"}

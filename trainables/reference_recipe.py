@@ -8,6 +8,9 @@ and :mod:`trainables.adapt.methods`.
 The recipe is meant, not the scale: ``net.*`` and ``data.*`` keep the values they are given.
 
 Differs from the references, whatever ``parity`` says:
+- Images are padded to squares by this project's convention, not by tllib's ResizePad, which scales
+  Leeds' coordinates as if they counted from 0 and from the corner of a pixel: at 256 px its
+  keypoints lie 0.97 px further right and down (mean of 400 images of LSPET).
 - Target labels neither weigh a loss nor choose a checkpoint. Adaptation starts from the last
   checkpoint of pre-training; RegDA takes the best on source test images, UDAPE on target ones.
 - The batch norms of RegDA's features and main head see a target batch once a step, not twice.

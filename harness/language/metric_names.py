@@ -14,7 +14,7 @@ Trainable = Literal["adaptation", "pose_vae"]
 Better = Literal["maximize", "minimize"]
 
 JOINT_GROUPS = (
-    *("shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
+    *("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head"),
     *("mcp", "pip", "dip", "fingertip"),
 )
 """Groups of joints of ``<split>/pck_05_<group>``, of the people and of the hands."""

@@ -202,7 +202,8 @@ def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, 
     arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
     for record in result.trials[:3]:
         record.metrics["vae/is_collapsed"] = 1.0
-    assert not any("collapsed Pose VAE" in line for line in as_text(*arguments)), "strategy all has no use"
+    lines = list(as_text(*arguments))
+    assert not any("collapsed Pose VAE" in line for line in lines), "strategy all has no use"
     for record in result.trials[2:]:
         record.fields["sampling.strategy"] = "hardest"
     (line,) = (line for line in as_text(*arguments) if "collapsed Pose VAE" in line)

@@ -186,7 +186,7 @@ TOP = [  # changes to the head of a valid study: key, text of the line, line:col
     (
         "metrics",
         "metrics: [{name: vae/reconstruction, goal: minimize, role: report}]",
-        "3:18: metrics.0.name must be a metric of adaptation trials, got vae/reconstruction, which pose_vae",
+        "3:18: metrics.0.name must be a metric of adaptation trials, got vae/reconstruction, ",
     ),
     (
         "metrics",

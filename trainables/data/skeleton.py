@@ -17,8 +17,9 @@ class Skeleton:
     Attributes:
         name: ``"body16"`` or ``"hand21"``.
         joint_names: K names in array order.
-        groups: Group name to joint indices, as the columns of the paper's Table 1. The score
-            of a group is the mean over its joints' accuracies.
+        groups: Group name to joint indices: the columns of the paper's Table 1 and, of the body,
+            the head, as in the references. The score of a group is the mean over its joints'
+            accuracies.
         all_joints: Joints behind the column "All" (uda: the twelve limb joints of the body,
             every joint of the hand).
         triplets: ``(a, b, c)`` joint indices whose interior angle at the vertex ``b`` enters
@@ -60,6 +61,7 @@ BODY16 = Skeleton(
         "hip": (2, 3),
         "knee": (1, 4),
         "ankle": (0, 5),
+        "head": (9,),
     },
     all_joints=(0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15),
     triplets=(

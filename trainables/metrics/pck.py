@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainables.data.heatmaps import peak_cells
 from trainables.data.skeleton import Skeleton
 
 
@@ -30,7 +31,7 @@ class PckResult:
             for a group without a visible joint.
         all: Mean of the accuracies of ``skeleton.all_joints``, joints with NaN left out. For the
             body, All = mean of the 12 per-joint accuracies, which on a fully visible set equals
-            the mean over the six groups.
+            the mean over the six groups of limbs; the head is not in it.
         per_pose: ``(N,)`` correct share of the visible joints among ``skeleton.all_joints``; NaN
             for a pose with none.
         num_visible: Visible keypoints over all poses and all K joints.
@@ -285,10 +286,8 @@ def _mean_known(values: Sequence[float], joints: Sequence[int]) -> float:
 
 def _decode_argmax(heatmaps: Tensor) -> Tensor:
     """Decode ``(N, K, S, S)`` heatmaps to cells ``(N, K, 2)``; (0, 0) if the peak is <= 0."""
-    peak, flat_index = heatmaps.flatten(2).max(dim=-1)
-    size = heatmaps.shape[-1]
-    cells = torch.stack([flat_index % size, flat_index // size], dim=-1)
-    return cells * (peak > 0).unsqueeze(-1)
+    peak = heatmaps.flatten(2).amax(dim=-1)
+    return peak_cells(heatmaps) * (peak > 0).unsqueeze(-1)
 
 
 def _sum_batches(mask: Tensor, batch_size: int) -> Tensor:

@@ -22,7 +22,7 @@ from trainables.config import Strategy
 from trainables.data.augment import AugmentRanges
 from trainables.metrics.controls import CONTROLS
 
-GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head")
 
 
 def expected_keys(epoch, method, reads_test):

@@ -15,7 +15,7 @@ from tests.trainables.adapt.tiny_run import (
     make_run,
     trained,
 )
-from trainables.adapt.evaluate import evaluate
+from trainables.adapt.evaluate import control_metrics, evaluate
 
 
 class SealedStore:
@@ -46,17 +46,21 @@ class SealedStore:
 def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
     sealed = SealedStore(domains.target)
 
-    def unsealed(net, store, *args):
-        sealed.is_sealed = False
-        try:
-            return evaluate(net, store, *args)
-        finally:
-            sealed.is_sealed = True
+    def unsealed(judging):
+        def judge(*args):
+            sealed.is_sealed = False
+            try:
+                return judging(*args)
+            finally:
+                sealed.is_sealed = True
+
+        return judge
 
     config = make_config(**RECIPES[recipe])
     with pytest.raises(PermissionError):
         finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
-    monkeypatch.setattr(trainables.adapt.judge, "evaluate", unsealed)
+    for judging in (evaluate, control_metrics):
+        monkeypatch.setattr(trainables.adapt.judge, judging.__name__, unsealed(judging))
     reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
     monkeypatch.undo()
     assert reports == finish(make_run(config, domains))

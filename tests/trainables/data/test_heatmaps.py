@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -155,3 +156,37 @@ def test_a_map_without_positive_values_is_decoded_like_any_other():
     logits = torch.full((1, 1, 16, 16), -5.0)
     logits[0, 0, 4, 7] = -1.0
     assert decode_keypoints(logits, 64).tolist() == [[[29.5, 17.5]]]
+
+
+@pytest.mark.parametrize(
+    ("x", "cell", "weight"),
+    [
+        (-6.1, None, 0.0),
+        (-6.0, None, 0.0),
+        (-5.9, 0, 1.0),  # -5.9 / 4 + 0.5 = -0.975, whose whole part is 0
+        (-2.1, 0, 1.0),
+        (-1.9, 0, 1.0),
+        (1.9, 0, 1.0),
+        (2.0, 1, 1.0),
+        (61.9, 15, 1.0),
+        (62.0, None, 0.0),
+    ],
+)
+def test_quantised_targets_cut_towards_zero_as_the_references_do(x, cell, weight):
+    keypoints = torch.tensor([[[x, 20.0]]])
+    maps, weights = heatmap_targets(keypoints, torch.tensor([[True]]), 64, 16, is_quantised=True)
+    assert weights.tolist() == [[weight]]
+    if cell is not None:
+        assert peak_cells(maps).tolist() == [[[cell, 5.0]]]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_highest_cell_is_found_in_every_number_and_memory_format(dtype, memory_format):
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.rand((3, 5, 8, 16), generator=generator).to(dtype)
+    maps = maps.contiguous(memory_format=memory_format).requires_grad_()
+    for n, k in np.ndindex(3, 5):
+        values = maps.detach()[n, k]
+        best = max((float(values[y, x]), -y, -x) for y in range(8) for x in range(16))
+        assert peak_cells(maps)[n, k].tolist() == [-best[2], -best[1]]

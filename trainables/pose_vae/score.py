@@ -3,11 +3,9 @@
 import torch
 from torch import Tensor
 
+from trainables.data.skeleton import MIN_VISIBLE
 from trainables.pose_vae.fit import reconstruction_error
 from trainables.pose_vae.model import PoseVAE
-
-MIN_VISIBLE = 8
-"""Poses with fewer visible joints are not scored: too little is left to reconstruct."""
 
 
 @torch.no_grad()

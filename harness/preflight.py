@@ -1,6 +1,6 @@
 """What a study needs of the machine it starts on: data sets, files of weights, cores, GPUs.
 
-Looked at before Ray starts and before the study gets its name, so that a mistake costs a second
+Looked at before Ray starts and before the study gets its name, so that a mistake costs seconds
 and leaves nothing behind.
 """
 
@@ -22,7 +22,8 @@ def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
         is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
 
     Raises:
-        SpecError: If something is missing, damaged or too much; one sentence with its place.
+        SpecError: If something is missing, damaged or too much; one sentence with its place, of
+            data sets all that is wrong with them.
     """
     check_bins(spec, check_data(spec.fixed))
     check_weights(spec)

@@ -9,9 +9,9 @@ LSP       3 x 14 x N        im0001.jpg   1 = occluded
 LSPET     14 x 3 x N        im00001.jpg  1 = visible
 ========  ================  ===========  ============================
 
-The reader asserts what it can of this rather than trusting the file's name. (Johnson and
-Everingham 2010, 2011. The flag of LSPET was checked on its 10,000 images: joints flagged 0
-have no usable coordinates.)
+The reader asserts what it can of this rather than trusting the file's name; on the flags see
+:mod:`trainables.data.flags`. Coordinates count pixels from 1, in the frame in which the image is
+stored, whatever its EXIF orientation. (Johnson and Everingham 2010, 2011.)
 """
 
 import hashlib
@@ -34,7 +34,6 @@ _SLOTS = (0, 1, 2, 3, 4, 5, -1, -1, 12, 13, 6, 7, 8, 9, 10, 11)
 """Leeds joint behind each of the sixteen body joints; -1 where Leeds has none."""
 
 _INVERSE_SLOTS = tuple(_SLOTS.index(joint) for joint in range(14))
-
 
 _JOINT_NAMES = tuple(BODY16.joint_names[slot].replace("_", " ") for slot in _INVERSE_SLOTS)
 """In the order of Leeds."""

@@ -82,7 +82,7 @@ def _point_problems(file: Path, labels: LeedsAnnotations) -> list[Problem]:
     )
     sentence = (
         f"{file}: {int(is_point.sum()):,} of {len(is_point):,} poses have all visible joints on "
-        "one point; joints without a place must be flagged so"
+        "one point; flag the joints whose place is not known"
     )
     return [Problem(sentence, tuple(cases))]
 

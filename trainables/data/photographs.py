@@ -1,7 +1,8 @@
 """Image files: their headers, decoding, and scaling to the square of a store.
 
 A photograph is used in the frame in which its pixels are stored. An EXIF orientation is not
-applied: label files count pixels in that frame, so turning the image would part it from them.
+applied: label files count pixels in that frame, and a turned image would leave its keypoints
+behind.
 """
 
 import io
@@ -27,7 +28,7 @@ SAMPLED_PIXELS = 300_000_000
 """Pixels that a check decodes, about two seconds of one core; more images are sampled."""
 
 MISSING = "is missing"
-"""Stands for the header of an image that is not there."""
+"""Stands in the place of the header of an image that is not there."""
 
 ALLOWED = f"a whole JPEG or PNG image of at most {MAX_PIXELS // 10**6} megapixels"
 
@@ -82,7 +83,7 @@ def _read_header(file: BinaryIO) -> Header:
     except (OSError, SyntaxError, ValueError) as error:  # a SyntaxError is Pillow's bad header
         raise ValueError(f"damaged or cut short: {error}") from error
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{width:,} x {height:,} are {width * height / 1e6:,.0f} megapixels")
+        raise ValueError(f"{width:,} x {height:,} = {width * height:,} pixels")
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - 8))
     return Header(width, height, has_end=file.read().endswith(_ENDS))

@@ -91,8 +91,8 @@ def test_every_joint_on_one_point(root):
     (text,) = problems(root)
     first, *cases = text.splitlines()
     assert first.endswith(
-        "joints.mat: 39 of 40 poses have all visible joints on one point; joints without a place "
-        "must be flagged so"
+        "joints.mat: 39 of 40 poses have all visible joints on one point; flag the joints whose "
+        "place is not known"
     )
     assert cases[:4] == [f"    im{i:05d}.jpg: 14 joints at (12, 13.5)" for i in (1, 2, 3, 5)]
     assert cases[10:] == ["    and 29 more"]

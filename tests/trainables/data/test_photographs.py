@@ -143,8 +143,8 @@ DAMAGE = {
     ),
     "start of a jpeg": (b"\xff\xd8\xff\xe0", "damaged or cut short: "),
     "start of a png": (b"\x89PNG\r\n\x1a\n\x00", "damaged or cut short: "),
-    "1.2 gigapixels": (png_header(40_000, 30_000), "40,000 x 30,000 are 1,200 megapixels"),
-    "one pixel too many": (png_header(10_000, 10_001), "10,000 x 10,001 are 100 megapixels"),
+    "1.2 gigapixels": (png_header(40_000, 30_000), "40,000 x 30,000 = 1,200,000,000 pixels"),
+    "one pixel too many": (png_header(10_000, 10_001), "10,000 x 10,001 = 100,010,000 pixels"),
 }
 DAMAGED = pytest.mark.parametrize(("content", "reason"), DAMAGE.values(), ids=DAMAGE)
 
@@ -176,6 +176,23 @@ def test_a_folder_in_the_place_of_an_image_and_a_locked_image_are_told(tmp_path)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read everything")
     assert read_headers([path]) == ["cannot be read: Permission denied"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@given(data=st.data())
+def test_any_damage_is_one_sentence(suffix, data, tmp_path_factory):
+    content = bytearray(cv2.imencode(suffix, noise(8, 8))[1].tobytes())
+    places = st.integers(0, len(content) - 1)
+    for place, value in data.draw(st.dictionaries(places, st.integers(0, 255))).items():
+        content[place] = value
+    del content[data.draw(places) : data.draw(places)]
+    path = tmp_path_factory.mktemp("fuzz") / f"a{suffix}"
+    path.write_bytes(content)
+    (found,) = decode_sample([path], read_headers([path]))
+    if isinstance(found, str):
+        assert "\n" not in found
+        with pytest.raises(ValueError, match="is not a readable image: "):
+            read_image(path)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.999])

@@ -1,6 +1,6 @@
 """What a study needs of the machine it starts on: data sets, files of weights, cores, GPUs.
 
-Looked at before Ray starts and before the study gets its name, so that a mistake costs a second
+Looked at before Ray starts and before the study gets its name, so that a mistake costs seconds
 and leaves nothing behind.
 """
 
@@ -22,65 +22,60 @@ def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
         is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
 
     Raises:
-        SpecError: If something is missing, damaged or too much; one sentence with its place.
+        SpecError: If something is missing, damaged or too much; one sentence with its place, of
+            data sets all that is wrong with them.
     """
-    sizes = check_data(spec.fixed)
-    check_bins(spec, sizes)
+    check_bins(spec, check_data(spec.fixed))
     check_weights(spec)
     if not is_cluster:
         fitting_trials(spec.resources, this_machine(spec.resources))
 
 
-def check_data(values: Mapping[str, Any]) -> dict[str, int]:
-    """Look at the folders of the data sets before anything starts.
+def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Read labels and images of the data sets before anything starts.
 
     Args:
         values: Flat fields of a trial; those left out have their default.
 
     Returns:
-        Number of samples of ``source`` and ``target``.
+        ``source`` and ``target`` to the name of each split and its number of poses that have
+        enough visible joints to be put into a bin.
 
     Raises:
-        SpecError: If a folder or a file is missing or damaged, or holds so few samples that a
-            split would be empty.
+        SpecError: If labels or images of either domain cannot be used; tells everything that
+            is wrong with both.
     """
     fields = {**TrialConfig().to_flat(), **values}
-    sizes = {}
+    poses, problems = {}, []
     for role in ("source", "target"):
         domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
-        sizes[role] = fields[f"data.num_{role}"]
+        num = fields[f"data.num_{role}"]
         if domain not in FOLDER_DOMAINS or root is None:
+            from trainables.data.splits import split_sizes
+
+            poses[role] = split_sizes(num, role)
             continue
-        from trainables.data.leeds import read_leeds
+        from trainables.data.leeds_check import check_leeds
+        from trainables.data.problems import DatasetError
 
+        place = f"fixed.data.{role}_root"
         try:
-            found = read_leeds(domain, Path(root).expanduser().resolve(), sizes[role])
+            poses[role] = check_leeds(domain, Path(root).expanduser().resolve(), role, num)
+        except DatasetError as error:
+            problems += [f"{place}: {problem}" for problem in error.problems]
         except (OSError, ValueError, RuntimeError) as error:
-            raise SpecError(f"fixed.data.{role}_root: {error}") from error
-        sizes[role] = len(found.image_paths)
-        for split, size in split_sizes(sizes[role], role).items():
-            if size == 0:
-                raise SpecError(
-                    f"fixed.data.{role}_root: {root} has {sizes[role]} samples, which leaves none "
-                    f"for {split}"
-                )
-    return sizes
+            problems.append(f"{place}: {error}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return poses
 
 
-def split_sizes(num_samples: int, role: str) -> dict[str, int]:
-    """Samples of each split of a ``source`` or ``target`` domain."""
-    from trainables.data.image_store import split
-
-    parts = split([str(i) for i in range(num_samples)], role)  # the sizes follow from the number
-    return {name: len(rows) for name, rows in parts.items()}
-
-
-def check_bins(spec: StudySpec, sizes: Mapping[str, int]) -> None:
-    """Look whether every bin can hold a sample.
+def check_bins(spec: StudySpec, poses: Mapping[str, Mapping[str, int]]) -> None:
+    """Look whether every bin can hold a pose.
 
     Args:
         spec: The study.
-        sizes: Number of samples of ``source`` and ``target``.
+        poses: See :func:`check_data`.
 
     Raises:
         SpecError: If the target validation poses are fewer than the bins of the evaluation, or
@@ -93,13 +88,10 @@ def check_bins(spec: StudySpec, sizes: Mapping[str, int]) -> None:
         ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
     ):  # fmt: skip
         most = max(trial[field] for trial in trials)
-        if sizes[role] >= 10 * most:  # a fifth of the target, nine tenths of the source
-            continue
-        size = split_sizes(sizes[role], role)[name]
-        if most > size:
+        if most > poses[role][name]:
             raise SpecError(
-                f"{field} must be at most {size}, the {role} {name} samples that "
-                f"data.num_{role} = {sizes[role]} leaves, got {most}"
+                f"{field} must be at most {poses[role][name]}, the {role} {name} poses among the "
+                f"samples of data.num_{role} that can be put into a bin, got {most}"
             )
 
 

@@ -31,7 +31,8 @@ from trainables.adapt.style_fit import UnlabelledImages, train_style_net
 from trainables.adapt.validation import MAX_IMAGES
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig, VAEConfig
-from trainables.data.image_store import SPLITS, ImageStore, open_image_store
+from trainables.data.image_store import ImageStore, open_image_store
+from trainables.data.splits import SPLITS
 from trainables.measured import Measurement
 from trainables.pose_vae.fit import fit_pose_vae
 from trainables.pose_vae.score import corruption_auc, rank_stability, score_poses

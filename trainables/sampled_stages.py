@@ -18,9 +18,10 @@ from trainables.adapt.fit import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.config import FOLDER_DOMAINS, DataConfig, TrialConfig, VAEConfig
-from trainables.data.image_store import SPLITS, ImageStore, build_image_store
+from trainables.data.image_store import ImageStore, build_image_store
 from trainables.data.leeds import read_leeds
 from trainables.data.scene import CHUNK
+from trainables.data.splits import SPLITS
 from trainables.stage_protocol import Outcome, StageClaim, StageEntry
 from trainables.stages import image_stage, pose_vae_stage_inputs
 from trainables.trial_run import TrialStages

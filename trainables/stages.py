@@ -37,7 +37,7 @@ __all__ = [  # the protocol as well: a trial needs both
     "vae_inputs",
 ]
 
-IMAGES_VERSION = 2
+IMAGES_VERSION = 3
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when the code of a stage changes its results."""
 

@@ -10,6 +10,8 @@ from harness.ledger import Ledger, TrialRecord, read_trials
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
+from trainables.data.leeds import write_leeds
+from trainables.data.rendered import render_domain
 
 PCK = "target_val/pck_05"
 TEST = "target_test/pck_05"
@@ -158,6 +160,18 @@ def test_a_study_that_is_not_there_is_one_sentence_that_names_those_that_are(
     assert main(["s", "--storage", str(tmp_path), "--seeds", "0"]) == 2
     assert main(["s", "--storage", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
+
+
+def test_labels_and_images_are_checked_before_anything_starts(searched, tmp_path, capsys):
+    chunk = next(render_domain("people_wild", 30, 32, 0))
+    write_leeds("lspet", tmp_path / "d", chunk.images, chunk.keypoints_px, chunk.visible)
+    searched(STUDY + f"fixed: {{data: {{target: lspet, target_root: {tmp_path / 'd'}}}}}\n")
+    (tmp_path / "d" / "images" / "im00007.jpg").write_bytes(b"")
+    assert main(["s", "--storage", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: fixed.data.target_root: {tmp_path / 'd' / 'images'}: 1 of 30")
+    assert error.endswith("\n    im00007.jpg: 0 bytes\n")
+    assert not (tmp_path / "studies" / "s-confirm").exists()
 
 
 def _confirmed(plan, tmp_path, options=None):

@@ -5,10 +5,12 @@ import time
 
 import numpy as np
 import pytest
+import scipy.io
 
 from harness.run import main
 from tests.conftest import ROOT
 from trainables.data.leeds import write_leeds
+from trainables.data.rendered import render_domain
 
 SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")
 
@@ -104,6 +106,34 @@ def test_a_truncated_joints_mat_is_named_before_anything_starts(capsys, tmp_path
     path.write_bytes(path.read_bytes()[:200])
     sentence, _ = _fails(capsys, *_leeds_arguments(root))
     assert "joints.mat" in sentence
+
+
+@pytest.mark.parametrize("mode", [[], ["--dry-run"]])
+def test_labels_and_images_are_checked_before_anything_starts(mode, capsys, tmp_path):
+    chunk = next(render_domain("people_wild", 60, 32, 0))
+    root = tmp_path / "lspet"
+    write_leeds("lspet", root, chunk.images, chunk.keypoints_px, chunk.visible)
+    joints = scipy.io.loadmat(root / "joints.mat")["joints"]
+    joints[3:] = np.array([-1, -1, 0])[:, None]
+    scipy.io.savemat(root / "joints.mat", {"joints": joints})
+    images = root / "images"
+    (images / "im00007.jpg").write_bytes(b"not a picture")
+    (images / "im00008.jpg").rename(images / "im00008.png")
+    storage = tmp_path / "runs"
+    arguments = [argument for argument in _leeds_arguments(root) if argument != "--dry-run"]
+    assert main([*arguments, "--storage", str(storage), *mode]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: fixed.data.target_root: {images}: 1 of 60 labelled images are missing; they must "
+        "be named im00001.jpg to im00060.jpg",
+        "    im00008.jpg, but there is im00008.png",
+        f"fixed.data.target_root: {images}: 1 of 60 images cannot be used; each must be a whole "
+        "JPEG or PNG image of at most 100 megapixels",
+        "    im00007.jpg: neither JPEG nor PNG, begins with b'not a picture'",
+        f"fixed.data.target_root: {root / 'joints.mat'}: 3 of 14 joints (right ankle, right knee, "
+        "right hip) are visible in any of the 60 images; a pose needs 8 joints that are flagged "
+        "visible and lie inside the image",
+    ]
+    assert not storage.exists()
 
 
 def test_a_storage_that_cannot_be_written_is_refused(capsys, tmp_path):

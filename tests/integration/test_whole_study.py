@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import psutil
 import pytest
 from optuna.trial import TrialState
@@ -14,8 +13,6 @@ from optuna.trial import TrialState
 from harness.results import load_study
 from tests.conftest import ROOT, optuna_states
 from trainables.config import FIELD_TYPES
-from trainables.data.leeds import write_leeds
-from trainables.data.rendered import render_domain
 
 SMOKE = "search_spaces/smoke.yaml"
 
@@ -151,21 +148,3 @@ def test_an_interruption_leaves_nothing_running(tmp_path, number):
     runs = client.search_runs([client.get_experiment_by_name("posebins").experiment_id])
     assert len(runs) == 1 + len(states)
     assert {run.info.status for run in runs} == {"KILLED"}
-
-
-def test_an_unreadable_image_fails_its_trials_by_name_and_the_study_with_3(tmp_path):
-    chunk = next(render_domain("people_wild", 60, 32, 0))
-    root = tmp_path / "lspet"
-    write_leeds("lspet", root, chunk.images, chunk.keypoints_px, np.ones((60, 16), bool))
-    (root / "images" / "im00007.jpg").write_bytes(b"not a picture")
-    done = _run(
-        SMOKE, "--storage", tmp_path / "runs", "--json",
-        "--set", "fixed.data.target=lspet", "--set", f"fixed.data.target_root={root}",
-        "--set", "failures.retries=0", "--set", "budget.run_cap=2",
-    )  # fmt: skip
-    assert done.returncode == 3, done.stderr
-    trials = json.loads(done.stdout)["trials"]
-    assert [trial["state"] for trial in trials] == ["failed", "failed"]
-    assert all("im00007.jpg is not a readable image" in trial["reason"] for trial in trials)
-    stages = list((tmp_path / "runs" / "stages" / "images").glob("[!.]*"))
-    assert len(stages) == 1, "the source is kept, nothing of the broken target"

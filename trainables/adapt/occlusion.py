@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from trainables.adapt.pseudo_labels import PseudoLabels, in_frame
+from trainables.adapt.pseudo_labels import PseudoLabels
 from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import send
+from trainables.data.frame import in_frame
 
 WINDOW_SHARE = 20 / 256
 """Side of the hidden window as a share of the image's: 20 pixels of 256 in UDAPE."""
@@ -50,7 +51,7 @@ def occlude_confident_joints(
     draws = shard.take(torch.rand((whole, 3 + joints), generator=generator))
     draws = send(draws, device)
     chance, column_draw, row_draw, scores = torch.split(draws, [1, 1, 1, joints], dim=1)
-    known = (labels.confidence >= threshold) & in_frame(labels.keypoints_px, size)
+    known = (labels.confidence >= threshold) & in_frame(labels.keypoints_px, size, size)
     joint = torch.where(known, scores, -1.0).argmax(1, keepdim=True)  # a random known joint
     chosen = known.any(1, keepdim=True) & (chance < probability)  # (B, 1)
     centre = labels.keypoints_px.gather(1, joint.unsqueeze(-1).expand(-1, -1, 2)).squeeze(1)

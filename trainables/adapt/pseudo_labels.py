@@ -27,6 +27,7 @@ from torch import Tensor
 
 from trainables.adapt.collectives import gather, own_part
 from trainables.data.augment import warp_keypoints
+from trainables.data.frame import in_frame
 from trainables.data.heatmaps import (
     default_sigma,
     gaussian_heatmaps,
@@ -132,7 +133,7 @@ def pseudo_labels(
     with torch.autocast(seen.device.type, enabled=False):
         keypoints = warp_keypoints(seen, teacher_to_student)
     heights = _peak_heights(teacher_maps, loss)
-    weights = _trusted(heights, keep, per_joint) & in_frame(keypoints, image_size)
+    weights = _trusted(heights, keep, per_joint) & in_frame(keypoints, image_size, image_size)
     return _draw(keypoints, heights, weights, image_size, teacher_maps.shape[-1])
 
 
@@ -228,11 +229,6 @@ def compare_in_stored(
     index = peak[..., 1] * warped.shape[-1] + peak[..., 0]  # (B, K)
     seen = covered.flatten(1).gather(1, index)
     return warped, replace(labels, maps=labels.maps * covered, weights=labels.weights * seen)
-
-
-def in_frame(keypoints_px: Tensor, image_size: int) -> Tensor:
-    """Which keypoints (..., 2) lie within the outer edges of an S x S image: (...) bool."""
-    return ((keypoints_px >= -0.5) & (keypoints_px < image_size - 0.5)).all(-1)
 
 
 def _trusted(heights: Tensor, keep: float, per_joint: bool) -> Tensor:

@@ -8,6 +8,8 @@ point, which biases every warped map (measured there: up to one cell).
 import torch
 from torch import Tensor
 
+from trainables.data.frame import in_frame
+
 
 def to_cells(keypoints_px: Tensor, stride: float) -> Tensor:
     """Image coordinates in pixels to heatmap coordinates in cells, same shape."""
@@ -73,7 +75,7 @@ def heatmap_targets(
     cells = (
         (keypoints_px / stride + 0.5).trunc() if is_quantised else to_cells(keypoints_px, stride)
     )
-    inside = ((cells >= -0.5) & (cells < heatmap_size - 0.5)).all(-1)
+    inside = in_frame(cells, heatmap_size, heatmap_size)
     maps = gaussian_heatmaps(cells, heatmap_size, default_sigma(heatmap_size))
     return maps, (visible & inside).float()
 

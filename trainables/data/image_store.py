@@ -19,15 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.leeds import load_padded, read_leeds
+from trainables.data.leeds import read_leeds
+from trainables.data.photographs import load_padded
 from trainables.data.rendered import LOOKS, figure_of, render_domain
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
-
-SPLITS: dict[str, dict[str, float]] = {
-    "source": {"train": 0.9, "val": 0.1},
-    "target": {"train": 0.6, "val": 0.2, "test": 0.2},
-}
-"""Share of each split; a sample's split follows from its id alone."""
+from trainables.data.splits import split
 
 _SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
 
@@ -107,7 +103,7 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
         )
         np.save(folder / "images.npy", pixels)
         all_visible = labels.visible
-        ids = tuple(f"{domain}/{path.stem}" for path in labels.image_paths)
+        ids = labels.ids
     np.save(folder / "keypoints_px.npy", all_keypoints)
     np.save(folder / "visible.npy", all_visible)
     description = {
@@ -148,22 +144,6 @@ def open_image_store(folder: Path) -> ImageStore:
     if any(array.shape[:1] != (len(ids),) for array in arrays):
         raise ValueError(f"{folder} is not a readable image store: its files differ in length")
     return store
-
-
-def split(ids: Sequence[str], role: str) -> dict[str, NDArray[np.int64]]:
-    """Indices of each split of a ``source`` or ``target`` domain.
-
-    Samples are ordered by the SHA-256 of their id and cut at the cumulative shares of
-    :data:`SPLITS`, so neither file order nor a seed decides, and splits never overlap.
-
-    Returns:
-        Split name to sorted indices.
-    """
-    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
-    shares = SPLITS[role]
-    edges = np.round(np.cumsum(list(shares.values())) * len(ids)).astype(int)
-    parts = np.split(np.array(order, dtype=np.int64), edges[:-1])
-    return {name: np.sort(part) for name, part in zip(shares, parts, strict=True)}
 
 
 def _digest(folder: Path, ids: Sequence[str]) -> str:

@@ -9,14 +9,13 @@ LSP       3 x 14 x N        im0001.jpg   1 = occluded
 LSPET     14 x 3 x N        im00001.jpg  1 = visible
 ========  ================  ===========  ============================
 
-The reader asserts what it can of this rather than trusting the file's name. (Johnson and
-Everingham 2010, 2011. The flag of LSPET was checked on its 10,000 images: joints flagged 0
-have no usable coordinates.)
+The reader asserts what it can of this rather than trusting the file's name; on the flags see
+:mod:`trainables.data.flags`. Coordinates count pixels from 1, in the frame in which the image is
+stored, whatever its EXIF orientation. (Johnson and Everingham 2010, 2011.)
 """
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,19 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from trainables.data.flags import flag_problems
+from trainables.data.frame import in_frame
+from trainables.data.photographs import Header, image_problems, read_headers
+from trainables.data.problems import DatasetError, Problem
+from trainables.data.skeleton import BODY16
+
 _SLOTS = (0, 1, 2, 3, 4, 5, -1, -1, 12, 13, 6, 7, 8, 9, 10, 11)
 """Leeds joint behind each of the sixteen body joints; -1 where Leeds has none."""
 
 _INVERSE_SLOTS = tuple(_SLOTS.index(joint) for joint in range(14))
+
+_JOINT_NAMES = tuple(BODY16.joint_names[slot].replace("_", " ") for slot in _INVERSE_SLOTS)
+"""In the order of Leeds."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,38 @@ class LeedsAnnotations:
     """Labels of a Leeds data set in the sixteen-joint order.
 
     Attributes:
+        ids: N sample ids.
         image_paths: N files, in the order of the annotations.
-        keypoints_px: (N, 16, 2) float32 in the pixels of the original image.
-        visible: (N, 16) bool; False where unlabelled, occluded or absent from Leeds.
+        keypoints_px: (N, 16, 2) float32, finite, in the pixels of the original image; integers
+            are pixel centres. Means nothing where not visible.
+        visible: (N, 16) bool; False where unlabelled, occluded, absent from Leeds or outside
+            the image on any side.
     """
 
+    ids: tuple[str, ...]
     image_paths: tuple[Path, ...]
     keypoints_px: NDArray[np.float32]
     visible: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class LeedsScan:
+    """All that can be read of a data set, whatever is wrong with it.
+
+    Attributes:
+        labels: As far as they can be read.
+        headers: N headers of the images, or what is wrong with them; see
+            :func:`trainables.data.photographs.read_headers`.
+        problems: What is wrong with the labels.
+    """
+
+    labels: LeedsAnnotations
+    headers: Sequence[Header | str]
+    problems: Sequence[Problem]
+
+
 def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotations:
-    """Read the annotations of ``lsp`` or ``lspet``; images are only checked to exist.
+    """Read the annotations of ``lsp`` or ``lspet``, and the size of each image from its header.
 
     Args:
         name: ``lsp`` or ``lspet``.
@@ -55,8 +83,22 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
         limit: Read the first so many images; None for all.
 
     Raises:
-        FileNotFoundError: If the folder, ``joints.mat`` or an image is missing.
+        FileNotFoundError: If the folder or ``joints.mat`` is missing.
         ValueError: If ``joints.mat`` cannot be read or has not the layout of this data set.
+        DatasetError: If flags, coordinates or images cannot be used; names all of them.
+    """
+    scan = scan_leeds(name, root, limit)
+    problems = [*scan.problems, *image_problems(scan.labels.image_paths, scan.headers)]
+    if problems:
+        raise DatasetError(problems)
+    return scan.labels
+
+
+def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
+    """Read a data set as :func:`read_leeds` does and collect what is wrong with it.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_leeds`, where nothing can be read.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
@@ -64,28 +106,36 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
     if name == "lsp":
         _require_layout(root, name, joints, axis=0, other="lspet")
         joints = joints.transpose(2, 1, 0)  # (N, 14, 3)
-        visible = joints[..., 2] < 0.5
     elif name == "lspet":
         _require_layout(root, name, joints, axis=1, other="lsp")
         joints = joints.transpose(2, 0, 1)  # (N, 14, 3)
-        visible = joints[..., 2] > 0.5
-        _require_flag_means_visible(root, joints)
     else:
         raise ValueError(f"name must be lsp or lspet, got {name!r}")
-    joints, visible = joints[:limit], visible[:limit]
+    problems = flag_problems(name, joints)
+    joints = joints[:limit]
     digits = 4 if name == "lsp" else 5
     paths = tuple(root / "images" / f"im{i + 1:0{digits}d}.jpg" for i in range(len(joints)))
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing, though joints.mat has its joints")
-    slots = np.array(_SLOTS)
-    in_image = (joints[..., :2] >= 0).all(-1)
-    return LeedsAnnotations(
-        image_paths=paths,
-        # Leeds counts pixels from 1.
-        keypoints_px=(joints[:, slots, :2] - 1).astype(np.float32),
-        visible=(visible & in_image)[:, slots] & (slots >= 0),
+    flagged: NDArray[np.bool_] = np.equal(joints[..., 2], 0 if name == "lsp" else 1)
+    with np.errstate(over="ignore"):
+        keypoints = (joints[..., :2] - 1).astype(np.float32)  # Leeds counts pixels from 1
+    is_finite = np.asarray(np.isfinite(keypoints).all(-1))
+    # An inverted flag asks for coordinates that nobody gave; the flag is what is wrong then.
+    problems = problems or _coordinate_problems(joints, flagged & ~is_finite, paths)
+    problems = [Problem(f"{root / 'joints.mat'}: {p.sentence}", p.cases) for p in problems]
+    headers = read_headers(paths)
+    width, height = (  # (N, 1) each; an image without a header has no right or bottom edge
+        np.array([[getattr(header, side, np.inf)] for header in headers]).reshape(-1, 1)
+        for side in ("width", "height")
     )
+    is_visible = flagged & in_frame(keypoints, width, height)
+    slots = np.array(_SLOTS)
+    labels = LeedsAnnotations(
+        ids=tuple(f"{name}/{path.stem}" for path in paths),
+        image_paths=paths,
+        keypoints_px=np.where(is_finite[..., None], keypoints, 0)[:, slots],
+        visible=is_visible[:, slots] & (slots >= 0),
+    )
+    return LeedsScan(labels, headers, problems)
 
 
 def leeds_fingerprint(root: Path) -> str:
@@ -115,8 +165,8 @@ def _load_joints(path: Path) -> NDArray[np.float64]:
     if "joints" not in content:
         raise ValueError(f"{path} has no array named joints")
     joints = np.asarray(content["joints"])
-    if joints.ndim != 3 or joints.dtype.kind not in "iuf" or not np.isfinite(joints).all():
-        raise ValueError(f"{path}: joints must be three-dimensional, real and finite")
+    if joints.ndim != 3 or joints.dtype.kind not in "iuf":
+        raise ValueError(f"{path}: joints must be three-dimensional and real")
     return joints.astype(np.float64)
 
 
@@ -133,64 +183,21 @@ def _require_layout(
     )
 
 
-def _require_flag_means_visible(root: Path, joints: NDArray[np.float64]) -> None:
-    """LSPET's unlabelled joints have negative coordinates; flag 0 must hold nearly all."""
-    negative = (joints[..., :2] < 0).any(-1)
-    flagged = joints[..., 2] > 0.5
-    wrong = int((negative & flagged).sum())
-    if negative.any() and wrong > 0.01 * int(negative.sum()):
-        raise ValueError(
-            f"{root / 'joints.mat'}: {wrong} of {int(negative.sum())} joints without "
-            f"coordinates are flagged visible; this is not the flag of lspet"
-        )
-
-
-def load_padded(
-    paths: Sequence[Path], keypoints_px: NDArray[np.float32], image_size: int, num_threads: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Decode images, scale the longer side to ``image_size`` and pad the shorter with black.
-
-    Args:
-        paths: N image files.
-        keypoints_px: (N, K, 2) pixels of the originals.
-        image_size: Side S of the result.
-        num_threads: Decoding threads; OpenCV releases the interpreter lock.
-
-    Returns:
-        (N, S, S, 3) RGB images and (N, K, 2) keypoints moved with them.
-
-    Raises:
-        ValueError: If a file cannot be decoded; the message names it.
-    """
-    images = np.zeros((len(paths), image_size, image_size, 3), np.uint8)
-    moved = np.empty_like(keypoints_px)
-
-    def load(i: int) -> None:
-        image = _read_image(paths[i])
-        height, width = image.shape[:2]
-        scale = image_size / max(height, width)
-        new_width, new_height = (max(1, round(side * scale)) for side in (width, height))
-        shrunk = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
-        left, top = (image_size - new_width) // 2, (image_size - new_height) // 2
-        images[i, top : top + new_height, left : left + new_width] = shrunk[..., ::-1]
-        ratio = np.array([new_width / width, new_height / height], np.float32)
-        moved[i] = (keypoints_px[i] + 0.5) * ratio - 0.5 + np.array([left, top], np.float32)
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(load, range(len(paths))))
-    return images, moved
-
-
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) image of a file in OpenCV's order: blue, green, red."""
-    data = np.fromfile(path, np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error as error:  # for some damage OpenCV raises, for some it returns nothing
-        raise ValueError(f"{path} is not a readable image: {error}") from error
-    if image is None:
-        raise ValueError(f"{path} is not a readable image")
-    return np.asarray(image)
+def _coordinate_problems(
+    joints: NDArray[np.float64], is_bad: NDArray[np.bool_], paths: Sequence[Path]
+) -> list[Problem]:
+    """Joints (N, 14) that are flagged visible and have no finite coordinates."""
+    if not is_bad.any():
+        return []
+    cases = [
+        f"{paths[i].name}, {_JOINT_NAMES[j]}: ({joints[i, j, 0]:g}, {joints[i, j, 1]:g})"
+        for i, j in np.argwhere(is_bad)
+    ]
+    sentence = (
+        f"{len(cases):,} of {is_bad.size:,} joints are flagged visible and have no finite "
+        "coordinates; only joints that are flagged otherwise may have none"
+    )
+    return [Problem(sentence, tuple(cases))]
 
 
 def write_leeds(

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.data.body_prior import sample_body_poses
+from trainables.data.frame import in_frame
 from trainables.data.hand_prior import sample_hand_poses
 from trainables.data.hands import hand_capsules
 from trainables.data.people import body_capsules
@@ -134,7 +135,7 @@ def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> Ren
     ambient = rng.uniform(*look.ambient, CHUNK)
     images = paint(behind, capsules, as_tensor(light), as_tensor(ambient))
     images = photograph(images, look, rng, generator)
-    inside = np.all((keypoints >= -0.5) & (keypoints <= image_size - 0.5), axis=-1)
+    inside = in_frame(keypoints, image_size, image_size)
     return RenderedChunk(
         images=(images * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy(),
         keypoints_px=keypoints.astype(np.float32),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 Triplet = tuple[int, int, int]
 
+MIN_VISIBLE = 8
+"""Poses with fewer visible joints are not scored: too little is left to reconstruct."""
+
 
 @dataclass(frozen=True)
 class Skeleton:

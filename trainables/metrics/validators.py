@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.data.augment import warp_keypoints
+from trainables.data.frame import in_frame
 from trainables.data.skeleton import Skeleton
 from trainables.metrics.pck import pck_pooled
 from trainables.training_config import Loss
@@ -190,7 +191,7 @@ def equivariance(
     exchanged = predicted_px[:, list(skeleton.mirror)]
     named = torch.where(mirrored.view(-1, 1, 1), exchanged, predicted_px)
     expected = warp_keypoints(named, matrix)
-    is_inside = ((expected >= -0.5) & (expected < image_size - 0.5)).all(-1)
+    is_inside = in_frame(expected, image_size, image_size)
     return agreement(on_warped_px, expected, skeleton, image_size, is_inside)
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.data.skeleton import MIN_VISIBLE
 from trainables.pose_vae.fit import active_units, kl_to_standard_normal, reconstruction_error
 from trainables.pose_vae.model import PoseVAE
 
-MIN_VISIBLE = 8
-"""Poses with fewer visible joints are not scored: too little is left to reconstruct."""
 MIN_KL_NATS = 0.5
 """Below this a code says less than one yes or no (0.69 nat) of its pose."""
 MAX_MEAN_POSE_CORRELATION = 0.9

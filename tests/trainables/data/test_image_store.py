@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.data.image_store import SPLITS, build_image_store, open_image_store, split
+from trainables.data.image_store import build_image_store, open_image_store
 from trainables.data.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.data.skeleton import BODY16
+from trainables.data.splits import SPLITS, split, split_sizes
 
 ROLES = pytest.mark.parametrize("role", ["source", "target"])
 
@@ -46,6 +47,7 @@ def leeds_folder(root, num=8):
 def test_splits_have_their_shares(role, num, sizes):
     parts = split([f"sample/{i}" for i in range(num)], role)
     assert {name: len(rows) for name, rows in parts.items()} == sizes
+    assert split_sizes(num, role) == sizes
 
 
 @ROLES

@@ -1,15 +1,15 @@
-"""Leeds data sets: both layouts, refusal of the wrong one, damaged folders, padding."""
+"""Leeds data sets: both layouts, refusal of the wrong one, damaged folders."""
 
-import struct
-import zlib
+import pickle
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import scipy.io
 
-from trainables.data.leeds import load_padded, read_leeds, write_leeds
+from trainables.data.leeds import read_leeds, write_leeds
+from trainables.data.photographs import load_padded
+from trainables.data.problems import DatasetError
 
 NUM = 6
 BOTH = pytest.mark.parametrize("name", ["lsp", "lspet"])
@@ -91,14 +91,93 @@ def test_hand_written_lsp_joints_are_mapped_to_the_body_order(tmp_path):
     assert np.flatnonzero(~labels.visible[0]).tolist() == [6, 7, 12]
 
 
-def test_flagged_joints_outside_the_image_are_invisible(tmp_path):
-    root = write("lsp", tmp_path / "data")
+WIDTH, HEIGHT = 60, 40
+"""Of the images written here. The file counts from 1, so 60 is the last pixel of a row."""
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("x", "y", "is_inside"),
+    [
+        (0.5, 20, True),
+        (0.49, 20, False),
+        (-3, 20, False),
+        (0, 0, False),  # LSPET's other mark of a joint without coordinates
+        (30, 0.5, True),
+        (30, 0.49, False),
+        (60.49, 40.49, True),
+        (60.5, 20, False),
+        (WIDTH + 300, 20, False),
+        (30, 40.5, False),
+        (30, HEIGHT + 300, False),
+        (1e300, 20, None),
+    ],
+)
+def test_joints_outside_on_any_side_are_invisible(name, x, y, is_inside, tmp_path):
+    root = write(name, tmp_path / "data")
     joints = raw_joints(root)
-    joints[:, 0, 0] = (-3.0, 10.0, 0.0)  # right ankle of the first image
+    right_ankle = joints[:, 0, 0] if name == "lsp" else joints[0, :, 0]
+    right_ankle[:] = x, y, 0 if name == "lsp" else 1
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
-    labels = read_leeds("lsp", root)
-    assert not labels.visible[0, 0]
+    if is_inside is None:  # not a number of float32
+        with pytest.raises(DatasetError, match=r"im0+1\.jpg, right ankle: \(1e\+300, 20\)$"):
+            read_leeds(name, root)
+        return
+    labels = read_leeds(name, root)
+    assert labels.visible[0, 0] == is_inside
     assert labels.visible[0, 1]
+
+
+@BOTH
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_unlabelled_joint_needs_no_coordinates(name, value, tmp_path):
+    root = write(name, tmp_path / "data")
+    before = read_leeds(name, root)
+    joints = raw_joints(root)
+    if name == "lsp":
+        joints[:2, joints[2] == 1] = value
+    else:
+        joints[:, :2].swapaxes(1, 2)[joints[:, 2] == 0] = value
+    scipy.io.savemat(root / "joints.mat", {"joints": joints})
+    labels = read_leeds(name, root)
+    np.testing.assert_array_equal(labels.visible, before.visible)
+    assert np.isfinite(labels.keypoints_px).all()
+    seen = labels.visible
+    np.testing.assert_array_equal(labels.keypoints_px[seen], before.keypoints_px[seen])
+
+
+@BOTH
+def test_labelled_joints_without_coordinates_are_named(name, tmp_path):
+    root = write(name, tmp_path / "data")
+    joints = raw_joints(root)
+    x_y = joints[:2] if name == "lsp" else joints.transpose(1, 0, 2)[:2]
+    x_y[:, 4, 0] = np.nan, 12.5  # every joint of the first image is visible
+    x_y[1, 13, 0] = np.inf
+    scipy.io.savemat(root / "joints.mat", {"joints": joints})
+    with pytest.raises(DatasetError) as caught:
+        read_leeds(name, root)
+    first, *cases = str(caught.value).splitlines()
+    assert first.startswith(f"{root / 'joints.mat'}: 2 of 84 joints are flagged visible and have")
+    assert cases == [
+        f"    {FIRST_IMAGE[name]}, left knee: (nan, 12.5)",
+        f"    {FIRST_IMAGE[name]}, head: ({x_y[0, 13, 0]:g}, inf)",
+    ]
+
+
+def test_everything_wrong_is_told_at_once_and_survives_pickling(tmp_path):
+    root = write("lspet", tmp_path / "data")
+    joints = raw_joints(root)
+    joints[:, 2, 2] = 2
+    scipy.io.savemat(root / "joints.mat", {"joints": joints})
+    (root / "images" / "im00002.jpg").write_bytes(b"")
+    (root / "images" / "im00003.jpg").unlink()
+    with pytest.raises(DatasetError) as caught:
+        read_leeds("lspet", root)
+    text = str(caught.value)
+    assert len(caught.value.problems) == 3
+    for part in ("14 of 84 flags are neither 0 nor 1 but, for instance, 2", "im00003", "0 bytes"):
+        assert part in text
+    assert str(pickle.loads(pickle.dumps(caught.value))) == text
 
 
 def test_limit_reads_the_first_images(tmp_path):
@@ -123,7 +202,7 @@ def test_the_flag_of_lsp_in_the_layout_of_lspet_is_refused(tmp_path):
     joints = raw_joints(root)
     joints[:, 2] = 1 - joints[:, 2]
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
-    with pytest.raises(ValueError, match=r"joints\.mat: .* flagged visible; .* flag of lspet"):
+    with pytest.raises(ValueError, match=r"joints\.mat: .* not the flag of lspet: .* inverted$"):
         read_leeds("lspet", root)
 
 
@@ -132,7 +211,10 @@ def test_the_flag_of_lsp_in_the_layout_of_lspet_is_refused(tmp_path):
     [
         (np.zeros((14, 4, 3)), "must have shape 14 x 3 x N, got 14 x 4 x 3$"),
         (np.zeros((14, 3)), "three-dimensional"),
-        (np.full((14, 3, 2), np.nan), "finite"),
+        (
+            np.full((14, 3, 2), np.nan),
+            "28 of 28 flags are neither 0 nor 1 .* nan$",
+        ),
         (np.full((14, 3, 2), 1j), "real"),
         ("joints", "three-dimensional"),
         ({"x": 1.0}, "real"),
@@ -184,92 +266,11 @@ def test_a_truncated_joints_file_is_named(kept, tmp_path):
 def test_a_missing_image_is_named(tmp_path):
     root = write("lspet", tmp_path / "data")
     (root / "images" / "im00003.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"im00003\.jpg is missing"):
+    with pytest.raises(
+        ValueError, match=r"1 of 6 labelled images are missing; .*\n    im00003\.jpg$"
+    ):
         read_leeds("lspet", root)
     assert len(read_leeds("lspet", root, limit=2).image_paths) == 2
-
-
-def png_header(width, height):
-    """Start of a picture that claims a size and holds no pixels."""
-
-    def chunk(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"not an image", b"\xff\xd8\xff\xe0", png_header(100_000, 100_000)],
-    ids=["empty", "text", "jpeg header", "too large"],
-)
-def test_an_unreadable_image_is_named(content, tmp_path):
-    root = write("lsp", tmp_path / "data")
-    (root / "images" / "im0002.jpg").write_bytes(content)
-    labels = read_leeds("lsp", root)
-    with pytest.raises(ValueError, match=r"im0002\.jpg is not a readable image"):
-        load_padded(labels.image_paths, labels.keypoints_px, 32, 2)
-
-
-def test_an_image_cut_in_half_is_named(tmp_path):
-    root = write("lsp", tmp_path / "data")
-    path = root / "images" / "im0005.jpg"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    labels = read_leeds("lsp", root)
-    with pytest.raises(ValueError, match=r"im0005\.jpg is not a readable image"):
-        load_padded(labels.image_paths, labels.keypoints_px, 32, 2)
-
-
-def save_png(path, image):
-    assert cv2.imwrite(str(path), image[..., ::-1])
-    return path
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "size", "point", "expected", "padding"),
-    [
-        # Halved: x -> (x + 0.5) / 2 - 0.5; 16 rows below and above.
-        (64, 128, 64, (9.5, 31.5), (4.5, 31.5), np.s_[:16]),
-        (128, 64, 64, (31.5, 9.5), (31.5, 4.5), np.s_[:, :16]),
-        (32, 32, 64, (-0.5, 31.5), (-0.5, 63.5), np.s_[:0]),  # edges stay edges
-        (64, 64, 64, (10.25, 20.0), (10.25, 20.0), np.s_[:0]),
-        # 21 of 64 rows: 43 are padding, the smaller half above.
-        (21, 64, 64, (5.0, 0.0), (5.0, 21.0), np.s_[:21]),
-    ],
-)
-def test_images_are_scaled_and_padded_with_their_keypoints(
-    height, width, size, point, expected, padding, tmp_path
-):
-    path = save_png(tmp_path / "a.png", np.full((height, width, 3), 250, np.uint8))
-    images, moved = load_padded([path], np.array([[point]], np.float32), size, 1)
-    assert images.shape == (1, size, size, 3)
-    assert moved[0, 0].tolist() == pytest.approx(expected)
-    assert not images[0][padding].any()
-    inside = np.rint(np.clip(expected, 0, size - 1)).astype(int)
-    assert images[0, inside[1], inside[0]].tolist() == [250, 250, 250]
-
-
-def test_padded_keypoints_stay_on_what_they_label(tmp_path):
-    image = np.zeros((90, 150, 3), np.uint8)
-    image[60:66, 30:36] = (255, 120, 0)  # its centre is (32.5, 62.5)
-    path = save_png(tmp_path / "a.png", image)
-    images, moved = load_padded([path], np.array([[[32.5, 62.5]]], np.float32), 50, 1)
-    mass = images[0, ..., 0].astype(float)
-    grid = np.arange(50)
-    centroid = ((mass.sum(0) * grid).sum() / mass.sum(), (mass.sum(1) * grid).sum() / mass.sum())
-    assert moved[0, 0].tolist() == pytest.approx(centroid, abs=0.05)
-    red, green, blue = images[0, round(moved[0, 0, 1]), round(moved[0, 0, 0])].astype(int)
-    assert red > green > blue
-
-
-def test_the_number_of_threads_does_not_change_the_result(tmp_path):
-    labels = read_leeds("lsp", write("lsp", tmp_path / "data"))
-    one = load_padded(labels.image_paths, labels.keypoints_px, 32, 1)
-    three = load_padded(labels.image_paths, labels.keypoints_px, 32, 3)
-    np.testing.assert_array_equal(one[0], three[0])
-    np.testing.assert_array_equal(one[1], three[1])
 
 
 @NEEDS_REAL

@@ -1,0 +1,241 @@
+"""Image files: their headers, decoding, and scaling to the square of a store.
+
+A photograph is used in the frame in which its pixels are stored. An EXIF orientation is not
+applied: label files count pixels in that frame, and a turned image would leave its keypoints
+behind.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from trainables.data.problems import Problem
+
+MAX_PIXELS = 100_000_000
+"""Largest image that is decoded, 0.3 GB in memory: a file of a kilobyte can claim any size."""
+
+SAMPLED_PIXELS = 300_000_000
+"""Pixels that a check decodes, about two seconds of one core; more images are sampled."""
+
+MISSING = "is missing"
+"""Stands in the place of the header of an image that is not there."""
+
+ALLOWED = f"a whole JPEG or PNG image of at most {MAX_PIXELS // 10**6} megapixels"
+
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+_ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
+"""Last bytes of a whole JPEG and of a whole PNG."""
+
+_STORED_COLOURS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels.
+
+    Attributes:
+        width: Pixels of a row as they are stored.
+        height: Pixels of a column.
+        has_end: Whether the file ends as a whole one does. One cut short does not; one with
+            something appended does not either, and can be decoded.
+    """
+
+    width: int
+    height: int
+    has_end: bool
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of an image file; no pixel is decoded.
+
+    Raises:
+        ValueError: If it is not :data:`ALLOWED` as far as the header tells; the message says
+            what the file is instead, without its name.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_header(file)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _read_header(file: BinaryIO) -> Header:
+    start = file.read(24)
+    if not start:
+        raise ValueError("0 bytes")
+    is_jpeg = start.startswith(_JPEG)
+    if not is_jpeg and not start.startswith(_PNG):
+        raise ValueError(f"neither JPEG nor PNG, begins with {start!r}")
+    file.seek(0)
+    try:
+        # Not Image.open, whose own limit of pixels is a setting of the whole process.
+        width, height = (JpegImageFile if is_jpeg else PngImageFile)(file).size
+    except (OSError, SyntaxError, ValueError) as error:  # a SyntaxError is Pillow's bad header
+        raise ValueError(f"damaged or cut short: {error}") from error
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width:,} x {height:,} = {width * height:,} pixels")
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 8))
+    return Header(width, height, has_end=file.read().endswith(_ENDS))
+
+
+def read_headers(paths: Sequence[Path]) -> list[Header | str]:
+    """Read the headers of images.
+
+    Returns:
+        For each its header, or :data:`MISSING` or what else is wrong with it.
+    """
+    with ThreadPoolExecutor() as pool:  # several requests at a time to a network file system
+        return list(pool.map(_header_or_reason, paths))
+
+
+def _header_or_reason(path: Path) -> Header | str:
+    if not path.is_file():
+        return MISSING
+    try:
+        return read_header(path)
+    except ValueError as error:
+        return str(error)
+
+
+def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> list[Header | str]:
+    """Decode images with a sound header: those that seem cut short and an even sample.
+
+    Args:
+        paths: N images.
+        headers: As :func:`read_headers` returns them.
+
+    Returns:
+        The same with what is wrong in the place of the header of an image that cannot be
+        decoded.
+    """
+    sizes = [h.width * h.height for h in headers if isinstance(h, Header)]
+    step = max(1, math.ceil(sum(sizes) / SAMPLED_PIXELS))
+    found = list(headers)
+
+    def decode(row: int) -> None:
+        header = found[row]
+        if isinstance(header, str) or (row % step and header.has_end):
+            return
+        try:
+            _decode(np.fromfile(paths[row], np.uint8))
+        except (OSError, ValueError) as error:
+            found[row] = str(error)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(decode, range(len(found))))
+    return found
+
+
+def image_problems(paths: Sequence[Path], headers: Sequence[Header | str]) -> list[Problem]:
+    """What is wrong with the images of one folder.
+
+    Args:
+        paths: N images.
+        headers: As :func:`read_headers` or :func:`decode_sample` return them.
+    """
+    found = {
+        path: text for path, text in zip(paths, headers, strict=True) if isinstance(text, str)
+    }
+    missing = [path for path, text in found.items() if text == MISSING]
+    problems = [_missing(missing, paths)] if missing else []
+    cases = [f"{path.name}: {text}" for path, text in found.items() if text != MISSING]
+    if cases:
+        sentence = (
+            f"{paths[0].parent}: {len(cases):,} of {len(paths):,} images cannot be used; each "
+            f"must be {ALLOWED}"
+        )
+        problems.append(Problem(sentence, tuple(cases)))
+    return problems
+
+
+def _missing(missing: Sequence[Path], paths: Sequence[Path]) -> Problem:
+    folder = paths[0].parent
+    if not folder.is_dir():
+        return Problem(f"{folder} is not a folder; it must hold the images")
+    # Files of the same name with another suffix are what is meant as a rule.
+    names = {file.stem.lower(): file.name for file in sorted(folder.iterdir())}
+    cases = []
+    for path in missing:
+        other = names.get(path.stem)
+        cases.append(path.name + (f", but there is {other}" if other else ""))
+    sentence = (
+        f"{folder}: {len(missing):,} of {len(paths):,} labelled images are missing; they must be "
+        f"named {paths[0].name} to {paths[-1].name}"
+    )
+    return Problem(sentence, tuple(cases))
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Decode an image file in the frame in which it is stored.
+
+    Returns:
+        (H, W, 3) in OpenCV's order: blue, green, red.
+
+    Raises:
+        ValueError: If it cannot be decoded or is larger than :data:`MAX_PIXELS`; the message
+            names it.
+    """
+    data = np.fromfile(path, np.uint8)
+    try:
+        _read_header(io.BytesIO(data.tobytes()))
+        return _decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a readable image: {error}") from error
+
+
+def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode the content of a file whose header is sound."""
+    try:
+        image = cv2.imdecode(data, _STORED_COLOURS)
+    except cv2.error:  # for some damage OpenCV raises, for some it returns nothing
+        image = None
+    if image is None:
+        raise ValueError("damaged or cut short, cannot be decoded")
+    return np.asarray(image)
+
+
+def load_padded(
+    paths: Sequence[Path], keypoints_px: NDArray[np.float32], image_size: int, num_threads: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Decode images, scale the longer side to ``image_size`` and pad the shorter with black.
+
+    Args:
+        paths: N image files.
+        keypoints_px: (N, K, 2) pixels of the originals.
+        image_size: Side S of the result.
+        num_threads: Decoding threads; OpenCV releases the interpreter lock.
+
+    Returns:
+        (N, S, S, 3) RGB images and (N, K, 2) keypoints moved with them.
+
+    Raises:
+        ValueError: If a file cannot be decoded; the message names it.
+    """
+    images = np.zeros((len(paths), image_size, image_size, 3), np.uint8)
+    moved = np.empty_like(keypoints_px)
+
+    def load(i: int) -> None:
+        image = read_image(paths[i])
+        height, width = image.shape[:2]
+        scale = image_size / max(height, width)
+        new_width, new_height = (max(1, round(side * scale)) for side in (width, height))
+        shrunk = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
+        left, top = (image_size - new_width) // 2, (image_size - new_height) // 2
+        images[i, top : top + new_height, left : left + new_width] = shrunk[..., ::-1]
+        ratio = np.array([new_width / width, new_height / height], np.float32)
+        moved[i] = (keypoints_px[i] + 0.5) * ratio - 0.5 + np.array([left, top], np.float32)
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(load, range(len(paths))))
+    return images, moved

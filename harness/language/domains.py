@@ -10,11 +10,12 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any, Protocol
 
 from harness.language.parameters import MAX_ITEMS
 from harness.language.suggester import Choice, Suggester
+from harness.language.yaml_text import described
 
 
 class Domain(Protocol):
@@ -71,8 +72,8 @@ class Categorical:
     def describe(self) -> str:
         """The values, or that there is only one."""
         if len(self.values) == 1:
-            return f"always {_written(self.values[0])}"
-        return f"one of {', '.join(map(_written, self.values))}"
+            return f"always {described(self.values[0])}"
+        return f"one of {', '.join(map(described, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -109,68 +110,104 @@ class Continuous:
 
 
 @dataclass(frozen=True)
-class Multiples:
-    """Multiples of a step, from ``first * step`` to ``last * step``; whole numbers for step 1.
+class Steps:
+    """``low``, ``low + step`` and so on, each as likely as the others."""
 
-    With ``log`` and a step other than 1, Optuna has no such distribution: it is asked for a real
-    number, which is rounded to the nearest multiple.
-    """
-
+    low: float
+    """Smallest value; an int if the values are whole numbers."""
     step: float
-    """Distance of two values, > 0; an int if and only if the values are whole numbers."""
-    first: int
-    """Index of the smallest value."""
+    """Distance of two values, > 0; an int if the values are whole numbers."""
     last: int
-    """Index of the largest value."""
-    log: bool = False
-    """Whether the logarithm is uniform."""
-
-    @classmethod
-    def within(cls, low: float, high: float, step: float, log: bool) -> "Multiples":
-        """The multiples of a step from low to high; ``last < first`` if there are none."""
-        first = (Decimal(repr(low)) / Decimal(repr(step))).to_integral_value(ROUND_CEILING)
-        last = (Decimal(repr(high)) / Decimal(repr(step))).to_integral_value(ROUND_FLOOR)
-        return cls(step, int(first), int(last), log)
+    """Steps from the smallest value to the largest, >= 0."""
 
     def suggest(self, name: str, suggester: Suggester) -> float:
-        """Draw a multiple."""
+        """Draw a value."""
         low, high = self.probes()
-        if isinstance(self.step, int) and (self.step == 1 or not self.log):
-            return suggester.suggest_int(name, int(low), int(high), step=self.step, log=self.log)
-        if self.log:
-            drawn = suggester.suggest_float(name, low, high, log=True)
-        else:
-            drawn = suggester.suggest_float(name, low, high, step=self.step)
-        return self._value(self._index(drawn))
+        if isinstance(low, int) and isinstance(self.step, int):
+            return suggester.suggest_int(name, low, int(high), step=self.step)
+        return self._value(self._index(suggester.suggest_float(name, low, high, step=self.step)))
 
     def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """The multiple itself."""
+        """The value itself."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         index = self._index(value)
-        is_inside = self.first <= index <= self.last and self._value(index) == value
+        is_inside = 0 <= index <= self.last and self._value(index) == value
         return {name: self._value(index)} if is_inside else None
 
     def options(self) -> Iterable[float]:
-        """The multiples, smallest first, computed on demand."""
-        return map(self._value, range(self.first, self.last + 1))
+        """The values, smallest first, computed on demand."""
+        return map(self._value, range(self.last + 1))
 
     def probes(self) -> tuple[float, float]:
         """Both ends."""
-        return (self._value(self.first), self._value(self.last))
+        return (self._value(0), self._value(self.last))
+
+    def describe(self) -> str:
+        """The ends and the step."""
+        low, high = self.probes()
+        if isinstance(low, int) and self.step == 1:
+            return f"whole number from {low} to {high}"
+        return f"from {low} to {high} in steps of {self.step}"
+
+    def _value(self, index: int) -> float:
+        exact = Decimal(repr(self.low)) + Decimal(repr(self.step)) * index
+        is_whole = isinstance(self.low, int) and isinstance(self.step, int)
+        return int(exact) if is_whole else float(exact)
+
+    def _index(self, value: float) -> int:
+        return round((Decimal(repr(value)) - Decimal(repr(self.low))) / Decimal(repr(self.step)))
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Real numbers from low to high, each rounded to the nearest multiple of a step.
+
+    As in W&B, the first and the last multiple can lie beyond low and high, and are about half as
+    likely as the others. The real number is what Optuna is asked for.
+    """
+
+    low: float
+    """Smallest number before rounding."""
+    high: float
+    """Largest number before rounding."""
+    step: float
+    """Distance of two multiples, > 0; an int if the values are whole numbers."""
+    log: bool = False
+    """Whether the logarithm of the number is uniform."""
+
+    def suggest(self, name: str, suggester: Suggester) -> float:
+        """Draw a multiple."""
+        drawn = suggester.suggest_float(name, self.low, self.high, log=self.log)
+        return self._value(self._index(drawn))
+
+    def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
+        """The number of the range that is nearest to the multiple."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        number = float(min(max(value, self.low), self.high))
+        return {name: number} if self._value(self._index(number)) == value else None
+
+    def options(self) -> Iterable[float]:
+        """The multiples, smallest first, computed on demand."""
+        return map(self._value, range(self._index(self.low), self._index(self.high) + 1))
+
+    def probes(self) -> tuple[float, float]:
+        """Smallest and largest multiple."""
+        return (self._value(self._index(self.low)), self._value(self._index(self.high)))
 
     def describe(self) -> str:
         """The ends and the step."""
         kind = "whole number" if self.step == 1 else f"multiple of {self.step}"
-        low, high = self.probes()
-        return f"{kind} from {low} to {high}{', log scale' if self.log else ''}"
+        scale = ", log scale" if self.log else ""
+        return f"{kind} nearest to a number from {self.low:g} to {self.high:g}{scale}"
 
     def _value(self, index: int) -> float:
         exact = Decimal(repr(self.step)) * index
         return int(exact) if isinstance(self.step, int) else float(exact)
 
-    def _index(self, value: float) -> int:
-        return round(Decimal(repr(value)) / Decimal(repr(self.step)))
+    def _index(self, number: float) -> int:
+        return round(Decimal(repr(number)) / Decimal(repr(self.step)))
 
 
 @dataclass(frozen=True)
@@ -281,12 +318,6 @@ def _item_name(name: str, item: int) -> str:
 def _label(value: Any) -> Choice:
     label: Choice = json.dumps(value) if isinstance(value, tuple) else value
     return label
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def _sizes(fewest: int, most: int) -> str:

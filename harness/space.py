@@ -12,15 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.language.conditions import conditions_of, parents_first, requirements_of
-from harness.language.domains import (
-    Categorical,
-    Continuous,
-    CountedSubset,
-    Domain,
-    Rounded,
-    Steps,
-)
+from harness.language.domains import Categorical, CountedSubset, Domain
 from harness.language.fields import domain_of
+from harness.language.number_domains import Continuous, Rounded, Steps
 from harness.language.parameters import MAX_ITEMS, Parameter
 from harness.language.quantile_domains import Drawn, Weighted
 from harness.language.schema import below, problem

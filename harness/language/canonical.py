@@ -64,7 +64,7 @@ def completed(source: YAMLSource) -> YAMLSource:
     source = _with_constants_fixed(replace(source, data=data))
     name = data.get("name") or Path(source.file).stem
     if not isinstance(name, str) or re.fullmatch(NAME_PATTERN, name):
-        return replace(source, data={"name": name} | source.data)
+        return replace(source, data=source.data | {"name": name})
     if data.get("name") and "title" not in data:
         source = source.moved(("name",), ("title",))
     return replace(source, data=source.data | {"name": study_name(name)})

@@ -37,6 +37,9 @@ def check_combinations(spec: "StudySpec", space: Space) -> None:
 
 
 def _fixed(spec: "StudySpec", field: str) -> Any:
+    parameter = spec.parameters.get(field)
+    if parameter is not None and parameter.form == "value" and not parameter.when:
+        return parameter.value
     return spec.fixed.get(field, _DEFAULTS[field])
 
 

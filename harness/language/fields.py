@@ -13,15 +13,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BeforeValidator, ValidationError
 
-from harness.language.domains import (
-    Categorical,
-    Continuous,
-    CountedSubset,
-    Domain,
-    Rounded,
-    Steps,
-    Subset,
-)
+from harness.language.domains import Categorical, CountedSubset, Domain, Subset
+from harness.language.number_domains import Continuous, Rounded, Steps
 from harness.language.parameters import Choose, Parameter
 from harness.language.quantile_domains import Drawn, Weighted
 from harness.language.quantiles import Beta, Law, LogNormal, Normal

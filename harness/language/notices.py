@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.language.yaml_source import YAMLSource
+from harness.language.yaml_text import shown
 
 if TYPE_CHECKING:
     from harness.spec import StudySpec
@@ -27,7 +28,7 @@ def notices(spec: "StudySpec", source: YAMLSource) -> tuple[str, ...]:
 
 def _notices(spec: "StudySpec", source: YAMLSource) -> Iterator[str]:
     if spec.title is not None:
-        yield f"{source.place(('title',))}: the study {spec.title!r} gets the name {spec.name}"
+        yield f"{source.place(('title',))}: the study {shown(spec.title)} is named {spec.name}"
     if source.data.get("method") == "bayes":
         yield (
             f"{source.place(('method',))}: method bayes is TPE here, where W&B uses a Gaussian "

@@ -290,6 +290,7 @@ def test_gpus_that_cannot_share_a_batch_are_refused(load):
         "equal part, got 3"
     )
     load(text.replace("gpus: 3", "gpus: 4"))
+    load(text.replace("{vae", "{adapt.batch_size: {value: 33}, vae"))
 
 
 def test_a_name_in_both_fixed_and_parameters_is_refused(load):

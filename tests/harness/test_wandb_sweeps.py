@@ -39,9 +39,9 @@ def test_what_is_other_than_in_wandb_is_said():
         "not used here: program, command, project, entity, description, metric.target",
     )
     assert sweep("reconstruction").notices == (
-        f"{SWEEPS}/reconstruction.yaml:13:3: parameters.vae.latent_dim is searched from 2.71828 "
-        "to 20.0855, as q_log_uniform takes exponents to the base e; for the ends themselves write "
-        "q_log_uniform_values",
+        f"{SWEEPS}/reconstruction.yaml:12:19: parameters.vae.latent_dim is searched from 2.71828 "
+        "to 20.0855, as q_log_uniform takes exponents to the base e; for the ends themselves "
+        "write q_log_uniform_values",
     )
     assert (
         sweep("All pairs (v2)")
@@ -98,8 +98,8 @@ def test_free_text_as_a_name_is_the_title():
         "Sampling, easy half (round 2)",
     )
     assert spec.notices[0] == (
-        f"{SWEEPS}/free_text_name.yaml:1:7: the study 'Sampling, easy half (round 2)' gets the "
-        "name sampling-easy-half-round-2"
+        f"{SWEEPS}/free_text_name.yaml:1:7: the study 'Sampling, easy half (round 2)' is named "
+        "sampling-easy-half-round-2"
     )
     assert sweep("free_text_name", ["title=Easy half"]).title == "Easy half"
 

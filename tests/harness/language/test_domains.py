@@ -5,7 +5,8 @@ import optuna
 import pytest
 from ruamel.yaml import YAML
 
-from harness.language.domains import Rounded, Steps, Subset, repair
+from harness.language.domains import Subset, repair
+from harness.language.number_domains import Rounded, Steps
 from harness.language.suggester import RandomSuggester, Suggester
 from harness.space import Space
 from harness.spec import StudySpec

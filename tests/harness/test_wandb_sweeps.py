@@ -53,6 +53,16 @@ def test_what_is_other_than_in_wandb_is_said():
     assert sweep("early_terminate_null").notices[1:] == ()
 
 
+def test_exponents_that_were_meant_as_values_keep_their_meaning_with_a_warning():
+    values = drawn("values_as_exponents", "adapt.lr")
+    assert 1 < values[0] < values[-1] < 1.0101
+    assert sweep("values_as_exponents").notices[0] == (
+        f"{SWEEPS}/values_as_exponents.yaml:5:13: parameters.adapt.lr is searched from 1 to "
+        "1.01005, as log_uniform takes exponents to the base e; for the ends themselves write "
+        "log_uniform_values"
+    )
+
+
 def test_defaults_are_those_of_wandb():
     spec = sweep("learning_rates")
     assert (spec.name, spec.trainable, spec.method) == ("learning_rates", "adaptation", "tpe")

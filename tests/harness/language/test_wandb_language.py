@@ -182,7 +182,8 @@ def supported_parameters(draw, is_grid):
         words = draw(numbers(low, high, field in WHOLES))
         if is_grid and law_of(words) == "q_uniform":  # counts from min, which must be whole then
             step = words.get("q", 1)
-            words |= {"min": round(words["min"] / step) * step, "max": words["max"] + step / 4}
+            ends = [round(words[word] / step) * step for word in ("min", "max")]
+            words |= {"min": ends[0], "max": ends[1] + draw(st.sampled_from([0, step / 4]))}
         is_short = words.get("max", 0) - words.get("min", 0) <= 6 * words.get("q", 1)
         if is_grid and not (law_of(words) in GRID_LAWS and is_short):
             words = {"values": [low, high, low]}
@@ -351,7 +352,8 @@ def p_value(words, drawn):
 def check_meaning(sweep, spec):
     """Draws, grid and rungs of a study are those of its sweep."""
     rule = sweep.get("early_terminate")
-    assert list(spec.early_terminate.rungs[:15]) == bands(rule)[:15] if rule else True
+    if rule:
+        assert list(spec.early_terminate.rungs) == [b for b in bands(rule) if b <= 10**9]
     space, parameters = spec.space(), sweep["parameters"]
     fixed = {name: parameters[name] for name in parameters if name in CONSTANTS}
     for name, words in fixed.items():

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _checked(options: argparse.Namespace, out: TextIO) -> int:
     spec = load_study(options.study, options.set)
     say(out, f"{options.study} is a valid study: {_summary(spec)}")
-    if spec.ignored:
-        say(out, f"not used here: {', '.join(spec.ignored)}")
+    for notice in spec.notices:
+        say(out, notice)
     return _dry_run(spec, options, out) if options.dry_run else _run(spec, options, out)
 
 

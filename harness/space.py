@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.language.conditions import conditions_of, parents_first, requirements_of
-from harness.language.domains import Categorical, Continuous, CountedSubset, Domain, Multiples
+from harness.language.domains import Categorical, CountedSubset, Domain
 from harness.language.fields import domain_of
+from harness.language.number_domains import Continuous, Rounded, Steps
 from harness.language.parameters import MAX_ITEMS, Parameter
 from harness.language.quantile_domains import Drawn, Weighted
 from harness.language.schema import below, problem
@@ -23,6 +24,7 @@ from harness.language.suggester import (
     RecordedSuggester,
     Suggester,
 )
+from harness.language.yaml_text import described
 from trainables.config import TrialConfig, coerce
 from trainables.reference_recipe import reference_fields
 
@@ -51,6 +53,7 @@ class Space:
         parameters: Dotted field name to what it can be.
         fixed: Dotted field name to its value in every trial, as the type of the field.
         baselines: Name to field values that differ from ``fixed``.
+        is_grid: Whether the parameters are enumerated, not drawn.
 
     Raises:
         pydantic.ValidationError: If the parameters do not fit the fields or each other, see
@@ -62,13 +65,14 @@ class Space:
         parameters: Mapping[str, Parameter],
         fixed: Mapping[str, Any],
         baselines: Mapping[str, Mapping[str, Any]],
+        is_grid: bool = False,
     ) -> None:
         self._fixed = dict(fixed)
         self._baselines = baselines
         self._domains: dict[str, Domain | CountedSubset] = {}
         for name, parameter in parameters.items():
             with below("parameters", name):
-                self._domains[name] = domain_of(name, parameter)
+                self._domains[name] = domain_of(name, parameter, is_grid)
         with below("parameters"):
             self._conditions = conditions_of(parameters, self._domains)
             self._order = parents_first(self._domains, self._conditions)
@@ -177,7 +181,7 @@ class Space:
         return [
             name
             for name, domain in self._domains.items()
-            if isinstance(domain, Continuous | Multiples | Drawn | Weighted)
+            if isinstance(domain, Continuous | Steps | Rounded | Drawn | Weighted)
         ]
 
     def describe(self) -> list[str]:
@@ -185,14 +189,18 @@ class Space:
         lines = []
         for name, domain in self._domains.items():
             conditions = [
-                f"{other} is {' or '.join(map(str, values))}"
+                f"{other} is {' or '.join(map(described, values))}"
                 for other, values in self._conditions[name].items()
             ]
             when = f", when {' and '.join(conditions)}" if conditions else ""
             lines.append(f"search {name}: {domain.describe()}{when}")
-        lines += [f"fix {name} = {value}" for name, value in _plain(self._fixed).items()]
+        lines += [
+            f"fix {name} = {described(value)}" for name, value in _plain(self._fixed).items()
+        ]
         for name, values in self._baselines.items():
-            settings = ", ".join(f"{field} = {value}" for field, value in _plain(values).items())
+            settings = ", ".join(
+                f"{field} = {described(value)}" for field, value in _plain(values).items()
+            )
             lines.append(f"baseline {name}: {settings or 'all defaults'}")
         return lines
 

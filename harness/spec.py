@@ -7,16 +7,17 @@ prints the JSON Schema of these files for editors.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
-from harness.language.canonical import ALIASES, canonical, study_name
+from harness.language.canonical import ALIASES, canonical, completed
 from harness.language.combinations import check_combinations
 from harness.language.draws import draws
-from harness.language.fields import FieldValues, SearchedParameters
+from harness.language.fields import COMPARED, FieldValues, SearchedParameters
 from harness.language.metric_names import BIN_PREFIX, Trainable
-from harness.language.schema import Strict, dotted, problem, problems
+from harness.language.notices import notices
+from harness.language.schema import Strict, Whole, problem, problems
 from harness.language.sections import (
     BaselineName,
     Budget,
@@ -26,6 +27,7 @@ from harness.language.sections import (
     Failures,
     Metric,
     Resources,
+    Scheduler,
     StudyName,
 )
 from harness.language.yaml_source import SpecError, YAMLSource, apply_override, read_yaml
@@ -41,8 +43,14 @@ Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
 class StudySpec(Strict):
     """Everything a study file says, with field names flattened and values of the right type."""
 
+    other_keys: ClassVar[tuple[str, ...]] = tuple(ALIASES)
+    _notices: tuple[str, ...] = PrivateAttr(default=())
+
     name: StudyName
-    """Name of the study; the file's own if left out."""
+    """Name of the study, the file's own if left out; from another text than 1 to 64 of a-z, 0-9, _
+    and - a name is made."""
+    title: str | None = None
+    """Name to show instead, any text."""
     trainable: Trainable = "adaptation"
     """What a trial runs."""
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)]
@@ -60,7 +68,7 @@ class StudySpec(Strict):
     """Name to the fields of a setting that is tried first."""
     constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = ()
     """Bounds that a setting must keep to count as good."""
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
+    seeds: Annotated[Whole, Field(ge=1, le=1000)] = 1
     """Runs of each setting, which differ in their seed alone; their mean is what counts."""
     early_terminate: EarlyTerminate = Field(default_factory=EarlyTerminate)
     """Stopping of bad trials."""
@@ -84,6 +92,16 @@ class StudySpec(Strict):
     """W&B's description; ignored."""
     controller: Any = None
     """W&B's controller; ignored."""
+    api_version: Any = Field(default=None, alias="apiVersion")
+    """W&B's version of its language; ignored."""
+    kind: Any = None
+    """W&B's kind of file; ignored."""
+    job: Any = None
+    """W&B's launch job; ignored."""
+    image_uri: Any = None
+    """W&B's launch image; ignored."""
+    scheduler: Scheduler | None = None
+    """W&B's scheduler; ignored if it is W&B's own."""
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
@@ -108,16 +126,9 @@ class StudySpec(Strict):
         return next(named, self.objective)
 
     @property
-    def ignored(self) -> tuple[str, ...]:
-        """Dotted paths of what the file says and nothing here reads: words of W&B alone."""
-        top = ("program", "command", "project", "entity", "description", "controller")
-        found = [word for word in top if word in self.model_fields_set]
-        for index, metric in enumerate(self.metrics):
-            words = ("target", "impute", "impute_while_running")
-            found += [f"metrics.{index}.{w}" for w in words if w in metric.model_fields_set]
-        if "strict" in self.early_terminate.model_fields_set:
-            found.append("early_terminate.strict")
-        return tuple(found)
+    def notices(self) -> tuple[str, ...]:
+        """What :func:`load_study` found that the user should know, in sentences."""
+        return self._notices
 
     @property
     def max_settings(self) -> int | None:
@@ -132,7 +143,7 @@ class StudySpec(Strict):
 
     def space(self) -> Space:
         """The search space."""
-        return Space(self.parameters, self.fixed, self.baselines)
+        return Space(self.parameters, self.fixed, self.baselines, self.method == "grid")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "StudySpec":
@@ -149,7 +160,7 @@ class StudySpec(Strict):
                 raise problem(("fixed", name), "is in parameters too; keep one", at_key=True)
         for baseline, values in self.baselines.items():
             for name in values:
-                if name.startswith(("evaluation.", "data.")):
+                if name.startswith(COMPARED):
                     raise problem(
                         ("baselines", baseline, name),
                         "cannot differ between trials, or they would not be comparable; "
@@ -157,7 +168,11 @@ class StudySpec(Strict):
                         at_key=True,
                     )
         if not self.parameters and not self.baselines:
-            raise problem((), "has neither parameters nor baselines, so there is nothing to run")
+            raise problem(
+                (),
+                "has neither parameters (constants of data.* and evaluation.* aside) nor "
+                "baselines, so there is nothing to run",
+            )
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -188,13 +203,15 @@ def _overridden(source: YAMLSource, overrides: Sequence[str]) -> YAMLSource:
 
 
 def _checked(source: YAMLSource) -> StudySpec:
-    data = {"name": study_name(source.file), **source.data}
+    source = completed(source)
     try:
-        spec = StudySpec.model_validate(data)
+        spec = StudySpec.model_validate(source.data)
     except ValidationError as error:
         first = problems(error)[0]
-        raise source.error(first.path, first.sentence, first.at_key) from None
+        sentence = f"{source.written(first.path)} {first.predicate}"
+        raise source.error(first.path, sentence, first.at_key) from None
     _check_trials(spec, source)
+    spec._notices = notices(spec, source)
     return spec
 
 
@@ -232,14 +249,18 @@ def _invalid_trial(
     field = sentence.partition(" ")[0]  # an error of a trial starts with its field
     own: dict[str, Any] = spec.baselines[baseline] if baseline is not None else {}
     if field in spec.fixed and field not in own:
-        return source.error(("fixed", field), f"fixed.{sentence}")
+        path: YAMLPath = ("fixed", field)
+        return source.error(path, source.written(path) + sentence.removeprefix(field))
     if baseline is not None:
-        path: YAMLPath = ("baselines", baseline)
+        path = ("baselines", baseline)
         written = (*path, field) if field in own else path
-        return source.error(written, f"{dotted(path)} is not a valid trial: {sentence}")
+        return source.error(written, f"{source.written(path)} is not a valid trial: {sentence}")
     path = ("parameters", field) if field in spec.parameters else ("parameters",)
     path = path if spec.parameters else ("fixed",)
-    return source.error(path, f"{dotted(path)} can make a trial that is not valid: {sentence}")
+    subject = source.written(path)
+    if field in spec.parameters and spec.parameters[field].is_exponent:
+        subject += f", whose {spec.parameters[field].distribution} takes exponents to the base e,"
+    return source.error(path, f"{subject} can make a trial that is not valid: {sentence}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class DataConfig:
             if getattr(self, domain) in FOLDER_DOMAINS and root is None:
                 raise ValueError(
                     f"data.{domain}_root must name the folder of the {getattr(self, domain)} "
-                    f"data set, got None"
+                    f"data set, got null"
                 )
 
 
@@ -247,7 +247,7 @@ class TrialConfig:
         if subset is None:
             raise ValueError(
                 "bins.subset must list the bins to train on when sampling.strategy is 'bins', "
-                "got None"
+                "got null"
             )
         # The last j of k bins hold at most j / k of the samples, whatever their number.
         require(

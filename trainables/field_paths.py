@@ -38,6 +38,17 @@ def read_path(config: object, path: str) -> Any:
     return config
 
 
+def written(value: object) -> str:
+    """A value for an error message, as a YAML file writes it: ``null`` and ``true``."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{written(k)}: {written(v)}' for k, v in value.items())}}}"
+    return repr(value)
+
+
 def as_type(path: str, hint: Any, value: object) -> Any:
     """Check a value against the type of a field and return it as that type.
 
@@ -58,24 +69,24 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         return _one_of(path, get_args(hint), value)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
-            raise ValueError(f"{path} must be a list of whole numbers, got {value!r}")
+            raise ValueError(f"{path} must be a list of whole numbers, got {written(value)}")
         return tuple(sorted(int(v) for v in value))
     if hint is int and _is_int(value):
         return int(typing.cast(float, value))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not abs(value) <= sys.float_info.max:  # NaN, infinite or a huge whole number
-            raise ValueError(f"{path} must be finite, got {value!r}")
+            raise ValueError(f"{path} must be finite, got {written(value)}")
         return float(value)
     if hint in (bool, str) and isinstance(value, hint):
         return value
     kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
-    raise ValueError(f"{path} must be {kind}, got {value!r}")
+    raise ValueError(f"{path} must be {kind}, got {written(value)}")
 
 
 def _one_of(path: str, options: tuple[Any, ...], value: object) -> Any:
     if value not in options or isinstance(value, bool):
         allowed = ", ".join(str(option) for option in options)
-        raise ValueError(f"{path} must be one of {allowed}, got {value!r}")
+        raise ValueError(f"{path} must be one of {allowed}, got {written(value)}")
     return options[options.index(value)]  # the int of 10.0
 
 
@@ -88,4 +99,4 @@ def _is_int(value: object) -> bool:
 def require(condition: bool, name: str, rule: str, value: object) -> None:
     """Raise a ValueError that names the field, the rule and the value unless a condition holds."""
     if not condition:
-        raise ValueError(f"{name} must be {rule}, got {value!r}")
+        raise ValueError(f"{name} must be {rule}, got {written(value)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.language.metric_names import MetricFacts, known_metrics, unknown_metric
 from harness.language.schema import did_you_mean, problem
+from harness.language.yaml_text import described
 from harness.space import Space
 from trainables.config import TrialConfig
 
@@ -36,6 +37,9 @@ def check_combinations(spec: "StudySpec", space: Space) -> None:
 
 
 def _fixed(spec: "StudySpec", field: str) -> Any:
+    parameter = spec.parameters.get(field)
+    if parameter is not None and parameter.form == "value" and not parameter.when:
+        return parameter.value
     return spec.fixed.get(field, _DEFAULTS[field])
 
 
@@ -100,8 +104,8 @@ def _check_method(spec: "StudySpec", space: Space) -> None:
             name = outside[0]
             raise problem(
                 ("baselines", baseline.name),
-                f"has {name} = {baseline.overrides[name]}, which its parameter cannot take, and "
-                f"{method} then draws {name} at random; widen it, or use tpe or nsga2",
+                f"has {name} = {described(baseline.overrides[name])}, which its parameter cannot "
+                f"take, and {method} then draws {name} at random; widen it, or use tpe or nsga2",
             )
 
 

@@ -10,11 +10,11 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Protocol
 
 from harness.language.parameters import MAX_ITEMS
 from harness.language.suggester import Choice, Suggester
+from harness.language.yaml_text import described
 
 
 class Domain(Protocol):
@@ -71,106 +71,8 @@ class Categorical:
     def describe(self) -> str:
         """The values, or that there is only one."""
         if len(self.values) == 1:
-            return f"always {_written(self.values[0])}"
-        return f"one of {', '.join(map(_written, self.values))}"
-
-
-@dataclass(frozen=True)
-class Continuous:
-    """Real numbers from low to high."""
-
-    low: float
-    """Smallest value."""
-    high: float
-    """Largest value."""
-    log: bool = False
-    """Whether the logarithm is uniform."""
-
-    def suggest(self, name: str, suggester: Suggester) -> float:
-        """Draw a number."""
-        return suggester.suggest_float(name, self.low, self.high, log=self.log)
-
-    def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """The number itself."""
-        is_inside = isinstance(value, int | float) and self.low <= value <= self.high
-        return {name: float(value)} if is_inside else None
-
-    def options(self) -> None:
-        """None: there is no end of them."""
-        return
-
-    def probes(self) -> Iterable[float]:
-        """Both ends."""
-        return (self.low, self.high)
-
-    def describe(self) -> str:
-        """The ends."""
-        return f"from {self.low:g} to {self.high:g}{', log scale' if self.log else ''}"
-
-
-@dataclass(frozen=True)
-class Multiples:
-    """Multiples of a step, from ``first * step`` to ``last * step``; whole numbers for step 1.
-
-    With ``log`` and a step other than 1, Optuna has no such distribution: it is asked for a real
-    number, which is rounded to the nearest multiple.
-    """
-
-    step: float
-    """Distance of two values, > 0; an int if and only if the values are whole numbers."""
-    first: int
-    """Index of the smallest value."""
-    last: int
-    """Index of the largest value."""
-    log: bool = False
-    """Whether the logarithm is uniform."""
-
-    @classmethod
-    def within(cls, low: float, high: float, step: float, log: bool) -> "Multiples":
-        """The multiples of a step from low to high; ``last < first`` if there are none."""
-        first = (Decimal(repr(low)) / Decimal(repr(step))).to_integral_value(ROUND_CEILING)
-        last = (Decimal(repr(high)) / Decimal(repr(step))).to_integral_value(ROUND_FLOOR)
-        return cls(step, int(first), int(last), log)
-
-    def suggest(self, name: str, suggester: Suggester) -> float:
-        """Draw a multiple."""
-        low, high = self.probes()
-        if isinstance(self.step, int) and (self.step == 1 or not self.log):
-            return suggester.suggest_int(name, int(low), int(high), step=self.step, log=self.log)
-        if self.log:
-            drawn = suggester.suggest_float(name, low, high, log=True)
-        else:
-            drawn = suggester.suggest_float(name, low, high, step=self.step)
-        return self._value(self._index(drawn))
-
-    def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """The multiple itself."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        index = self._index(value)
-        is_inside = self.first <= index <= self.last and self._value(index) == value
-        return {name: self._value(index)} if is_inside else None
-
-    def options(self) -> Iterable[float]:
-        """The multiples, smallest first, computed on demand."""
-        return map(self._value, range(self.first, self.last + 1))
-
-    def probes(self) -> tuple[float, float]:
-        """Both ends."""
-        return (self._value(self.first), self._value(self.last))
-
-    def describe(self) -> str:
-        """The ends and the step."""
-        kind = "whole number" if self.step == 1 else f"multiple of {self.step}"
-        low, high = self.probes()
-        return f"{kind} from {low} to {high}{', log scale' if self.log else ''}"
-
-    def _value(self, index: int) -> float:
-        exact = Decimal(repr(self.step)) * index
-        return int(exact) if isinstance(self.step, int) else float(exact)
-
-    def _index(self, value: float) -> int:
-        return round(Decimal(repr(value)) / Decimal(repr(self.step)))
+            return f"always {described(self.values[0])}"
+        return f"one of {', '.join(map(described, self.values))}"
 
 
 @dataclass(frozen=True)
@@ -281,12 +183,6 @@ def _item_name(name: str, item: int) -> str:
 def _label(value: Any) -> Choice:
     label: Choice = json.dumps(value) if isinstance(value, tuple) else value
     return label
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 def _sizes(fewest: int, most: int) -> str:

@@ -8,27 +8,23 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationError
 
-from harness.language.domains import (
-    Categorical,
-    Continuous,
-    CountedSubset,
-    Domain,
-    Multiples,
-    Subset,
-)
+from harness.language.domains import Categorical, CountedSubset, Domain, Subset
+from harness.language.number_domains import Continuous, Rounded, Steps
 from harness.language.parameters import Choose, Parameter
 from harness.language.quantile_domains import Drawn, Weighted
 from harness.language.quantiles import Beta, Law, LogNormal, Normal
 from harness.language.schema import did_you_mean, problem
-from harness.language.yaml_text import YAMLPath, shown
+from harness.language.yaml_text import YAMLPath
 from trainables.config import FIELD_TYPES, coerce
 
-MAX_STEPS = 1_000_000
-"""Most steps of a range of real numbers with q; more is as good as continuous."""
+COMPARED = ("data.", "evaluation.")
+"""What the names of fields start with that are the same in every trial of a study, as trials
+would not be comparable otherwise."""
 
 
 def check_field(name: str, path: YAMLPath) -> None:
@@ -85,10 +81,10 @@ FieldValues = Annotated[dict[str, Any], BeforeValidator(_flattened)]
 def _searchable(data: Any) -> Any:
     for name in data if isinstance(data, dict) else ():
         check_field(name, (name,))
-        if name.startswith(("evaluation.", "data.")):
+        if name.startswith(COMPARED):
             raise problem(
                 (name,),
-                "cannot be searched, or trials would not be comparable; it goes in fixed",
+                "cannot be searched, or trials would not be comparable; give it one value",
                 at_key=True,
             )
     return data
@@ -113,12 +109,13 @@ def is_list_field(name: str) -> bool:
     return get_origin(_type(name)) is tuple
 
 
-def domain_of(name: str, parameter: Parameter) -> Domain | CountedSubset:
+def domain_of(name: str, parameter: Parameter, is_grid: bool = False) -> Domain | CountedSubset:
     """Compile a parameter for its field.
 
     Args:
         name: Dotted name of a field.
         parameter: Its words.
+        is_grid: Whether its values are enumerated, not drawn.
 
     Raises:
         ValidationError: If the words do not fit the field, with a path relative to the parameter.
@@ -126,23 +123,27 @@ def domain_of(name: str, parameter: Parameter) -> Domain | CountedSubset:
     if parameter.form == "value":
         return Categorical((field_value(name, parameter.value, ("value",)),))
     if parameter.values is not None:
-        return _categorical(name, parameter.values, parameter.probabilities)
+        return _categorical(name, parameter, is_grid)
     if parameter.choose is not None:
         return _subset(name, parameter.choose)
-    return _drawn(name, parameter) if parameter.form == "law" else _range(name, parameter)
+    return _drawn(name, parameter) if parameter.form == "law" else _range(name, parameter, is_grid)
 
 
-def _categorical(
-    name: str, written: tuple[Any, ...], probabilities: tuple[float, ...] | None
-) -> Categorical | Weighted:
-    values: dict[Any, float] = {}
+def _categorical(name: str, parameter: Parameter, is_grid: bool) -> Categorical | Weighted:
+    """A value that is listed n times is n times as likely; a grid has it once."""
+    written, probabilities = parameter.values or (), parameter.probabilities
+    if is_grid and probabilities is not None:
+        raise problem(
+            ("probabilities",), "has no meaning in a grid, which has each value once", at_key=True
+        )
+    weights: dict[Any, float] = {}
     for index, item in enumerate(written):
         value = field_value(name, item, ("values", index))
-        if value in values:
-            raise problem(("values", index), f"repeats the value {shown(item)}")
-        values[value] = 1 if probabilities is None else probabilities[index]
-    possible = {value: weight for value, weight in values.items() if weight > 0}
-    if probabilities is None or len(possible) == 1:
+        weight = 1 / len(written) if probabilities is None else probabilities[index]
+        weights[value] = weights.get(value, 0) + weight
+    possible = {value: weight for value, weight in weights.items() if weight > 0}
+    is_even = probabilities is None and len(weights) == len(written)
+    if is_even or is_grid or len(possible) == 1:
         return Categorical(tuple(possible))
     return Weighted(tuple(possible), tuple(possible.values()))
 
@@ -151,12 +152,10 @@ def _drawn(name: str, parameter: Parameter) -> Drawn:
     kind, distribution = _type(name), parameter.distribution or ""
     if kind not in (int, float):
         raise problem((), f"cannot be a distribution, because {name} is no number; use values")
-    if kind is int:
-        if not distribution.startswith("q_"):
-            raise problem(
-                ("distribution",), f"is for real numbers, {name} is whole; use q_{distribution}"
-            )
-        _require_whole(name, parameter, ("q",))
+    if kind is int and not distribution.startswith("q_"):
+        raise problem(
+            ("distribution",), f"is for real numbers, {name} is whole; use q_{distribution}"
+        )
     law: Law
     if distribution.endswith("beta"):
         law = Beta(*(1 if word is None else word for word in (parameter.a, parameter.b)))
@@ -164,27 +163,30 @@ def _drawn(name: str, parameter: Parameter) -> Drawn:
         family = LogNormal if distribution.endswith("log_normal") else Normal
         mu, sigma = parameter.mu or 0, 1 if parameter.sigma is None else parameter.sigma
         law = family(mu, sigma)
-    step = parameter.step
-    domain = Drawn(law, step if step is None or kind is int else float(step))
+    domain = Drawn(law, _step(name, parameter))
     try:
         ends = domain.probes()
     except ArithmeticError:
         ends = (math.nan, math.nan)
     if not all(map(math.isfinite, ends)) or ends[0] == ends[1]:
         raise problem(("distribution",), f"{domain.describe()} has less than two possible values")
-    if step is not None and (ends[1] - ends[0]) / step > MAX_STEPS:
-        raise problem(("q",), f"leaves over {MAX_STEPS} steps from {ends[0]:g} to {ends[1]:g}")
     return domain
 
 
-def _require_whole(name: str, parameter: Parameter, words: tuple[str, ...]) -> None:
-    for word in words:
-        value = getattr(parameter, word)
-        if isinstance(value, float):
-            raise problem(
-                (word,),
-                f"must be written as a whole number for whole numbers of {name}, got {value}",
-            )
+def _step(name: str, parameter: Parameter) -> float | None:
+    """Step of a ``q_`` distribution, an int for a field of whole numbers."""
+    step = parameter.step
+    if step is None:
+        return None
+    return _whole(name, "q", step) if _type(name) is int else float(step)
+
+
+def _whole(name: str, word: str, value: float | None) -> int:
+    assert value is not None
+    if value % 1:
+        whose = "int_uniform" if _type(name) is float else name
+        raise problem((word,), f"must be a whole number for {whose}, got {value}")
+    return int(value)
 
 
 def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
@@ -206,45 +208,45 @@ def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
     return CountedSubset(choose.from_, choose.min, choose.max)
 
 
-def _range(name: str, parameter: Parameter) -> Continuous | Multiples:
-    low, high = parameter.ends()
-    is_whole = _is_whole(name, parameter)
-    if is_whole:
-        _require_whole(name, parameter, ("q",) if parameter.is_exponent else ("min", "max", "q"))
-        step = int(parameter.step or 1)
-        multiples = Multiples.within(low, high, step, parameter.is_log)
-    elif parameter.step is None:
-        if not math.isfinite(high - low):
-            raise problem(("max",), f"is too far from min {low}, got {high}")
-        return Continuous(float(low), float(high), parameter.is_log)
-    else:
-        multiples = Multiples.within(low, high, float(parameter.step), parameter.is_log)
-    num_steps = multiples.last - multiples.first
-    step_path = ("q",) if parameter.q is not None else ("distribution",)
-    if num_steps < 1:
-        raise problem(
-            step_path, f"leaves fewer than two multiples of {parameter.step} from {low} to {high}"
-        )
-    if num_steps > MAX_STEPS and not is_whole:
-        raise problem(
-            step_path, f"leaves {num_steps} steps from {low} to {high}; at most {MAX_STEPS}"
-        )
-    return multiples
-
-
-def _is_whole(name: str, parameter: Parameter) -> bool:
-    kind, distribution = _type(name), parameter.distribution
-    if kind is int:
-        if distribution == "uniform":
-            raise problem(
-                ("distribution",), f"is for real numbers, {name} is whole; use int_uniform"
-            )
-        return True
-    if kind is not float:
+def _range(name: str, parameter: Parameter, is_grid: bool) -> Continuous | Steps | Rounded:
+    kind, distribution = _type(name), parameter.range_law
+    if kind not in (int, float):
         raise problem((), f"cannot be a range, because {name} is no number; use values")
-    is_written_whole = isinstance(parameter.min, int) and isinstance(parameter.max, int)
-    is_inferred = distribution is None and parameter.q is None and is_written_whole
-    return distribution == "int_uniform" or is_inferred
+    if distribution == "int_uniform":
+        first = _whole(name, "min", parameter.min)
+        return Steps(first, 1, _whole(name, "max", parameter.max) - first)
+    low, high = map(float, parameter.ends())
+    if not math.isfinite(high - low):
+        raise problem(("max",), f"is too far from min {low}, got {high}")
+    step = _step(name, parameter)
+    if step is None:
+        if kind is int:
+            raise _needs_whole(name, parameter)
+        return Continuous(low, high, parameter.is_log)
+    if is_grid and distribution == "q_uniform":
+        # W&B's grid counts up from min and leaves max out.
+        start = _whole(name, "min", parameter.min) if kind is int else low
+        num_steps = (Decimal(repr(high)) - Decimal(repr(low))) / Decimal(repr(step))
+        return Steps(start, step, math.ceil(num_steps) - 1)
+    domain = Rounded(low, high, step, parameter.is_log)
+    smallest, largest = domain.probes()
+    if smallest == largest:
+        word = "q" if parameter.q is not None else "distribution"
+        raise problem((word,), f"leaves {smallest} alone from {low:g} to {high:g}; write value")
+    return domain
+
+
+def _needs_whole(name: str, parameter: Parameter) -> ValidationError:
+    """A law of real numbers on a field of whole ones."""
+    if parameter.distribution is None:
+        word = "min" if isinstance(parameter.min, float) else "max"
+        return problem(
+            (word,),
+            f"is written with a point, so real numbers are meant, but {name} is whole; write "
+            f"whole numbers, or add distribution: int_uniform",
+        )
+    other = "q_log_uniform_values" if parameter.is_log else "int_uniform"
+    return problem(("distribution",), f"is for real numbers, {name} is whole; use {other}")
 
 
 def _type(name: str) -> Any:

@@ -17,6 +17,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from harness.language.canonical import NULL_IS_LEFT_OUT
+from harness.language.fields import COMPARED
 from harness.language.metric_names import BIN_PREFIX, known_metrics
 from harness.language.parameters import Choose, Parameter
 from harness.language.sections import (
@@ -26,6 +28,7 @@ from harness.language.sections import (
     Failures,
     Metric,
     Resources,
+    Scheduler,
 )
 from harness.spec import StudySpec
 from trainables.config import FIELD_TYPES, TrialConfig
@@ -35,11 +38,14 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _MODELS: tuple[type[BaseModel], ...] = (
     *(StudySpec, Metric, Constraint, Parameter, Choose),
-    *(EarlyTerminate, Budget, Failures, Resources),
+    *(EarlyTerminate, Budget, Failures, Resources, Scheduler),
 )
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 _BIN_PATTERN = f"^(final/)?{BIN_PREFIX}/[0-9]{{2}}$"
-_UNSEARCHED = ("data.", "evaluation.")
+_CONSTANT: Schema = {
+    "oneOf": [{"required": ["value"]}, {"required": ["values"]}],
+    "properties": {"values": {"maxItems": 1}, "when": False, "probabilities": False},
+}
 _FORMS: list[Schema] = [
     {"required": ["value"]},
     {"required": ["values"]},
@@ -72,6 +78,11 @@ def study_schema() -> Schema:
         **_reference("Metric"),
     }
     properties["run_cap"] = definitions["Budget"]["properties"]["run_cap"]
+    for word in NULL_IS_LEFT_OUT:
+        properties[word] = {
+            "description": properties[word].pop("description"),
+            "anyOf": [properties[word], {"type": "null"}],
+        }
     return {
         "$schema": DIALECT,
         "title": "Study",
@@ -172,7 +183,7 @@ def _parameters_schema(group: str, groups: list[str]) -> Schema:
     docs = _trial_docs()
     properties: Schema = {}
     for inner in groups:
-        if inner != group and inner.startswith(group) and not inner.startswith(_UNSEARCHED):
+        if inner != group and inner.startswith(group):
             properties[inner[len(group) : -1]] = {
                 "description": docs[inner[:-1]],
                 "type": "object",
@@ -181,14 +192,14 @@ def _parameters_schema(group: str, groups: list[str]) -> Schema:
                 "additionalProperties": False,
             }
     for name, hint in FIELD_TYPES.items():
-        if name.startswith(group) and not name.startswith(_UNSEARCHED):
-            value = _type_schema(hint)
+        if name.startswith(group):
+            value, values = _type_schema(hint), {"items": _type_schema(hint)}
+            rules: list[Schema] = [{"properties": {"value": value, "values": values}}]
+            if name.startswith(COMPARED):
+                rules += [_CONSTANT]
             properties[name[len(group) :]] = {
                 "description": docs[name],
-                "allOf": [
-                    _reference("Parameter"),
-                    {"properties": {"value": value, "values": {"items": value}}},
-                ],
+                "allOf": [_reference("Parameter"), *rules],
             }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.language.schema import Number, Strict, problem
+from harness.language.schema import Number, Strict, Whole, problem
 from harness.language.yaml_text import shown
 
 Distribution = Literal[
@@ -45,7 +45,7 @@ _FORMS: dict[str, Form] = {
     **dict.fromkeys(("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta"), "law"),
 }  # the others are ranges
 _LAW_WORDS = {"normal": ("mu", "sigma"), "log_normal": ("mu", "sigma"), "beta": ("a", "b")}
-_SUM_TOLERANCE = 1e-6
+_SUM_TOLERANCE = 1e-5
 """How far probabilities that a person rounded may add up beside 1."""
 
 MAX_ITEMS = 100
@@ -58,13 +58,14 @@ def _items(value: Any) -> Any:
     if not isinstance(value, list) or not value:
         raise problem((), f"must be a list of items or the name of a field, got {shown(value)}")
     for index, item in enumerate(value):
-        if not isinstance(item, int) or isinstance(item, bool) or item < 0:
+        is_number = isinstance(item, int | float) and not isinstance(item, bool)
+        if not is_number or item < 0 or item % 1:
             raise problem((index,), f"must be a whole number >= 0, got {shown(item)}")
         if item in value[:index]:
             raise problem((index,), f"repeats the item {item}")
         if index >= MAX_ITEMS:
             raise problem((index,), f"is over the {MAX_ITEMS} items that a subset can have")
-    return tuple(value)
+    return tuple(map(int, value))
 
 
 class Choose(Strict):
@@ -72,9 +73,9 @@ class Choose(Strict):
 
     from_: Annotated[Any, AfterValidator(_items)] = Field(alias="from")
     """The items, whole numbers; or a field that counts them, then they are 0 to count - 1."""
-    min: int = Field(default=1, ge=1)
+    min: Annotated[Whole, Field(ge=1)] = 1
     """Fewest items."""
-    max: int | None = Field(default=None, ge=1)
+    max: Annotated[Whole, Field(ge=1)] | None = None
     """Most items; None for all of them."""
 
     @model_validator(mode="after")
@@ -96,7 +97,8 @@ class Parameter(Strict):
     value: Any = None
     """The only value."""
     values: tuple[Any, ...] | None = Field(default=None, strict=False)
-    """Values, each as likely as the others if no probabilities are given."""
+    """Values, each as likely as the others if no probabilities are given; one that is listed
+    twice is twice as likely, and once in a grid."""
     probabilities: tuple[Number, ...] | None = Field(default=None, strict=False)
     """Probability of each of the values; they add up to 1."""
     min: Number | None = None
@@ -105,12 +107,14 @@ class Parameter(Strict):
     max: Number | None = None
     """High end of a range, included; an exponent as min is."""
     q: Number | None = None
-    """Step of a ``q_`` distribution, whose values are multiples of q, within min and max where
-    there are such; 1 if left out."""
+    """Step of a ``q_`` distribution, whose values are rounded to the nearest multiple of q, which
+    can be beyond min or max; 1 if left out. In a grid q_uniform counts up from min in steps of q
+    and leaves max out."""
     mu: Number | None = None
     """Mean of a normal distribution, or of the logarithm of a log-normal one; 0 if left out."""
     sigma: Number | None = None
-    """Standard deviation, as mu; 1 if left out."""
+    """Standard deviation, as mu; 1 if left out. Of normal, log_normal and beta distributions the
+    outermost hundredth of a percent on each side is never drawn."""
     a: Number | None = None
     """First shape of a beta distribution, whose values are from 0 to 1; 1 if left out."""
     b: Number | None = None
@@ -146,6 +150,17 @@ class Parameter(Strict):
     def is_exponent(self) -> bool:
         """Whether min and max are exponents to the base e."""
         return self.is_log and not (self.distribution or "").endswith("_values")
+
+    @property
+    def range_law(self) -> str:
+        """Distribution of a range, the implied one if none is given."""
+        if self.distribution is not None:
+            return self.distribution
+        if self.q is not None:
+            return "q_uniform"
+        return (
+            "int_uniform" if isinstance(self.min, int) and isinstance(self.max, int) else "uniform"
+        )
 
     @property
     def is_stepped(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.language.quantiles import Law
 from harness.language.suggester import Choice, Suggester
+from harness.language.yaml_text import described
 
 EDGE = 1e-4
 """Share of each tail of a law that is left out: a sampler likes to try the ends of a range, and
@@ -108,10 +109,7 @@ class Weighted:
     def describe(self) -> str:
         """The values with their probabilities."""
         pairs = zip(self.values, self.probabilities, strict=True)
-        parts = (
-            f"{list(value) if isinstance(value, tuple) else value} ({probability:.3g})"
-            for value, probability in pairs
-        )
+        parts = (f"{described(value)} ({probability:.3g})" for value, probability in pairs)
         return f"one of {', '.join(parts)}"
 
     def _edges(self) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -21,11 +21,14 @@ class Strict(BaseModel):
     """Frozen model that converts no types and takes no unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    other_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of a file that stand for keys of the model elsewhere, for the list of what is known."""
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
         allowed = [field.alias or name for name, field in cls.model_fields.items()]
+        allowed += cls.other_keys
         for key in data if isinstance(data, dict) else ():
             if key not in allowed:
                 raise problem(
@@ -43,10 +46,15 @@ class Problem:
 
     path: YAMLPath
     """Where, in the structure of the models."""
-    sentence: str
-    """What, starting with the dotted path."""
+    predicate: str
+    """What, as the rest of a sentence that starts with the path."""
     at_key: bool = False
     """Whether the key is wrong, not the value."""
+
+    @property
+    def sentence(self) -> str:
+        """The whole sentence."""
+        return f"{dotted(self.path) or 'the study'} {self.predicate}"
 
 
 def problem(path: YAMLPath, predicate: str, at_key: bool = False) -> ValidationError:
@@ -101,6 +109,15 @@ def _number(value: Any) -> Any:
 Number = Annotated[int | float, BeforeValidator(_number)]
 """A whole number stays an int, so that a range knows how it was written."""
 
+
+def whole_if_possible(value: Any) -> Any:
+    """An int for a float without a fraction, anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(whole_if_possible)]
+"""A whole number, however it is written: ``4``, ``4.0`` or ``4e0``."""
+
 _PREDICATES: dict[str, str] = {
     "missing": "is required",
     "int_type": "must be a whole number",
@@ -122,8 +139,7 @@ def _problem_of(detail: Mapping[str, Any]) -> Problem:
     is_key = "[key]" in path  # pydantic's mark of an error in the key itself
     path = tuple(word for word in path if word != "[key]")
     if kind == "study":
-        subject = dotted(path) or "the study"
-        return Problem(path, f"{subject} {context['predicate']}", context["at_key"] or is_key)
+        return Problem(path, context["predicate"], context["at_key"] or is_key)
     value = detail["input"]
     predicate = _PREDICATES[kind].format(**context) if kind in _PREDICATES else detail["msg"]
     if kind == "literal_error":
@@ -132,4 +148,4 @@ def _problem_of(detail: Mapping[str, Any]) -> Problem:
         predicate = f"must be one of {', '.join(options)}, got {shown(value)}{hint}"
     elif kind not in ("missing", "too_short"):
         predicate += f", got {shown(value)}"
-    return Problem(path, f"{dotted(path)} {predicate}")
+    return Problem(path, predicate)

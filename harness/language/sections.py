@@ -1,12 +1,11 @@
 """Sections of a study file beside the search space."""
 
-import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.language.schema import Number, Strict, problem
+from harness.language.schema import Number, Strict, Whole, problem, whole_if_possible
 from harness.language.yaml_text import shown
 
 DATABASE_VARIABLE = "POSEBINS_DATABASE"
@@ -35,9 +34,7 @@ def matches(pattern: str, rule: str) -> Any:
 
 NAME_PATTERN = "[a-z0-9][a-z0-9_-]{0,63}"
 StudyName = Annotated[
-    str,
-    matches(NAME_PATTERN, "1 to 64 of a-z, 0-9, _ and -, the first a letter or digit"),
-    Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$"}),
+    str, matches(NAME_PATTERN, "1 to 64 of a-z, 0-9, _ and -, the first a letter or digit")
 ]
 """Name of a study: part of folder names and of the names of its runs."""
 
@@ -60,7 +57,7 @@ class Metric(Strict):
     role: Literal["objective", "report"] = "objective"
     """What the search optimises, or what is only shown beside it."""
     target: Number | None = None
-    """W&B's value at which a sweep ends; ignored, as budget says when a study ends."""
+    """W&B's value at which a sweep ends; ignored, budget says when a study ends."""
     impute: str | None = None
     """W&B's value of failed runs; ignored, as a failed trial has none here."""
     impute_while_running: str | bool | None = None
@@ -98,12 +95,24 @@ class Constraint(Strict):
         return self
 
 
+class Scheduler(Strict):
+    """W&B's words for who proposes the settings of a sweep; here method says that."""
+
+    engine: Literal["wandb"]
+    """W&B's own, the one that method is about; optuna and ax would run code of the user's."""
+
+
 _WORDS_OF_TYPE = {
     "hyperband": {"min_iter", "max_iter", "eta", "s", "strict"},
-    "successive_halving": {"min_iter", "eta", "strict"},
+    "hyperband_brackets": {"min_iter", "max_iter", "eta"},
+    "successive_halving": {"min_iter", "eta"},
     "median": {"min_iter", "startup_trials"},
     "wilcoxon": {"min_iter", "over", "p_threshold"},
 }
+_MAX_RUNGS = 100
+"""Rungs above min_iter, as in W&B."""
+_LAST_RUNG = 10**9
+"""More iterations than any trial has."""
 
 
 class EarlyTerminate(Strict):
@@ -112,25 +121,31 @@ class EarlyTerminate(Strict):
     Iterations are reports of the metric, one per epoch.
     """
 
-    type: Literal["hyperband", "successive_halving", "median", "wilcoxon", "none"] = "none"
-    """hyperband: one in eta goes on at each rung, with several first rungs; successive_halving:
-    the same with one first rung; median: below the median of the earlier trials; wilcoxon: worse
-    than the best trial, pair by pair of seeds or bins, by a signed-rank test."""
+    type: Literal[
+        "hyperband", "hyperband_brackets", "successive_halving", "median", "wilcoxon", "none"
+    ] = "none"
+    """hyperband: W&B's rule, which compares a trial with all others at the rungs that it has
+    reached; hyperband_brackets: one in eta goes on at each rung, with several first rungs, from
+    min_iter on; successive_halving: the same with one first rung; median: below the median of the
+    earlier trials; wilcoxon: worse than the best trial, pair by pair of seeds or bins, by a
+    signed-rank test."""
     metric: MetricName | None = None
     """One of the metrics: what is looked at; None for the only objective."""
-    min_iter: int = Field(default=1, ge=1)
-    """Iterations before a trial can be stopped; wilcoxon over seeds: seeds."""
-    eta: int = Field(default=3, ge=2)
-    """hyperband, successive_halving: one in eta trials goes on from each rung to the next."""
-    max_iter: int | None = Field(default=None, ge=1)
-    """hyperband: iterations of a full trial; None to find out."""
-    s: int | None = Field(default=None, ge=1)
-    """hyperband: number of rungs below max_iter, as in W&B: at max_iter / eta, max_iter / eta^2
-    and so on; without max_iter only 1, for a single bracket from min_iter (successive halving);
-    None for as many brackets as fit."""
-    strict: bool | None = None
-    """W&B's switch for stopping more runs; ignored, as a rung is always strict here."""
-    startup_trials: int = Field(default=5, ge=0)
+    min_iter: Annotated[Whole, Field(ge=1)] = 1
+    """Iterations before a trial can be stopped; hyperband: the first rung, the others are at
+    min_iter * eta, min_iter * eta^2 and so on; wilcoxon over seeds: seeds."""
+    eta: Annotated[Number, BeforeValidator(whole_if_possible), Field(gt=1)] = 3
+    """hyperband, hyperband_brackets, successive_halving: one in eta trials goes on from each rung
+    to the next; a whole number but for hyperband."""
+    max_iter: Annotated[Whole, Field(ge=1)] | None = None
+    """hyperband: what s counts down from; min_iter is not used then; hyperband_brackets:
+    iterations of a full trial, None to find out."""
+    s: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
+    """hyperband: number of rungs below max_iter, at max_iter / eta, max_iter / eta^2 and so on;
+    not used without max_iter."""
+    strict: bool = True
+    """hyperband: whether a trial's value at the last rung counts; if not, its best so far."""
+    startup_trials: Annotated[Whole, Field(ge=0)] = 5
     """median: trials that are never stopped, at the start."""
     over: Literal["seeds", "bins"] | None = None
     """wilcoxon: what the pairs are: the seeds of a setting, or the bins of the target poses."""
@@ -138,12 +153,26 @@ class EarlyTerminate(Strict):
     """wilcoxon: a setting is stopped if its p-value is below this."""
 
     @property
-    def first_rung(self) -> int:
-        """Iterations at which a trial can be stopped first, of a single bracket."""
-        if self.s is None or self.max_iter is None:
-            return self.min_iter
-        num_rungs = min(self.s, math.floor(math.log(self.max_iter, self.eta) + 1e-9))
-        return max(self.min_iter, self.max_iter // int(self.eta**num_rungs))
+    def rungs(self) -> tuple[int, ...]:
+        """hyperband: iterations from which on a trial is compared with others, fewest first."""
+        found: set[int] = set()
+        if self.max_iter is not None:
+            rung = self.max_iter / self.eta
+            while rung >= 1 and len(found) < (self.s or 0):
+                found.add(int(rung))
+                rung /= self.eta
+        else:
+            rung = self.min_iter
+            while rung <= _LAST_RUNG and len(found) < _MAX_RUNGS:
+                found.add(int(rung))
+                rung *= self.eta
+        return tuple(sorted(found))
+
+    def num_kept(self, num_trials: int) -> int:
+        """How many of the trials that have reached a rung are good enough to go on."""
+        if self.type == "hyperband":
+            return int((1 / self.eta) * num_trials) + 1
+        return max(1, int(num_trials // self.eta))
 
     @model_validator(mode="after")
     def _fits_type(self) -> "EarlyTerminate":
@@ -153,24 +182,37 @@ class EarlyTerminate(Strict):
                 raise problem((word,), f"does not go with type {self.type}", at_key=True)
         if self.type == "wilcoxon" and self.over is None:
             raise problem(("over",), "is required for type wilcoxon: seeds or bins")
-        if self.max_iter is not None and self.max_iter < self.min_iter:
+        if self.type == "hyperband":
+            self._check_rungs()
+        elif isinstance(self.eta, float):
+            raise problem(("eta",), f"must be a whole number but for hyperband, got {self.eta}")
+        elif self.max_iter is not None and self.max_iter < self.min_iter:
             raise problem(
                 ("max_iter",),
                 f"must be >= min_iter, got min_iter {self.min_iter} and max_iter {self.max_iter}",
             )
-        if self.s is not None and self.s > 1 and self.max_iter is None:
-            raise problem(("s",), f"counts rungs below max_iter, which is not given, got {self.s}")
-        if self.s is not None and self.max_iter is not None and self.max_iter < self.eta:
+        return self
+
+    def _check_rungs(self) -> None:
+        if self.max_iter is None:
+            if "min_iter" not in self.model_fields_set:
+                raise problem((), "needs min_iter, or max_iter with s, for type hyperband")
+        elif self.s is None:
+            raise problem(
+                ("s",),
+                "is required with max_iter: the number of rungs below it; for brackets up to "
+                "max_iter the type is hyperband_brackets",
+            )
+        elif self.max_iter < self.eta:
             raise problem(
                 ("max_iter",), f"must be >= eta ({self.eta}) for a rung below, got {self.max_iter}"
             )
-        return self
 
 
 class Budget(Strict):
     """When a study ends."""
 
-    run_cap: int | None = Field(default=None, ge=1)
+    run_cap: Annotated[Whole, Field(ge=1)] | None = None
     """Settings in all, baselines included; None for all of a grid, or all baselines where there
     are no parameters, else for no limit."""
     hours: Annotated[Number, Field(gt=0)] | None = None
@@ -184,7 +226,7 @@ class Budget(Strict):
 class Failures(Strict):
     """What happens when trials fail."""
 
-    retries: int = Field(default=1, ge=0)
+    retries: Annotated[Whole, Field(ge=0)] = 1
     """Times that a lost trial is started again."""
     max_rate: Annotated[Number, Field(ge=0, le=1)] = 0.3
     """Fraction of failed trials above which the study counts as failed."""
@@ -207,11 +249,11 @@ class Failures(Strict):
 class Resources(Strict):
     """What one trial gets, and how many run at once."""
 
-    cpus: int = Field(default=1, ge=1)
+    cpus: Annotated[Whole, Field(ge=1)] = 1
     """CPU cores of a trial."""
     gpus: Annotated[Number, Field(ge=0)] = 0
     """GPUs of a trial; a fraction shares one."""
-    parallel: int | None = Field(default=None, ge=1)
+    parallel: Annotated[Whole, Field(ge=1)] | None = None
     """Trials at once; None for as many as fit the machines."""
 
     @model_validator(mode="after")

@@ -31,6 +31,16 @@ class YAMLSource:
     """Line and column, both from 1, of the key of each entry of a mapping."""
     overrides: Mapping[YAMLPath, str] = field(default_factory=dict)
     """Path to the override that set it, such as ``budget.run_cap=3``."""
+    names: Mapping[YAMLPath, YAMLPath] = field(default_factory=dict)
+    """Path of a value that was moved to the path that it was written at."""
+
+    def written(self, path: YAMLPath) -> str:
+        """A dotted path in the words of the file; ``the study`` for the file as a whole."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.names:
+                path = (*self.names[path[:length]], *path[length:])
+                break
+        return ".".join(map(str, path)) or "the study"
 
     def place(self, path: YAMLPath, at_key: bool = False) -> str:
         """``file:line:column`` or ``--set key=value`` of a path.
@@ -50,6 +60,10 @@ class YAMLSource:
             if mark is not None:
                 return f"{self.file}:{mark[0]}:{mark[1]}"
         return f"{self.file}:1:1"
+
+    def holds(self, path: YAMLPath) -> bool:
+        """Whether the file has a value at a path, whose dotted names it may write nested."""
+        return not _descend(self.data, path)[1]
 
     def error(self, path: YAMLPath, sentence: str, at_key: bool = False) -> SpecError:
         """A :class:`SpecError` that points at a path, as :meth:`place` does."""
@@ -75,6 +89,7 @@ class YAMLSource:
             values=_with_moved_paths(self.values, old, new),
             keys=_with_moved_paths(self.keys, old, new),
             overrides=_with_moved_paths(self.overrides, old, new),
+            names={**self.names, new: old},
         )
 
     def with_parameters(

@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLWarning
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from trainables.field_paths import written
+
 YAMLPath = tuple[str | int, ...]
 """Keys and list indices from the top of a file to a value."""
 
@@ -191,10 +193,13 @@ class YAMLText:
 
 def shown(value: object) -> str:
     """A value for an error message, on one line of at most 60 characters."""
-    text = repr(value)
-    if value is None or isinstance(value, bool):
-        text = "null" if value is None else text.lower()
+    text = written(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def described(value: object) -> str:
+    """A value in running text: as :func:`shown`, whole and without quotes."""
+    return value if isinstance(value, str) else written(value)
 
 
 def _mark(node: Node) -> tuple[int, int]:

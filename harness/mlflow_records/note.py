@@ -10,6 +10,7 @@ from harness.ledger import Event
 
 MAX_CHARACTERS = 7900
 """MLflow keeps 8000 of a tag and would cut the closing fence off."""
+MAX_TITLE = 200
 CUT = "# cut here; the study's ledger has all of it"
 
 
@@ -21,7 +22,9 @@ def study_note(event: Event) -> str:
     """
     spec = _spec(event["yaml"])
     goals = [f"{goal['goal']} `{goal['name']}`" for goal in event["objectives"]]
-    lines = [f"# {event['study']}", "", f"Search: {', '.join(goals)}.", ""]
+    title = spec.get("title") if isinstance(spec, dict) else None
+    heading = " ".join(title.split())[:MAX_TITLE] if title else event["study"]
+    lines = [f"# {heading}", "", f"Search: {', '.join(goals)}.", ""]
     space = spec.get("parameters", {}) if isinstance(spec, dict) else {}
     if space:
         lines += ["| parameter | searched over |", "|---|---|"]

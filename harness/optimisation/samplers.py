@@ -42,7 +42,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial
 
 from harness.language.sections import EarlyTerminate
-from harness.optimisation.pruning import Brackets, hyperband
+from harness.optimisation.pruning import Brackets, RungPruner, hyperband
 from harness.spec import Method, StudySpec
 from trainables.config import TrialConfig
 
@@ -164,8 +164,8 @@ def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
         study_name: Name of the stored study.
     """
     rule, longest = spec.early_terminate, _longest(spec)
-    if rule.type == "hyperband" and rule.s is None and longest is not None:
-        return hyperband(rule.min_iter, longest, rule.eta, study_name)
+    if rule.type == "hyperband_brackets" and longest is not None:
+        return hyperband(rule.min_iter, longest, int(rule.eta), study_name)
     return Brackets([pruner_for(spec)], study_name=study_name)
 
 
@@ -181,15 +181,17 @@ def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
     """
     rule = spec.early_terminate
     match rule.type:
-        case "hyperband" if rule.s is None:
+        case "hyperband":
+            return RungPruner(rule)
+        case "hyperband_brackets":
             return optuna.pruners.HyperbandPruner(
                 min_resource=rule.min_iter,
                 max_resource=_longest(spec) or "auto",
-                reduction_factor=rule.eta,
+                reduction_factor=int(rule.eta),
             )
-        case "hyperband" | "successive_halving":
+        case "successive_halving":
             return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=rule.first_rung, reduction_factor=rule.eta
+                min_resource=rule.min_iter, reduction_factor=int(rule.eta)
             )
         case "median":
             return optuna.pruners.MedianPruner(

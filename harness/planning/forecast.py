@@ -9,8 +9,9 @@ import heapq
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from harness.language.sections import EarlyTerminate
 from harness.planning.costs import TrialCost
@@ -60,7 +61,7 @@ class EarlyStops:
         """Reports that the next trial makes before it ends."""
         quality, place = self.rng.random(), self.rng.random()
         total = len(trial.steps_s)
-        if self.rule.type in {"hyperband", "successive_halving"}:
+        if self.rule.type in {"hyperband", "hyperband_brackets", "successive_halving"}:
             stops = self._halving(quality, place, total)
         elif self.rule.type == "median":
             stops = self._median(quality, total)
@@ -69,24 +70,33 @@ class EarlyStops:
         return total if trial.is_baseline else stops
 
     def _halving(self, quality: float, place: float, total: int) -> int:
-        eta, bracket = self.rule.eta, self._bracket(place, total)
-        rung = self.rule.first_rung * int(eta**bracket)
-        while rung < total:
-            if not self._passes((bracket, rung), quality, eta):
+        bracket = self._bracket(place, total)
+        for rung in self._rungs(bracket, total):
+            if not self._passes((bracket, rung), quality):
                 return rung
-            rung *= eta
         return total
 
-    def _passes(self, rung: tuple[int, int], quality: float, eta: int) -> bool:
-        """Whether a trial is in the best 1 / eta of those that came to this rung, or the best."""
+    def _rungs(self, bracket: int, total: int) -> Iterator[int]:
+        """Rungs of a bracket below a trial's last report."""
+        rule = self.rule
+        if rule.type == "hyperband":
+            yield from takewhile(lambda rung: rung < total, rule.rungs)
+            return
+        rung = rule.min_iter * int(rule.eta**bracket)
+        while rung < total:
+            yield rung
+            rung *= int(rule.eta)
+
+    def _passes(self, rung: tuple[int, int], quality: float) -> bool:
+        """Whether a trial is good enough among those that came to this rung to go on."""
         others = self._seen.setdefault(rung, [])
         others.insert(bisect_left(others, quality), quality)
-        return quality >= others[-max(1, len(others) // eta)]
+        return quality >= others[-self.rule.num_kept(len(others))]
 
     def _bracket(self, place: float, total: int) -> int:
         """Hyperband's bracket: those with an earlier first rung get more trials."""
         rule = self.rule
-        if rule.type != "hyperband" or rule.s is not None:
+        if rule.type != "hyperband_brackets":
             return 0
         ratio = (rule.max_iter or total + 1) / rule.min_iter
         num = max(0, math.floor(math.log(ratio, rule.eta) + 1e-9)) + 1

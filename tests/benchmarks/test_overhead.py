@@ -20,7 +20,7 @@ metric: {{name: target_val/pck_05, goal: maximize}}
 parameters:
   vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
 fixed: {{adapt.epochs: {NUM_REPORTS}}}
-early_terminate: {{type: hyperband, min_iter: 1, eta: 3, max_iter: {NUM_REPORTS}}}
+early_terminate: {{type: hyperband_brackets, min_iter: 1, eta: 3, max_iter: {NUM_REPORTS}}}
 budget: {{run_cap: {NUM_TRIALS}}}
 """
 

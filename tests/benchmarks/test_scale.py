@@ -22,7 +22,7 @@ parameters:
   vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
   sampling.strategy: {{values: [all, hardest, random]}}
 baselines: {{all: {{sampling.strategy: all}}}}
-early_terminate: {{type: hyperband, min_iter: 1, eta: 3, max_iter: {NUM_EPOCHS}}}
+early_terminate: {{type: hyperband_brackets, min_iter: 1, eta: 3, max_iter: {NUM_EPOCHS}}}
 budget: {{run_cap: {NUM_TRIALS}}}
 """
 

@@ -25,10 +25,10 @@ DEFAULT = "tpe, successive_halving"
 COMPARED = {
     "random, none": ("random", "{type: none}"),
     DEFAULT: ("tpe", "{type: successive_halving}"),
-    "tpe, hyperband": ("tpe", f"{{type: hyperband, max_iter: {NUM_EPOCHS}}}"),
+    "tpe, hyperband": ("tpe", f"{{type: hyperband_brackets, max_iter: {NUM_EPOCHS}}}"),
     "tpe, rule of bins.yaml": (
         "tpe",
-        f"{{type: hyperband, min_iter: 2, eta: 2, max_iter: {NUM_EPOCHS}}}",
+        f"{{type: hyperband_brackets, min_iter: 2, eta: 2, max_iter: {NUM_EPOCHS}}}",
     ),
     "tpe, none": ("tpe", "{type: none}"),
 }

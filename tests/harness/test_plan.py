@@ -106,8 +106,17 @@ def test_successive_halving_lets_one_in_eta_through_each_rung():
         assert reports.count(rung) / 4000 == pytest.approx(expected, abs=0.03)
 
 
+def test_wandbs_hyperband_stops_at_its_rungs_those_worse_than_one_in_eta():
+    rule = EarlyTerminate(type="hyperband", max_iter=50, eta=3, s=3)
+    stops = EarlyStops(rule, random.Random(0))
+    reports = [stops.reports_of(TrialCost((1.0,) * 50)) for _ in range(4000)]
+    assert set(reports) == {1, 5, 16, 50}
+    for rung, expected in ((1, 2 / 3), (5, 2 / 9), (16, 2 / 27), (50, 1 / 27)):
+        assert reports.count(rung) / 4000 == pytest.approx(expected, abs=0.03)
+
+
 def test_the_first_trial_passes_every_rung():
-    rule = EarlyTerminate(type="hyperband", min_iter=1, eta=2, s=1)
+    rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
     assert EarlyStops(rule, random.Random(0)).reports_of(TrialCost((1.0,) * 8)) == 8
 
 
@@ -122,7 +131,7 @@ def test_baselines_are_never_stopped_but_compared_with():
 
 def test_hyperband_gives_some_trials_a_later_first_rung():
     # Of 6 / 2 at eta 2 there are two brackets with first rungs 2 and 4, shares 2 and 2.
-    rule = EarlyTerminate(type="hyperband", min_iter=2, eta=2, max_iter=6)
+    rule = EarlyTerminate(type="hyperband_brackets", min_iter=2, eta=2, max_iter=6)
     stops = EarlyStops(rule, random.Random(0))
     reports = [stops.reports_of(TrialCost((1.0,) * 6)) for _ in range(4000)]
     assert set(reports) == {2, 4, 6}

@@ -22,7 +22,7 @@ parameters:
   bins.count: {values: [4, 6, 8], when: {sampling.strategy: bins}}
   curriculum.pacing: {values: [linear, step], when: {sampling.strategy: curriculum}}
   curriculum.full_at: {min: 0.5, max: 1, when: {curriculum.pacing: step}}
-  vae.latent_dim: {distribution: log_uniform_values, min: 2, max: 64}
+  vae.latent_dim: {distribution: q_log_uniform_values, min: 2, max: 64}
   vae.hidden_dim: {distribution: q_log_uniform_values, min: 30, max: 512, q: 32}
   vae.kl_weight: {distribution: log_uniform_values, min: 1e-4, max: 10}
   vae.epochs: {min: 10, max: 100, q: 5}
@@ -154,8 +154,8 @@ def test_grid_lists_every_combination_once():
         "  vae.norm: {value: raw}\n"
     )
     grid = space.grid()
-    # all: 1; bins: 3 bins give 3 + 1 subsets, 4 bins give 6 + 4; hardest: 3. Times 2 epochs.
-    assert len(grid) == 2 * (1 + (3 + 1) + (6 + 4) + 3)
+    # all: 1; bins: 3 + 1 subsets of 3 bins, 6 + 4 of 4; hardest: 0.2, 0.4. Times 2 epochs.
+    assert len(grid) == 2 * (1 + (3 + 1) + (6 + 4) + 2)
     assert len({tuple(sorted(point.items())) for point in grid}) == len(grid)
     configs = [space.suggest(optuna_trial(point)) for point in grid]
     assert len({str(sorted(config.items())) for config in configs}) == len(grid)
@@ -281,14 +281,15 @@ def test_description_has_a_line_for_every_part():
     assert space_of(BASELINES).describe() == [
         "search bins.subset: 2 to 4 of the bins.count items, when sampling.strategy is bins",
         "search sampling.strategy: one of all, bins, hardest, curriculum",
-        "search sampling.keep: multiple of 0.1 from 0.1 to 0.9, when sampling.strategy is hardest",
+        "search sampling.keep: multiple of 0.1 nearest to a number from 0.1 to 0.9, "
+        "when sampling.strategy is hardest",
         "search bins.count: one of 4, 6, 8, when sampling.strategy is bins",
         "search curriculum.pacing: one of linear, step, when sampling.strategy is curriculum",
         "search curriculum.full_at: from 0.5 to 1, when curriculum.pacing is step",
-        "search vae.latent_dim: whole number from 2 to 64, log scale",
-        "search vae.hidden_dim: multiple of 32 from 32 to 512, log scale",
+        "search vae.latent_dim: whole number nearest to a number from 2 to 64, log scale",
+        "search vae.hidden_dim: multiple of 32 nearest to a number from 30 to 512, log scale",
         "search vae.kl_weight: from 0.0001 to 10, log scale",
-        "search vae.epochs: multiple of 5 from 10 to 100",
+        "search vae.epochs: multiple of 5 nearest to a number from 10 to 100",
         "search vae.norm: always raw",
         "fix adapt.lr = 0.05",
         "baseline defaults: all defaults",

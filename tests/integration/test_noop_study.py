@@ -30,11 +30,13 @@ metric: {name: target_val/pck_05, goal: maximize}
 parameters:
   vae.kl_weight: {distribution: log_uniform_values, min: 1e-4, max: 1}
 fixed: {adapt.epochs: 6}
-early_terminate: {type: hyperband, min_iter: 1, eta: 3, max_iter: 6}
+early_terminate: {type: hyperband_brackets, min_iter: 1, eta: 3, max_iter: 6}
 budget: {run_cap: 8}
 failures: {retries: 0}
 """
-WITHOUT_PRUNING = STUDY.replace("type: hyperband, min_iter: 1, eta: 3, max_iter: 6", "type: none")
+WITHOUT_PRUNING = STUDY.replace(
+    "type: hyperband_brackets, min_iter: 1, eta: 3, max_iter: 6", "type: none"
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of its threads and sockets
 

@@ -18,7 +18,7 @@ SMOKE = Path(__file__).parents[3] / "search_spaces" / "smoke.yaml"
         ("fixed.data.image_size=128", "fixed.data.heatmap_size must be a half or a quarter of"),
         ("fixed.net.weights=/x", "fixed.net.width must be 64 to load net.weights (/x), got 8"),
         ("fixed.data.target=lspet", "baselines.all is not a valid trial: data.target_root must"),
-        ("trainable=pose_vae", "metrics.0.name must be a metric of pose_vae trials, got target_v"),
+        ("trainable=pose_vae", "metric.name must be a metric of pose_vae trials, got target_v"),
         ("early_terminate.type=median", "early_terminate.eta does not go with type median"),
         ("resources.gpus=3", "resources.gpus must divide adapt.batch_size (8), as each GPU"),
     ],

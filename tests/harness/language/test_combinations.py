@@ -52,7 +52,7 @@ REFUSED = [  # whole text, and the message behind the file's name
     (
         "metric: {name: chosen_pck_05/default, goal: maximize}\n"
         + KL
-        + "early_terminate: {type: hyperband}",
+        + "early_terminate: {type: hyperband_brackets}",
         "3:1: early_terminate would look at chosen_pck_05/default, which not every epoch reports",
     ),
     (TWO + KL + "method: cmaes", "3:9: method cmaes knows one objective; use tpe, gp or nsga2"),
@@ -121,7 +121,15 @@ REFUSED = [  # whole text, and the message behind the file's name
     ),
     (
         HEAD + "early_terminate: {type: hyperband, s: 2}",
-        "3:39: early_terminate.s counts rungs below max_iter, which is not given, got 2",
+        "3:18: early_terminate needs min_iter, or max_iter with s, for type hyperband",
+    ),
+    (
+        HEAD + "early_terminate: {type: hyperband, max_iter: 9}",
+        "3:18: early_terminate.s is required with max_iter: the number of rungs below it; for",
+    ),
+    (
+        HEAD + "early_terminate: {type: successive_halving, eta: 2.5}",
+        "3:50: early_terminate.eta must be a whole number but for hyperband, got 2.5",
     ),
     (
         HEAD + "early_terminate: {type: hyperband, s: 1, max_iter: 2}",
@@ -159,11 +167,11 @@ REFUSED = [  # whole text, and the message behind the file's name
     ),
     (
         "metric: {name: target_test/pck_05, goal: maximize}\n" + KL,
-        "1:16: metrics.0.name must not be of the test split, which no search reads, got target_te",
+        "1:16: metric.name must not be of the test split, which no search reads, got target_te",
     ),
     (
         "metric: {name: pck_bin/06, goal: maximize}\n" + KL,
-        "1:16: metrics.0.name must be one of the bins 00 to 05 (evaluation.bin_count is 6), got",
+        "1:16: metric.name must be one of the bins 00 to 05 (evaluation.bin_count is 6), got",
     ),
     (HEAD + "database: runs.db", "3:11: database must be an SQLAlchemy URL, such as postgresql"),
     (HEAD + "database: sqlite://", "3:11: database must outlive the study, which a database in"),

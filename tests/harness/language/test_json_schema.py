@@ -90,7 +90,7 @@ MISTAKES = [
     (["metric", "goal"], "max"),
     (["metric", "name"], "target_val/pck05"),
     (["metric", "name"], "target_test/pck_05"),
-    (["name"], "Big Study"),
+    (["name"], 3),
     (["method"], "bayesian"),
     (["seeds"], 0),
     (["seeds"], "three"),
@@ -154,7 +154,12 @@ SECTIONS = st.fixed_dictionaries(
         "method": st.sampled_from(["bayes", "gp", "cmaes", "nsga2", "qmc", "grid"]),
         "seeds": st.integers(0, 5),
         "early_terminate": st.fixed_dictionaries(
-            {"type": st.sampled_from(["hyperband", "successive_halving", "median", "wilcoxon"])},
+            {"type": st.sampled_from(
+                [
+                    *("hyperband", "hyperband_brackets", "successive_halving", "median"),
+                    "wilcoxon",
+                ]
+            )},
             optional={
                 "min_iter": NUMBERS, "max_iter": NUMBERS, "eta": NUMBERS, "s": NUMBERS,
                 "over": st.sampled_from(["seeds", "bins"]), "p_threshold": NUMBERS,

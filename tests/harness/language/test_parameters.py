@@ -59,7 +59,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.epochs: {min: 1.5, max: 4}",
-        "6:21: parameters.vae.epochs.min must be written as a whole number for whole n",
+        "6:21: parameters.vae.epochs.min is written with a point, so real numbers are meant",
     ),
     (
         "vae.epochs: {min: 2, max: 4, distribution: uniform}",
@@ -87,16 +87,12 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     ("vae.kl_weight: {min: 0.1, max: 1, q: 0}", "6:40: parameters.vae.kl_weight.q must be > 0"),
     (
-        "vae.kl_weight: {min: 0.1, max: 1, q: 0.7}",
-        "6:40: parameters.vae.kl_weight.q leaves fewer than two multiples of 0.7 from",
+        "vae.kl_weight: {min: 0.8, max: 1, q: 0.7}",
+        "6:40: parameters.vae.kl_weight.q leaves 0.7 alone from 0.8 to 1; write value",
     ),
     (
-        "vae.kl_weight: {min: 0.1, max: 1, q: 1e-9}",
-        "6:40: parameters.vae.kl_weight.q leaves 900000000 steps from 0.1 to 1; at mos",
-    ),
-    (
-        "vae.kl_weight: {min: 0.1, max: 1.0, distribution: q_uniform}",
-        "6:53: parameters.vae.kl_weight.distribution leaves fewer than two multiples o",
+        "vae.kl_weight: {min: 0.6, max: 1.0, distribution: q_uniform}",
+        "6:53: parameters.vae.kl_weight.distribution leaves 1.0 alone from 0.6 to 1; w",
     ),
     (
         "vae.kl_weight: {min: 0.1, max: 1, q: 0.1, distribution: uniform}",
@@ -108,7 +104,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.epochs: {min: 2, max: 9, q: 0.5}",
-        "6:35: parameters.vae.epochs.q must be written as a whole number",
+        "6:35: parameters.vae.epochs.q must be a whole number for vae.epochs, got 0.5",
     ),
     (
         "vae.norm: {min: 1, max: 2}",
@@ -172,7 +168,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.epochs: {distribution: q_normal, mu: 50, q: 0.5}",
-        "6:51: parameters.vae.epochs.q must be written as a whole number",
+        "6:51: parameters.vae.epochs.q must be a whole number for vae.epochs, got 0.5",
     ),
     (
         "vae.norm: {distribution: normal}",
@@ -186,8 +182,20 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ("vae.norm: {values: raw}", "6:22: parameters.vae.norm.values must be a list, got 'raw'"),
     ("vae.norm: {values: [raw, boxx]}", "6:28: parameters.vae.norm.values.1 must be one of bbox,"),
     (
-        "vae.kl_weight: {values: [1, 1.0]}",
-        "6:31: parameters.vae.kl_weight.values.1 repeats the val",
+        "vae.epochs: {min: 1.5, max: 4, distribution: int_uniform}",
+        "6:21: parameters.vae.epochs.min must be a whole number for vae.epochs, got 1.5",
+    ),
+    (
+        "vae.kl_weight: {min: 1.5, max: 4, distribution: int_uniform}",
+        "6:24: parameters.vae.kl_weight.min must be a whole number for int_uniform, got 1.5",
+    ),
+    (
+        "vae.epochs: {min: 2, max: 64, distribution: log_uniform_values}",
+        "6:47: parameters.vae.epochs.distribution is for real numbers, vae.epochs is whole; use q",
+    ),
+    (
+        "adapt.lr: {min: 1, max: 100, distribution: log_uniform}",
+        "6:13: parameters.adapt.lr, whose log_uniform takes exponents to the base e, can make a ",
     ),
     ("vae.epochs: {value: true}", "6:23: parameters.vae.epochs.value must be a whole number, got"),
     (

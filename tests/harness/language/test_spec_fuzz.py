@@ -25,7 +25,7 @@ parameters:
 fixed: {adapt: {epochs: 2}}
 baselines: {a: {sampling.strategy: all}}
 budget: {run_cap: 10}
-early_terminate: {type: hyperband, eta: 3}
+early_terminate: {type: hyperband, eta: 3, min_iter: 1}
 resources: {gpus: 0.5}
 """
 
@@ -40,7 +40,20 @@ WORDS = st.sampled_from(
         *("from", "vae.kl_weight", "bins.count", "bins.subset", "sampling.strategy", "adapt"),
         *("grid", "tpe", "maximize", "bins", "all", "log_uniform_values", "q_uniform"),
         *("cmaes", "gp", "qmc", "nsga2", "seeds", "constraints", "database", "command", "over"),
-        *("wilcoxon", "hyperband", "probabilities", "mu", "sigma", "a", "b", "normal", "target"),
+        *(
+            "wilcoxon",
+            "hyperband",
+            "hyperband_brackets",
+            "scheduler",
+            "strict",
+            "probabilities",
+            "mu",
+            "sigma",
+            "a",
+            "b",
+            "normal",
+            "target",
+        ),
     ]
 )
 LEAVES = (

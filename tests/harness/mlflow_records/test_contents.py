@@ -103,6 +103,11 @@ def test_the_note_shows_the_space_as_a_table_and_the_file_as_yaml():
     assert YAML(typ="safe").load(text) == spec
 
 
+def test_the_title_of_a_study_heads_its_note():
+    note = study_note(STUDY | {"yaml": json.dumps({"name": "s", "title": "Easy half\n(2)"})})
+    assert note.startswith("# Easy half (2)\n")
+
+
 def test_a_note_that_is_too_long_is_cut_at_a_line_and_closed():
     spec = {"fixed": {f"field_{i}": "x" * 50 for i in range(400)}}
     note = study_note(STUDY | {"yaml": json.dumps(spec)})

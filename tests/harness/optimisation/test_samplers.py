@@ -268,6 +268,7 @@ def rungs(pruner, num_steps):
         ({"type": "none"}, None),
         ({"type": "successive_halving", "min_iter": 2}, 2),
         ({"type": "hyperband", "min_iter": 3, "s": 1}, 3),
+        ({"type": "hyperband", "max_iter": 20, "s": 2}, 2),
         ({"type": "hyperband", "max_iter": 27, "s": 2}, 3),
         ({"type": "hyperband", "max_iter": 27, "s": 1}, 9),
         ({"type": "hyperband", "max_iter": 27, "s": 1, "eta": 2}, 13),
@@ -286,14 +287,14 @@ def test_a_hopeless_trial_is_stopped_where_the_rule_says(rule, step):
     ("sections", "brackets"),
     [
         ({"fixed": {"adapt.pretrain_epochs": 3, "adapt.epochs": 6}}, 3),  # 9 epochs: 1, 3, 9
-        ({"early_terminate": {"type": "hyperband", "max_iter": 3}}, 2),
+        ({"early_terminate": {"type": "hyperband_brackets", "max_iter": 3}}, 2),
         ({"fixed": {"vae.epochs": 100}, "trainable": "pose_vae"}, 2),  # 5 reports: 1, 3
     ],
 )
 def test_hyperband_knows_the_length_of_a_trial_before_one_is_complete(sections, brackets):
     if sections.get("trainable") == "pose_vae":
         sections = sections | {"metrics": [{"name": "vae/reconstruction"}]}
-    spec = study_spec(**({"early_terminate": {"type": "hyperband"}} | sections))
+    spec = study_spec(**({"early_terminate": {"type": "hyperband_brackets"}} | sections))
     study = optuna.create_study(pruner=pruner_for(spec))
     trial = study.ask()
     trial.report(1.0, 1)

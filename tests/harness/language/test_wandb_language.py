@@ -400,6 +400,7 @@ def test_a_sweep_file_loads_and_draws_what_wandb_draws_or_is_refused_by_name(tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(deadline=None, max_examples=500, suppress_health_check=HEALTH)
 @given(SWEEPS)
 def test_five_hundred_sweep_files(tmp_path, case):

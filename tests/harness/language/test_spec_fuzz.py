@@ -105,12 +105,12 @@ def check(tmp_path, monkeypatch):
     def loads_or_explains(text: str) -> None:
         Path("s.yaml").write_text(text)
         message = "s.yaml:1:1: none"
-        start = time.perf_counter()
+        start = time.process_time()  # other processes may be busy
         try:
             load_study("s.yaml")
         except SpecError as error:
             message = str(error)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
         assert re.match(r"s\.yaml:\d+:\d+: .+$", message)
 
     return loads_or_explains

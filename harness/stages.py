@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,14 @@ from harness.quantities import duration_text, parse_duration, parse_size, size_t
 from harness.stage_store.cache import StageCache
 from harness.stage_store.manifest import stage_key
 from harness.stage_store.place import StageEntry
-from harness.stage_store.pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
+from harness.stage_store.pruning import (
+    NO_RULE,
+    PrunedItem,
+    Pruning,
+    StoredStage,
+    prune,
+    stored_stages,
+)
 from harness.storage import Storage
 from trainables.stage_protocol import StageError
 
@@ -28,6 +36,7 @@ __all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 
 _WIDTH = 60
 """Characters of an entry's inputs in a list."""
+_RULES = "--older-than, --larger-than-total, --damaged, --stage and --all"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,15 +205,28 @@ def _prune(root: Path, options: argparse.Namespace) -> None:
     items = []
     for item in prune(root, rules, options.stage, dry_run=options.dry_run):
         items.append(item)
-        if not options.json:
+        if item.why is not None and not options.json:
             _say(_sentence(item, options.dry_run))
-    removed = [item for item in items if item.kept is None]
-    freed, kept = sum(item.size for item in removed), len(items) - len(removed)
+    freed = sum(item.size for item in items if item.kept is None)
     if options.json:
         rows = [asdict(item) for item in items]
         return _say(json.dumps({"dry_run": options.dry_run, "freed": freed, "items": rows}))
-    would = "would be " if options.dry_run else ""
-    return _say(f"{len(removed)} {would}removed, {kept} kept, {size_text(freed)} {would}freed")
+    return _say(_totals(items, freed, options.dry_run))
+
+
+def _totals(items: Sequence[PrunedItem], freed: int, dry_run: bool) -> str:
+    """How many were removed and kept, and why those were kept."""
+    kept = Counter(item.kept for item in items if item.kept is not None)
+    reasons = "; ".join(
+        f"{number} {reason}" if len(kept) > 1 else str(reason) for reason, number in kept.items()
+    )
+    would = "would be " if dry_run else ""
+    hint = f"; the rules are {_RULES}" if NO_RULE in kept else ""
+    why = f" ({reasons}{hint})" if reasons else ""
+    return (
+        f"{len(items) - kept.total()} {would}removed, {kept.total()} kept{why}, "
+        f"{size_text(freed)} {would}freed"
+    )
 
 
 def _sentence(item: PrunedItem, dry_run: bool) -> str:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.ledger import TrialRecord
 from harness.optimisation.optuna_study import Patience, num_settings
+from harness.optimisation.queued_trial import QueuedTrial
 from harness.spec import StudySpec
 from harness.storage import absolute_paths
 from trainables.config import TrialConfig
@@ -203,9 +204,12 @@ class Proposals:
         """What a trial means; parameters it does not have yet are asked for."""
         attributes = self._patience(lambda: trial.user_attrs)
         overrides = json.loads(attributes.get("overrides", "{}"))
-        suggested = self._patience(self._space.suggest, trial, overrides)
+        suggested = dict(self._spec.fixed)
         retry_of, error, original = attributes.get("retry_of"), None, trial.number
+        queued = QueuedTrial(trial)
         try:
+            suggested = self._patience(self._space.suggest, queued, overrides)
+            queued.check_names()
             fields = absolute_paths(TrialConfig.from_flat(suggested).to_flat())
         except ValueError as invalid:
             # A space may hold a combination that no draw of the check at load has met.

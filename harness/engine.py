@@ -93,7 +93,9 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
                 from harness.nodes.cluster import shut_down_ray
 
                 shut_down_ray()
-    exhausted = "the space holds no further configuration" if bridge.is_exhausted else None
+    notes = []
+    if bridge.is_exhausted and spec.method != "grid":
+        notes.append("the space holds no further configuration")
     return StudyResult(
         launch.study_name,
         spec.objective.goal,
@@ -104,7 +106,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
         list(ledger.trials.values()),
         launch.optuna_url,
         optuna_name,
-        tuple(note for note in (exhausted,) if note),
+        tuple(notes),
     )
 
 

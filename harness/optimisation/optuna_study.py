@@ -124,17 +124,6 @@ def free_study_name(storage: RDBStorage, name: str, study_id: str) -> str:
     return name if name not in taken else f"{name}-{study_id[:8]}"
 
 
-def num_settings(spec: StudySpec) -> int | None:
-    """Settings that the study will try: the cap, or the whole grid; None without an end."""
-    run_cap = spec.budget.run_cap
-    if spec.method == "grid":
-        total = len(spec.space().grid()) + len(spec.baselines)
-        return total if run_cap is None else min(total, run_cap)
-    if not spec.parameters:
-        return len(spec.baselines) if run_cap is None else min(len(spec.baselines), run_cap)
-    return run_cap
-
-
 class RepeatableSampler(BaseSampler):
     """The spec's sampler, seeded anew for every trial and parameter.
 

@@ -169,6 +169,81 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
     assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
 
 
+@pytest.mark.parametrize("when", ["between two drivers", "while one writes"])
+@pytest.mark.parametrize("is_parent", [True, False])
+def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
+    tmp_path, uri, is_parent, when
+):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    run_id = before.parent_run_id if is_parent else before.run_ids[0]
+    client(uri).delete_run(run_id)
+    if when == "while one writes":
+        tracker = _track(uri, tmp_path)
+        write(tmp_path, events[2:6])
+        _wait_until(
+            lambda: tracker._cursor().num_refused or is_parent and len(tracker.run_ids) > 1
+        )
+    else:
+        write(tmp_path, events[2:])
+        tracker = _track(uri, tmp_path)
+        tracker.close()
+        assert tracker.num_unwritten > 0
+        tracker = None
+    client(uri).restore_run(run_id)
+    if when == "while one writes":
+        write(tmp_path, events[6:])
+    else:
+        tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 0, tracker.last_error
+    check_study(uri, tracker)
+
+
+def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    before = written(uri, tmp_path)
+    client(uri).rename_experiment(before.experiment_id, "which poses?")
+    write(tmp_path, events[4:])
+    check_study(uri, written(uri, tmp_path))
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    other = written(uri, tmp_path / "other")
+    check_study(uri, other, "1e" * 16)
+    assert other.experiment_id == before.experiment_id
+    names = {experiment.name for experiment in client(uri).search_experiments()}
+    assert names == {"Default", "which poses?"}
+
+
+def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_then_by_its_mark(
+    tmp_path, uri
+):
+    known = client(uri).create_experiment("posebins")
+    write(tmp_path, list(study_events(TRIALS)))
+    assert written(uri, tmp_path).experiment_id == known
+    client(uri).rename_experiment(known, "mine")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    assert written(uri, tmp_path / "other").experiment_id == known
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    known = written(uri, tmp_path).experiment_id
+    client(uri).delete_experiment(known)
+    write(tmp_path, events[4:])
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert f"posebins is deleted; restore it with: mlflow experiments restore -x {known}" in (
+        tracker.last_error
+    )
+    client(uri).restore_experiment(known)
+    check_study(uri, written(uri, tmp_path))
+
+
 def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
     events = list(study_events([(0, "complete")]))
     next(event for event in events if event["event"] == "epoch")["metrics"]["no,comma"] = 1.0

@@ -5,7 +5,8 @@ that was pruned or stopped is run to its last recorded epoch. One that failed is
 further, as the epoch that failed has no record: it is the same if it fails again and what it
 reported before is equal. Metrics alone are compared; times are not.
 
-Exit codes: 0 equal, 1 different, 2 bad input, 130 interrupted.
+Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine fails, 130
+interrupted.
 """
 
 import argparse

@@ -1,11 +1,10 @@
 """``python -m harness.stages``: what the stage cache holds, and taking out what is not needed.
 
-Exit codes: 0 done, 2 bad input.
+Exit codes: 0 done, 2 bad input, 4 the disk fails, 130 interrupted.
 """
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -15,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.command import BAD_INPUT, DONE, folder_argument, say
+from harness.command import BAD_INPUT, DONE, ended, folder_argument, say
+from harness.language.yaml_text import SpecError
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.stage_store.cache import StageCache
 from harness.stage_store.manifest import stage_key
@@ -42,14 +42,15 @@ _RULES = "--older-than, --larger-than-total, --damaged, --stage and --all"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    return ended(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         root = _root(options)
         {"list": _list, "size": _size, "prune": _prune}[options.command](root, options)
     except StageError as error:
-        say(sys.stderr, f"error: {error}")
-        return BAD_INPUT
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SpecError(str(error)) from error
     return DONE
 
 

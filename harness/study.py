@@ -12,7 +12,7 @@ from harness.launch import Launch
 from harness.ledger import Event, Ledger
 from harness.nodes.cluster import check_address
 from harness.progress import LiveProgress, PlainProgress, Progress, StudyView
-from harness.spec import StudySpec
+from harness.spec import SpecError, StudySpec
 from harness.storage import DATABASE_VARIABLE, Storage, StudyFolder
 from harness.tracking import MLflowTracker
 
@@ -58,14 +58,15 @@ def follow_study(
 
     Raises:
         SpecError: If another driver runs it, it was started otherwise, no cluster answers at the
-            address, or the database cannot be used.
+            address, the database cannot be used, or the ledger is damaged.
+        OutageError: If Ray or the database does not start or goes away.
     """
     start = start or Start()
     if start.address is not None:
         check_address(start.address)
     study_name = storage.free_name(spec.name) if start.new else spec.name
     folder = storage.study(study_name)
-    with folder.owned(), Ledger(folder.ledger) as ledger:
+    with folder.owned(), _ledger(folder) as ledger:
         tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts, folder.ledger)
         view = StudyView(spec.objective, spec.max_settings, spec.seeds, ledger.trials)
         progress: Progress = LiveProgress(view, out) if out.isatty() else PlainProgress(view, out)
@@ -99,6 +100,13 @@ def follow_study(
                 "same command again writes them"
             )
     return result, tracker
+
+
+def _ledger(folder: StudyFolder) -> Ledger:
+    try:
+        return Ledger(folder.ledger)
+    except ValueError as error:
+        raise SpecError(f"{error}; put the file back, or start again with --new") from error
 
 
 class _Tidy:

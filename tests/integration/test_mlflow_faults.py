@@ -191,6 +191,7 @@ def test_a_renamed_experiment_and_a_deleted_parent_do_not_lose_a_study(study, se
     study.road.turn("pass")
     write(study.folder, study.events[:4])
     tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
     tracker.close()
     mlflow = client(f"http://127.0.0.1:{server}")
     experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
@@ -199,10 +200,12 @@ def test_a_renamed_experiment_and_a_deleted_parent_do_not_lose_a_study(study, se
     mlflow.delete_run(tracker.parent_run_id)
     write(study.folder, study.events[4:])
     tracker = study.track()
+    _wait_until(lambda: tracker._cursor().refused_runs)
     tracker.close()
     assert tracker.num_unwritten > 0
     mlflow.restore_run(tracker.parent_run_id)
     tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
     tracker.close()
     study.check(tracker)
     assert mlflow.get_run(tracker.parent_run_id).info.experiment_id == experiment

@@ -130,7 +130,6 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
     """The name of a replay that was broken off and can go on, or a free one."""
-    from harness.ledger import Ledger
     from trainables.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
@@ -139,7 +138,8 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
     last = {1: None, 2: base}.get(suffix, f"{base}-{suffix - 1}")
     if last is None or not storage.ledger(last).is_file():
         return free
-    with storage.study(last).owned(), Ledger(storage.ledger(last)) as ledger:
+    folder = storage.study(last)
+    with folder.owned(), folder.open_ledger() as ledger:
         description = ledger.description or {}
         can_go_on = not ledger.is_complete and description.get("code") == code_digest()
     return last if can_go_on else free

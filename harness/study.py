@@ -9,10 +9,10 @@ from typing import TextIO
 from harness.command import say
 from harness.engine import StudyResult, run_study
 from harness.launch import Launch
-from harness.ledger import Event, Ledger
+from harness.ledger import Event
 from harness.nodes.cluster import check_address
 from harness.progress import LiveProgress, PlainProgress, Progress, StudyView
-from harness.spec import SpecError, StudySpec
+from harness.spec import StudySpec
 from harness.storage import DATABASE_VARIABLE, Storage, StudyFolder
 from harness.tracking import MLflowTracker
 
@@ -66,7 +66,7 @@ def follow_study(
         check_address(start.address)
     study_name = storage.free_name(spec.name) if start.new else spec.name
     folder = storage.study(study_name)
-    with folder.owned(), _ledger(folder) as ledger:
+    with folder.owned(), folder.open_ledger() as ledger:
         tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts, folder.ledger)
         view = StudyView(spec.objective, spec.max_settings, spec.seeds, ledger.trials)
         progress: Progress = LiveProgress(view, out) if out.isatty() else PlainProgress(view, out)
@@ -100,13 +100,6 @@ def follow_study(
                 "same command again writes them"
             )
     return result, tracker
-
-
-def _ledger(folder: StudyFolder) -> Ledger:
-    try:
-        return Ledger(folder.ledger)
-    except ValueError as error:
-        raise SpecError(f"{error}; put the file back, or start again with --new") from error
 
 
 class _Tidy:

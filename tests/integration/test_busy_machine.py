@@ -45,7 +45,7 @@ def test_studies_on_a_busy_machine_end_well_or_with_one_sentence(
     for index in range(NUM_STARTS):
         found = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", DRIVER, str(path), "--storage",
-             str(tmp_path / str(index))],
+             str(tmp_path), "--set", f"name=busy-{index}"],
             cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         codes.append(found.returncode)

@@ -13,6 +13,7 @@ import pytest
 
 from harness.ledger import Ledger
 from harness.mlflow_records.cursor import cursor_path
+from harness.mlflow_records.store import check_tracking
 from harness.tracking import MLflowTracker
 from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 
@@ -55,6 +56,34 @@ def test_a_study_is_recorded_in_a_new_database(tmp_path):
             ledger.append(event["event"], **content)
     tracker.close()
     assert tracker.num_unwritten == 0
+    check_study(_uri(tmp_path), tracker)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("tables", [1, 20])
+def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tables):
+    write(tmp_path, list(study_events(TRIALS)))
+    tracker = _track(_uri(tmp_path), tmp_path)
+
+    def has_tables():
+        for path in tmp_path.glob("*mlflow.db*"):
+            database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            try:
+                (found,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.Error:  # it is being written
+                found = 0
+            finally:
+                database.close()
+            if found >= tables:
+                return True
+        return False
+
+    _wait_until(has_tables, 120)
+    tracker.give_up()
+    check_tracking(_uri(tmp_path))
+    tracker = _track(_uri(tmp_path), tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0, 200)
+    tracker.close()
     check_study(_uri(tmp_path), tracker)
 
 

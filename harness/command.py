@@ -11,8 +11,9 @@ from typing import Any, TextIO
 from harness.full_disk import StillFullError
 from harness.language.yaml_text import SpecError
 from harness.ledger import TrialRecord
+from harness.outage import OutageError
 
-DONE, BAD_INPUT, TOO_MANY_FAILED, INTERRUPTED = 0, 2, 3, 130
+DONE, BAD_INPUT, TOO_MANY_FAILED, OUTAGE, INTERRUPTED = 0, 2, 3, 4, 130
 
 
 def folder_argument(text: str) -> Path:
@@ -37,10 +38,11 @@ def say_json(found: Mapping[str, Any]) -> None:
 
 
 def ended(command: Callable[[], int]) -> int:
-    """Run a command; its exit code, also for what a person may do to it.
+    """Run a command; its exit code, also for what a person or the machine may do to it.
 
     Args:
-        command: Returns its own exit code; raises :class:`SpecError` for bad input.
+        command: Returns its own exit code; raises :class:`SpecError` for bad input,
+            :class:`OutageError` or an OSError for what it needs and does not get.
     """
     try:
         return command()
@@ -56,6 +58,13 @@ def ended(command: Callable[[], int]) -> int:
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OutageError as error:
+        say(sys.stderr, f"error: {error}")
+        return OUTAGE
+    except OSError as error:  # a disk, a process or a socket that the machine does not give
+        where = f"{error.filename}: " if error.filename else ""
+        say(sys.stderr, f"error: {where}{error.strerror or error}; the same command goes on")
+        return OUTAGE
 
 
 def failure_code(trials: Sequence[TrialRecord], max_rate: float) -> int:

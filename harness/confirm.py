@@ -4,7 +4,8 @@ The search chose its settings on ``target_val``; a best value found that way is 
 best settings and every baseline are trained with fresh seeds, and ``target_test`` is read for the
 first time. The same command again goes on; with more ``--seeds`` it adds seeds.
 
-Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 4 Ray, the
+database or the machine fails, 130 interrupted.
 """
 
 import argparse

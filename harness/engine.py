@@ -10,7 +10,8 @@ from harness.full_disk import FullDisk
 from harness.launch import Launch
 from harness.ledger import TrialRecord
 from harness.limits import Limits
-from harness.spec import SpecError, StudySpec
+from harness.outage import OutageError
+from harness.spec import StudySpec
 
 if TYPE_CHECKING:
     from harness.optimisation.bridge import StudyBridge
@@ -93,7 +94,9 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
                 from harness.nodes.cluster import shut_down_ray
 
                 shut_down_ray()
-    exhausted = "the space holds no further configuration" if bridge.is_exhausted else None
+    notes = []
+    if bridge.is_exhausted and spec.method != "grid":
+        notes.append("the space holds no further configuration")
     return StudyResult(
         launch.study_name,
         spec.objective.goal,
@@ -104,7 +107,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
         list(ledger.trials.values()),
         launch.optuna_url,
         optuna_name,
-        tuple(note for note in (exhausted,) if note),
+        tuple(notes),
     )
 
 
@@ -112,15 +115,18 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     from harness.nodes.cluster import parallel_trials, start_ray
 
     try:
-        start_ray(launch.address, launch.say)
+        start_ray(launch.address, launch.say, lambda: limits.signal is not None)
     except SystemExit as error:  # of Ray's own handler, which is there until the next line but one
         if error.code != signal.SIGTERM:
             raise
         limits.signal = signal.SIGTERM
         return
-    except RuntimeError as error:  # on a busy machine its processes may not be up in time
-        raise SpecError(f"Ray did not start: {error}; the same command tries again") from error
+    except OutageError:
+        if limits.signal is None:
+            raise
+        return
     limits.listen()
+    import ray
     from ray import tune
 
     from harness.search import (
@@ -173,7 +179,12 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
             ),
         )
 
-    disk.insist(tuner).fit()  # it writes a file at once
+    try:
+        disk.insist(tuner).fit()  # it writes a file at once
+    except (tune.TuneError, ray.exceptions.RayError) as error:
+        raise OutageError(
+            f"Ray broke off ({str(error).strip().splitlines()[0]}); the same command goes on"
+        ) from error
 
 
 def _amount(settings: int | None, seeds: int) -> str:

@@ -60,9 +60,14 @@ class StudyView:
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
         self._epoch_s: list[float] = []
+        self._num_repeated = 0
 
     def apply(self, event: Event) -> None:
         """Take an event that the ledger has applied."""
+        if event["event"] == "duplicate":
+            self._num_repeated += 1
+        if event["event"] == "trial":
+            self._num_repeated = 0
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
@@ -72,6 +77,14 @@ class StudyView:
             if event["step"] > 1 and not is_told and event["number"] in self._last_seen:
                 self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
             self._last_seen[event["number"]] = event["time"]
+
+    @property
+    def begins_to_repeat(self) -> bool:
+        """Whether the last proposal was known already, and the one before was not.
+
+        Those that follow say nothing new to a person.
+        """
+        return self._num_repeated == 1
 
     @property
     def elapsed_s(self) -> float:
@@ -127,7 +140,7 @@ class PlainProgress:
     def __call__(self, event: Event) -> None:
         """Write an event as a line."""
         self._view.apply(event)
-        if event["event"] == "duplicate":
+        if event["event"] == "duplicate" and self._view.begins_to_repeat:
             self.say(_duplicate(event))
         if event["event"] not in ("trial", "epoch", "continued", "finished"):
             return
@@ -176,7 +189,7 @@ class LiveProgress:
         self._view.apply(event)
         if event["event"] == "continued":
             self.say(f"trial {event['number']} {_continued(event)}")
-        if event["event"] == "duplicate":
+        if event["event"] == "duplicate" and self._view.begins_to_repeat:
             self.say(_duplicate(event))
 
     def say(self, text: str) -> None:

@@ -5,7 +5,8 @@ that was pruned or stopped is run to its last recorded epoch. One that failed is
 further, as the epoch that failed has no record: it is the same if it fails again and what it
 reported before is equal. Metrics alone are compared; times are not.
 
-Exit codes: 0 equal, 1 different, 2 bad input, 130 interrupted.
+Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine fails, 130
+interrupted.
 """
 
 import argparse
@@ -129,7 +130,6 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
     """The name of a replay that was broken off and can go on, or a free one."""
-    from harness.ledger import Ledger
     from trainables.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
@@ -138,7 +138,8 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
     last = {1: None, 2: base}.get(suffix, f"{base}-{suffix - 1}")
     if last is None or not storage.ledger(last).is_file():
         return free
-    with storage.study(last).owned(), Ledger(storage.ledger(last)) as ledger:
+    folder = storage.study(last)
+    with folder.owned(), folder.open_ledger() as ledger:
         description = ledger.description or {}
         can_go_on = not ledger.is_complete and description.get("code") == code_digest()
     return last if can_go_on else free

@@ -1,6 +1,7 @@
 """``python -m harness.run STUDY.yaml``: run a study and say what came out.
 
-Exit codes: 0 done, 2 bad input, 3 more trials failed than the file allows, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 3 more trials failed than the file allows, 4 Ray, the
+database or the machine fails, 130 interrupted.
 """
 
 import argparse

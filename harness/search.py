@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from harness.full_disk import FullDisk
 from harness.language.sections import Failures
 from harness.limits import Limits
+from harness.nodes.worker_deaths import WorkerDeaths
 from harness.optimisation.bridge import StudyBridge
 from harness.storage import StudyFolder
 from trainables.watchdog import NOTE
@@ -27,8 +28,6 @@ GRACE_S = 30.0
 
 _KILLED_BY_US = "was killed by `ray.kill`"
 """Ray's words for what :class:`HangingWorkers` does, and nothing else here."""
-_DIED = "worker process has died"
-"""Ray's words for a process that ended without its doing."""
 
 
 class BridgeSearcher(Searcher):
@@ -91,6 +90,7 @@ class BridgeScheduler(FIFOScheduler):
         self._bridge = bridge
         self._folder = folder
         self._disk = disk
+        self._deaths = WorkerDeaths()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Report an epoch."""
@@ -104,7 +104,11 @@ class BridgeScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember the error; Tune may start the trial again, once there is space."""
         text = _written_error(trial)
-        sentence = self._hanging(trial.trial_id, text) or error_sentence(text)
+        sentence = (
+            self._hanging(trial.trial_id, text)
+            or self._dead(trial.trial_id, text)
+            or error_sentence(text)
+        )
         self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
         self._disk.wait()
 
@@ -120,6 +124,14 @@ class BridgeScheduler(FIFOScheduler):
             return None
         kept = note.replace(note.with_name(f"hung-after-{record.step}.txt"))
         return f"the worker hung after epoch {record.step}; where is in {kept}"
+
+    def _dead(self, trial_id: str, text: str) -> str | None:
+        """Why a worker's process died, if it did."""
+        record = self._bridge.record_of(trial_id)
+        if record is None:
+            return None
+        folder = self._folder.trial(record.number)
+        return self._deaths.sentence(text, folder / f"crashed-after-{record.step}.txt")
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of a study is resumed from Tune's pickles."""
@@ -217,15 +229,7 @@ def _written_error(trial: Any) -> str:
 
 
 def error_sentence(text: str) -> str:
-    """The exception of a traceback's text: its last line of the form ``SomeError: message``.
-
-    Of a process that was killed there is none, and Ray's words for that are a paragraph.
-    """
-    if _DIED in text:
-        return (
-            "the worker's process died without a word, as when a machine runs out of memory and "
-            "kills it (fewer trials at once, resources.parallel, need less)"
-        )
+    """The exception of a traceback's text: its last line of the form ``SomeError: message``."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return (raised or lines or ["the trial crashed without a message"])[-1]

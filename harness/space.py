@@ -154,10 +154,20 @@ class Space:
                     "is a continuous range, which a grid cannot enumerate; write values or a q",
                     at_key=True,
                 )
-        found = list(itertools.islice(self._combinations(0, self._fixed, {}), MAX_GRID + 1))
-        if len(found) > MAX_GRID:
+        found = self.points()
+        if found is None:
             raise problem(("parameters",), f"makes a grid of more than {MAX_GRID} configurations")
         return found
+
+    def points(self) -> list[dict[str, Choice]] | None:
+        """What :meth:`grid` returns; None where it raises."""
+        if any(
+            not isinstance(domain, CountedSubset) and domain.options() is None
+            for domain in self._domains.values()
+        ):
+            return None
+        found = list(itertools.islice(self._combinations(0, self._fixed, {}), MAX_GRID + 1))
+        return found if len(found) <= MAX_GRID else None
 
     def baselines(self) -> list[Baseline]:
         """The given configurations, split into what Optuna is told and what it is not.

@@ -133,11 +133,8 @@ class StudySpec(Strict):
     @property
     def max_settings(self) -> int | None:
         """Settings the study will try at most, baselines included; None for no limit."""
-        total: int | None = None
-        if self.method == "grid":
-            total = len(self.space().grid()) + len(self.baselines)
-        elif not self.parameters:
-            total = len(self.baselines)
+        points = self.space().points() if self.parameters else []
+        total = None if points is None else len(points) + len(self.baselines)
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]
         return min(caps, default=None)
 

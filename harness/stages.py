@@ -1,25 +1,33 @@
 """``python -m harness.stages``: what the stage cache holds, and taking out what is not needed.
 
-Exit codes: 0 done, 2 bad input.
+Exit codes: 0 done, 2 bad input, 4 the disk fails, 130 interrupted.
 """
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.command import BAD_INPUT, DONE, folder_argument, say
+from harness.command import BAD_INPUT, DONE, ended, folder_argument, say
+from harness.language.yaml_text import SpecError
 from harness.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.stage_store.cache import StageCache
 from harness.stage_store.manifest import stage_key
 from harness.stage_store.place import StageEntry
-from harness.stage_store.pruning import PrunedItem, Pruning, StoredStage, prune, stored_stages
+from harness.stage_store.pruning import (
+    NO_RULE,
+    PrunedItem,
+    Pruning,
+    StoredStage,
+    prune,
+    stored_stages,
+)
 from harness.storage import Storage
 from trainables.stage_protocol import StageError
 
@@ -28,19 +36,21 @@ __all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 
 _WIDTH = 60
 """Characters of an entry's inputs in a list."""
+_RULES = "--older-than, --larger-than-total, --damaged, --stage and --all"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    return ended(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         root = _root(options)
         {"list": _list, "size": _size, "prune": _prune}[options.command](root, options)
     except StageError as error:
-        say(sys.stderr, f"error: {error}")
-        return BAD_INPUT
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SpecError(str(error)) from error
     return DONE
 
 
@@ -196,15 +206,28 @@ def _prune(root: Path, options: argparse.Namespace) -> None:
     items = []
     for item in prune(root, rules, options.stage, dry_run=options.dry_run):
         items.append(item)
-        if not options.json:
+        if item.why is not None and not options.json:
             _say(_sentence(item, options.dry_run))
-    removed = [item for item in items if item.kept is None]
-    freed, kept = sum(item.size for item in removed), len(items) - len(removed)
+    freed = sum(item.size for item in items if item.kept is None)
     if options.json:
         rows = [asdict(item) for item in items]
         return _say(json.dumps({"dry_run": options.dry_run, "freed": freed, "items": rows}))
-    would = "would be " if options.dry_run else ""
-    return _say(f"{len(removed)} {would}removed, {kept} kept, {size_text(freed)} {would}freed")
+    return _say(_totals(items, freed, options.dry_run))
+
+
+def _totals(items: Sequence[PrunedItem], freed: int, dry_run: bool) -> str:
+    """How many were removed and kept, and why those were kept."""
+    kept = Counter(item.kept for item in items if item.kept is not None)
+    reasons = "; ".join(
+        f"{number} {reason}" if len(kept) > 1 else str(reason) for reason, number in kept.items()
+    )
+    would = "would be " if dry_run else ""
+    hint = f"; the rules are {_RULES}" if NO_RULE in kept else ""
+    why = f" ({reasons}{hint})" if reasons else ""
+    return (
+        f"{len(items) - kept.total()} {would}removed, {kept.total()} kept{why}, "
+        f"{size_text(freed)} {would}freed"
+    )
 
 
 def _sentence(item: PrunedItem, dry_run: bool) -> str:

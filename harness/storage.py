@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.language.yaml_text import SpecError
+from harness.ledger import Ledger
 
 PROBE_BYTES = 64 * 1024
 DATABASE_VARIABLE = "POSEBINS_DATABASE"
@@ -33,6 +34,17 @@ class StudyFolder:
     def ledger(self) -> Path:
         """Ledger file."""
         return self.path / "events.jsonl"
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, to go on with or to begin.
+
+        Raises:
+            SpecError: If it is damaged; names the line.
+        """
+        try:
+            return Ledger(self.ledger)
+        except ValueError as error:
+            raise SpecError(f"{error}; put the file back, or start again with --new") from error
 
     def trial(self, number: int) -> Path:
         """Folder of a trial's checkpoints."""

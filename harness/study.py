@@ -9,7 +9,7 @@ from typing import TextIO
 from harness.command import say
 from harness.engine import StudyResult, run_study
 from harness.launch import Launch
-from harness.ledger import Event, Ledger
+from harness.ledger import Event
 from harness.nodes.cluster import check_address
 from harness.progress import LiveProgress, PlainProgress, Progress, StudyView
 from harness.spec import StudySpec
@@ -58,14 +58,15 @@ def follow_study(
 
     Raises:
         SpecError: If another driver runs it, it was started otherwise, no cluster answers at the
-            address, or the database cannot be used.
+            address, the database cannot be used, or the ledger is damaged.
+        OutageError: If Ray or the database does not start or goes away.
     """
     start = start or Start()
     if start.address is not None:
         check_address(start.address)
     study_name = storage.free_name(spec.name) if start.new else spec.name
     folder = storage.study(study_name)
-    with folder.owned(), Ledger(folder.ledger) as ledger:
+    with folder.owned(), folder.open_ledger() as ledger:
         tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts, folder.ledger)
         view = StudyView(spec.objective, spec.max_settings, spec.seeds, ledger.trials)
         progress: Progress = LiveProgress(view, out) if out.isatty() else PlainProgress(view, out)

@@ -78,7 +78,7 @@ def check_study(uri, tracker, study_id=STUDY_ID):
     ``tracker`` is whoever knows the ids of the runs: a tracker or a cursor.
     """
     mlflow = client(uri)
-    experiment = mlflow.get_experiment_by_name("posebins").experiment_id
+    experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
     runs = mlflow.search_runs([experiment], f"tags.study_id = '{study_id}'")
     assert len(runs) == 1 + len(TRIALS)
     _check_parent(mlflow.get_run(tracker.parent_run_id), tracker)

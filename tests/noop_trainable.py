@@ -1,5 +1,6 @@
 """Trainables that compute nothing, to test and time the harness around them."""
 
+import ctypes
 import math
 import os
 import resource
@@ -70,6 +71,28 @@ class DyingTrainable(NoopTrainable):
     def step(self) -> dict[str, Any]:
         if self._step == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().step()
+
+
+class MortalTrainable(NoopTrainable):
+    """Dies in its second step in the way that ``vae.epochs`` numbers, from 1 on."""
+
+    WAYS = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGTERM", "SIGKILL", "exit", "free")
+
+    def step(self) -> dict[str, Any]:
+        if self._step == 1:
+            way = self.WAYS[self._fields["vae.epochs"] - 1]
+            if way == "exit":
+                os._exit(1)
+            if way == "free":  # twice, which the C library notices
+                library = ctypes.CDLL(None)
+                library.malloc.restype = ctypes.c_void_p
+                library.free.argtypes = [ctypes.c_void_p]
+                block = library.malloc(64)
+                library.free(block)
+                library.free(block)
+            os.kill(os.getpid(), signal.Signals[way])
+            time.sleep(60)
         return super().step()
 
 

@@ -29,6 +29,7 @@ class Cursor:
         parent_run_id: Run of the study.
         run_ids: Trial number to its run.
         steps: Trial number to the last step that was written.
+        refused_runs: Runs that were deleted when something was to be written to them.
         last_error: Why the writer got no further, without credentials; None if it did.
     """
 
@@ -40,7 +41,13 @@ class Cursor:
     parent_run_id: str | None = None
     run_ids: dict[int, str] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=dict)
+    refused_runs: list[str] = field(default_factory=list)
     last_error: str | None = None
+
+    def go_back(self) -> None:
+        """Have everything written again; the runs that there are stay known."""
+        self.offset = self.num_refused = 0
+        self.steps, self.refused_runs = {}, []
 
     def save(self, path: Path) -> None:
         """Replace the file at once, so that a reader sees one cursor or the other."""
@@ -82,7 +89,7 @@ def _checked(content: dict[str, Any]) -> Cursor:
         content[name] = {int(number): value for number, value in content[name].items()}
     cursor = Cursor(**content)
     numbers = [cursor.offset, cursor.num_refused, *cursor.steps.values()]
-    texts = [cursor.uri, cursor.study_id, *cursor.run_ids.values()]
+    texts = [cursor.uri, cursor.study_id, *cursor.run_ids.values(), *cursor.refused_runs]
     if not all(type(n) is int and n >= 0 for n in numbers):
         raise ValueError("a count is no count")
     if not all(isinstance(text, str) for text in texts):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -31,8 +31,8 @@ from harness.mlflow_records.contents import (
     trial_tags,
 )
 from harness.mlflow_records.cursor import Cursor
+from harness.mlflow_records.experiment import experiment_of_studies
 
-EXPERIMENT = "posebins"
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 _REFUSED = frozenset({"INVALID_PARAMETER_VALUE", _GONE})
@@ -67,9 +67,11 @@ class RunWriter:
         self._ledger_path = ledger_path
         self.cursor = cursor
         self.cursor.study_id = study["study_id"]
-        self.cursor.experiment_id = self._experiment(tracking_uri, artifact_root)
-        self._start_again_if_gone()
+        self.cursor.experiment_id = experiment_of_studies(
+            self._client, tracking_uri, artifact_root, self._known_experiment()
+        )
         self._look_up_runs()
+        self._go_back_if_restored()
         self._batches: dict[str, list[Any]] = defaultdict(list)
         self._stages: dict[int, dict[str, Any]] = {}
         self._handlers: dict[str, Callable[[Event], None]] = {
@@ -100,31 +102,32 @@ class RunWriter:
         for run_id in list(self._batches):
             self._flush(run_id)
         self.cursor.offset = offset
+        self._go_back_if_restored()
 
-    def _experiment(self, tracking_uri: str, artifact_root: Path) -> str:
-        experiment = self._client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            location = artifact_root.as_uri() if tracking_uri.startswith("sqlite") else None
-            return str(self._client.create_experiment(EXPERIMENT, location))
-        if experiment.lifecycle_stage != "active":
-            raise MlflowException(
-                f"experiment {EXPERIMENT} is deleted; restore it with: "
-                f"mlflow experiments restore -x {experiment.experiment_id}"
-            )
-        return str(experiment.experiment_id)
+    def _known_experiment(self) -> str | None:
+        """Where the study's run is; None, and back to the beginning, if the store has none."""
+        parent = self._found(self.cursor.parent_run_id)
+        if parent is not None:
+            return str(parent.info.experiment_id)
+        self.cursor = Cursor(self.cursor.uri, self.cursor.study_id)
+        return None
 
-    def _start_again_if_gone(self) -> None:
-        """Begin at the ledger's beginning if the store has lost what the cursor speaks of."""
-        if self.cursor.parent_run_id is None:
-            return
+    def _found(self, run_id: str | None) -> Run | None:
+        """A run, deleted or not; None if the store has lost it."""
+        if run_id is None:
+            return None
         try:
-            self._client.get_run(self.cursor.parent_run_id)
+            return self._client.get_run(run_id)
         except MlflowException as error:
             if error.error_code != _GONE:
                 raise
-            self.cursor = Cursor(
-                self.cursor.uri, self.cursor.study_id, experiment_id=self.cursor.experiment_id
-            )
+            return None
+
+    def _go_back_if_restored(self) -> None:
+        """Write everything again if a run is there again that was deleted for a while."""
+        runs = [self._found(run_id) for run_id in self.cursor.refused_runs]
+        if any(run is not None and run.info.lifecycle_stage == "active" for run in runs):
+            self.cursor.go_back()
 
     def _look_up_runs(self) -> None:
         """Find the study's runs, also such as were created by a request that got no answer.
@@ -212,7 +215,7 @@ class RunWriter:
             for role, name, digest, source in dataset_sources(self._study, event)
         ]
         if inputs:
-            self._send(lambda: self._client.log_inputs(run_id, inputs))
+            self._send(run_id, lambda: self._client.log_inputs(run_id, inputs))
 
     def _write_continued(self, event: Event) -> None:
         run_id = self._run(event)
@@ -230,9 +233,7 @@ class RunWriter:
             tags["reason"] = event["reason"]
         self._batches[run_id] += _tags(tags)
         self._flush(run_id)
-        self._send(
-            lambda: self._client.set_terminated(run_id, _STATUS[state], end_time=at_ms(event))
-        )
+        self._terminate(run_id, _STATUS[state], event)
 
     def _write_end(self, event: Event) -> None:
         metrics, best = summary(self._ledger_path, self._study, event)
@@ -244,7 +245,7 @@ class RunWriter:
         self._batches[parent] += [Metric(n, v, at_ms(event), 0) for n, v in metrics.items()]
         self._flush(parent)
         status = "FINISHED" if event["state"] == "complete" else "KILLED"
-        self._send(lambda: self._client.set_terminated(parent, status, end_time=at_ms(event)))
+        self._terminate(parent, status, event)
 
     def _run(self, event: Event) -> str:
         return self.cursor.run_ids[event["number"]]
@@ -257,7 +258,11 @@ class RunWriter:
         return str(run.info.run_id)
 
     def _reopen(self, run_id: str) -> None:
-        self._send(lambda: self._client.update_run(run_id, status="RUNNING"))
+        self._send(run_id, lambda: self._client.update_run(run_id, status="RUNNING"))
+
+    def _terminate(self, run_id: str, status: str, event: Event) -> None:
+        at = at_ms(event)
+        self._send(run_id, lambda: self._client.set_terminated(run_id, status, end_time=at))
 
     def _flush(self, run_id: str) -> None:
         """Send what has gathered for a run, within MLflow's limits on a batch."""
@@ -280,26 +285,31 @@ class RunWriter:
         except MlflowException as error:
             if error.error_code not in _REFUSED:
                 raise
-            is_run_gone = error.error_code == _GONE or "must be in the 'active'" in str(error)
-            if is_run_gone or len(entries) == 1:
-                self._count_refusal(error)
+            if _is_run_gone(error) or len(entries) == 1:
+                self._count_refusal(run_id, error)
                 return
             half = len(entries) // 2
             self._send_batch(run_id, entries[:half])
             self._send_batch(run_id, entries[half:])
 
-    def _send(self, write: Callable[[], object]) -> None:
+    def _send(self, run_id: str, write: Callable[[], object]) -> None:
         """Do a write to one run that must not hold up the others if MLflow refuses it."""
         try:
             write()
         except MlflowException as error:
             if error.error_code not in _REFUSED:
                 raise
-            self._count_refusal(error)
+            self._count_refusal(run_id, error)
 
-    def _count_refusal(self, error: MlflowException) -> None:
+    def _count_refusal(self, run_id: str, error: MlflowException) -> None:
         self.cursor.num_refused += 1
         self.cursor.last_error = str(error).partition("\n")[0]
+        if _is_run_gone(error) and run_id not in self.cursor.refused_runs:
+            self.cursor.refused_runs.append(run_id)
+
+
+def _is_run_gone(error: MlflowException) -> bool:
+    return error.error_code == _GONE or "must be in the 'active'" in str(error)
 
 
 def _params(fields: dict[str, Any]) -> list[Any]:

@@ -117,9 +117,11 @@ class LedgerFollower:
             first, _ = read_from(self._path, 0, max_bytes=1)
             if not first:
                 return False
+            from harness.mlflow_records.database import create_database
             from harness.mlflow_records.runs import RunWriter
 
             self._ending.seen_alive = time.monotonic()
+            create_database(self._place[0])
             cursor = load_cursor(self._path, self._uri)
             self._runs = RunWriter(*self._place, first[0], cursor)
             self._ending.seen_alive = time.monotonic()

@@ -4,24 +4,18 @@ A local Ray belongs to its study alone. It listens on 127.0.0.1 only, hears no s
 meant for the driver, and ends with it, however the driver ends. A cluster is left as it was found.
 """
 
-import functools
 import gc
 import logging
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from types import ModuleType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.language.sections import Resources
 from harness.language.yaml_text import SpecError
+from harness.nodes.local_ray import LocalRay
 from harness.nodes.trial_slots import Available, fitting_trials
-
-OBJECT_STORE_BYTES = 200 * 2**20
-"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
-would be reserved for nothing."""
 
 CONNECT_TIMEOUT_S = 5
 """Longest wait for a cluster's address to answer."""
@@ -52,21 +46,25 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
-RECONNECT_TIMEOUT_S = 15
-"""How long Ray's processes wait for their cluster's store to come back. A local one never does:
-if it was killed alone, the driver should not hang for Ray's minute."""
+_LOCAL = LocalRay()
 
 
-def start_ray(address: str | None, say: Callable[[str], None]) -> None:
+def start_ray(
+    address: str | None,
+    say: Callable[[str], None],
+    gives_up: Callable[[], bool] = lambda: False,
+) -> None:
     """Start Ray on this machine, or join a running cluster; nothing if Ray runs in this process.
 
     Args:
         address: ``host:port`` of a cluster's head, ``auto`` for the cluster that this machine
             is a node of, None to start a local Ray.
         say: Shows a line to the person at the terminal.
+        gives_up: Asked whether to wait no longer for a local Ray.
 
     Raises:
         SpecError: If there is no such cluster, or this machine is no node of it.
+        OutageError: If a local Ray did not start.
     """
     if address is not None:
         check_address(address)
@@ -80,7 +78,7 @@ def start_ray(address: str | None, say: Callable[[str], None]) -> None:
         return
     _silence_workers()
     if address is None:
-        _start_local()
+        _LOCAL.start(say, gives_up)
     else:
         _join(address, say)
 
@@ -95,6 +93,7 @@ def shut_down_ray() -> None:
 
     gc.collect()
     ray.shutdown()
+    _LOCAL.remove_folder()
 
 
 def parallel_trials(resources: Resources, say: Callable[[str], None]) -> int:
@@ -137,77 +136,6 @@ def _silence_workers() -> None:
     worker._worker_logs_enabled = False
 
 
-def _start_local() -> None:
-    import ray
-
-    with _apart_from_signals(), _on_loopback():
-        ray.init(
-            address="local",
-            num_cpus=len(os.sched_getaffinity(0)),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _system_config={"gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S},
-        )
-
-
-@contextmanager
-def _apart_from_signals() -> Iterator[None]:
-    """Give the processes that Ray starts a session of their own.
-
-    Ctrl-C, a closed terminal, ``timeout`` and job schedulers signal the driver's whole process
-    group. The driver answers by ending its trials in order, for which it needs Ray: without its
-    store it waits a minute and is then ended by Ray. Blocking the signals instead would be
-    inherited by the trials, whose own processes could then not be terminated, and by Ray's, which
-    then end by SIGKILL only, each after a second.
-
-    Ray's processes still end with the driver, even after SIGKILL: the kernel tells them
-    (PR_SET_PDEATHSIG), or their pipe does.
-    """
-    from ray._private import services
-
-    apart = functools.partial(services.ConsolePopen, start_new_session=True)
-    with _set_for_now(services, "ConsolePopen", apart):
-        yield
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray's processes listen on 127.0.0.1 only.
-
-    ``_node_ip_address`` is not enough: ``resolve_ip_for_localhost`` (``ray/_private/services.py``)
-    replaces 127.0.0.1 by the machine's outer address unless Ray is told that it is not part of a
-    cluster, and with an outer address its servers listen on all interfaces. The variable is read
-    when Ray is imported, which may have been long ago, so the constant is set as well.
-    """
-    from ray._private import ray_constants
-
-    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before = os.environ.get(variable)
-    os.environ[variable] = "0"  # for the processes that Ray starts
-    try:
-        with _set_for_now(ray_constants, "ENABLE_RAY_CLUSTER", False):
-            yield
-    finally:
-        if before is None:
-            del os.environ[variable]
-        else:
-            os.environ[variable] = before
-
-
-@contextmanager
-def _set_for_now(module: ModuleType, name: str, value: object) -> Iterator[None]:
-    """Replace something private of Ray; fails loudly if this Ray does not have it."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
-
-
 def check_address(address: str) -> None:
     """Refuse what cannot work before Ray tries it for a minute.
 
@@ -246,7 +174,7 @@ def _join(address: str, say: Callable[[str], None]) -> None:
             logging_level="ERROR",
             runtime_env={"env_vars": variables},
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain exceptions too
         reason = " ".join(str(error).split())
         if "RAY_AUTH_MODE" not in os.environ and address != "auto":
             # Ray sends its token to an address that was typed only if it is told to.

@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from harness.masking import masked, masked_text, secrets_of
 from harness.optimisation.samplers import needs_constant_seed, sampler_for
 from harness.optimisation.seen_trials import SeenStudy, SeenTrials
+from harness.outage import OutageError
 from harness.spec import SpecError, StudySpec
 
 T = TypeVar("T")
@@ -122,17 +123,6 @@ def free_study_name(storage: RDBStorage, name: str, study_id: str) -> str:
     """``name`` if no study of the storage has it, else the name with a part of the id."""
     taken = optuna.get_all_study_names(storage)
     return name if name not in taken else f"{name}-{study_id[:8]}"
-
-
-def num_settings(spec: StudySpec) -> int | None:
-    """Settings that the study will try: the cap, or the whole grid; None without an end."""
-    run_cap = spec.budget.run_cap
-    if spec.method == "grid":
-        total = len(spec.space().grid()) + len(spec.baselines)
-        return total if run_cap is None else min(total, run_cap)
-    if not spec.parameters:
-        return len(spec.baselines) if run_cap is None else min(len(spec.baselines), run_cap)
-    return run_cap
 
 
 class RepeatableSampler(BaseSampler):
@@ -235,9 +225,8 @@ class Patience:
         that can be made again.
 
         Raises:
-            StorageInternalError: If it has failed for :data:`PATIENCE_S`, was given up, or failed
-                for what waiting does not mend.
-            SQLAlchemyError: The same, from where Optuna does not wrap it.
+            OutageError: If it has failed for :data:`PATIENCE_S`, was given up, or failed for what
+                waiting does not mend.
         """
         started, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
@@ -246,7 +235,10 @@ class Patience:
             except (StorageInternalError, SQLAlchemyError) as error:
                 has_waited = time.monotonic() - started
                 if not _is_outage(error) or has_waited > PATIENCE_S or self._gives_up():
-                    raise
+                    raise OutageError(
+                        f"the database failed ({_reason(error)}); when it is there again, the "
+                        "same command goes on"
+                    ) from error
                 if pause == FIRST_PAUSE_S:
                     self._say(f"the database does not answer ({_reason(error)}); waiting for it")
                 time.sleep(pause)

@@ -3,22 +3,30 @@
 import hashlib
 import itertools
 import json
+import math
+import random
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.language.suggester import RandomSuggester
 from harness.ledger import TrialRecord, searched_fields
-from harness.optimisation.optuna_study import Patience, num_settings
+from harness.optimisation.optuna_study import Patience
+from harness.optimisation.queued_trial import QueuedTrial
 from harness.spec import StudySpec
 from harness.storage import absolute_paths
 from trainables.config import TrialConfig
 
 MAX_DUPLICATES = 100
-"""Proposals in a row that are all known already: then the space holds nothing new."""
+"""Proposals in a row that are all known already: then the space, of which not all configurations
+can be listed, is taken to hold nothing new."""
+PATIENT_DUPLICATES = 10
+"""The same where they can be listed: then one that was not tried yet is taken from the list."""
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Proposals:
         self._spec = spec
         self._space = spec.space()
         self._patience = patience
-        self._max_settings = num_settings(spec)
+        self._max_settings = spec.max_settings
         self._slots: deque[_Slot] = deque()
         self._known: dict[str, int] = {}
         self._handed_out: set[int] = set()
@@ -77,6 +85,8 @@ class Proposals:
         self._num_asked = 0
         self._num_waiting = 0
         self._num_repeated = 0
+        self._num_points = math.inf if (points := self._space.points()) is None else len(points)
+        self._untried: dict[str, dict[str, Any]] | None = None
 
     def restore(
         self, trials: Iterable[FrozenTrial], first_runs: Mapping[int, TrialRecord]
@@ -96,6 +106,7 @@ class Proposals:
                 self._num_waiting += 1  # queued, not asked for yet
                 continue
             self._handed_out.add(trial.number)
+            self._num_repeated = self._num_repeated + 1 if "duplicate_of" in attributes else 0
             if not {"duplicate_of", "retry_of"} & set(attributes):
                 self._num_asked += 1
         for setting, record in first_runs.items():
@@ -121,17 +132,29 @@ class Proposals:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether so many proposals in a row were known that nothing new is expected."""
-        return self._num_repeated >= MAX_DUPLICATES
+        """Whether the space holds nothing that was not asked for yet."""
+        return self._num_repeated >= MAX_DUPLICATES or (
+            len(self._known) >= self._num_points and not self._untried_points()
+        )
 
     @property
     def has_more(self) -> bool:
         """Whether another setting may be asked for."""
-        if self.is_exhausted:
-            return False
         if self._slots and "retry_of" in self._slots[0].attributes:
             return True
-        return self._max_settings is None or self._num_asked < self._max_settings
+        has_room = self._max_settings is None or self._num_asked < self._max_settings
+        return has_room and not self.is_exhausted
+
+    def _untried_points(self) -> dict[str, dict[str, Any]]:
+        """Optuna parameters of the configurations that are left of a space that can be listed."""
+        if self._untried is None:
+            self._untried = {}
+            for params in self._space.points() or ():
+                point = self._space.suggest(RandomSuggester(random.Random(0), params))
+                with suppress(ValueError):  # no valid trial
+                    self._untried.setdefault(_digest(_fields(point)), params)
+        self._untried = {key: p for key, p in self._untried.items() if key not in self._known}
+        return self._untried
 
     def ask(self) -> Proposal:
         """Ask Optuna for a setting."""
@@ -139,16 +162,13 @@ class Proposals:
             self._num_waiting -= 1
         elif self._slots:
             # Queued just before it is asked for, as a queue of ten thousand takes minutes.
-            slot = self._slots.popleft()
-            self._enqueue(slot)
+            self._enqueue(self._slots.popleft())
+        elif self._num_repeated >= PATIENT_DUPLICATES and (untried := self._untried_points()):
+            self._enqueue(_Slot(f"untried/{self._end}", next(iter(untried.values()))))
         trial = self._new_trial()
         proposal = self.read(trial)
         if proposal.retry_of is None and not proposal.is_noted:
             self._num_asked += 1
-        if proposal.duplicate_of is not None:
-            self._num_repeated += 1
-        else:
-            self._num_repeated = 0
         return proposal
 
     def _enqueue(self, slot: _Slot) -> None:
@@ -207,10 +227,13 @@ class Proposals:
         """
         attributes = self._patience(lambda: trial.user_attrs)
         overrides = json.loads(attributes.get("overrides", "{}"))
-        suggested = self._patience(self._space.suggest, trial, overrides)
+        suggested = dict(self._spec.fixed)
         retry_of, error, original = attributes.get("retry_of"), None, trial.number
+        queued = QueuedTrial(trial)
         try:
-            fields = absolute_paths(TrialConfig.from_flat(suggested).to_flat())
+            suggested = self._patience(self._space.suggest, queued, overrides)
+            queued.check_names()
+            fields = _fields(suggested)
         except ValueError as invalid:
             # A space may hold a combination that no draw of the check at load has met.
             fields, error = {**TrialConfig().to_flat(), **suggested}, str(invalid)
@@ -224,7 +247,10 @@ class Proposals:
             if attributes.get(name) != value:
                 self._patience(trial.set_user_attr, name, value)
         is_duplicate, is_noted = original != trial.number, "duplicate_of" in attributes
-        if is_duplicate and not is_noted:
+        if not is_duplicate:
+            self._num_repeated = 0
+        elif not is_noted:
+            self._num_repeated += 1
             self._num_asked -= 1  # it was counted as a setting of its own
         return Proposal(
             trial,
@@ -244,6 +270,15 @@ class Proposals:
         if self._spec.method == "grid":
             for index, params in enumerate(self._space.grid()):
                 yield _Slot(f"grid/{index}", params)
+
+
+def _fields(suggested: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a configuration, flat.
+
+    Raises:
+        ValueError: If it is not valid.
+    """
+    return absolute_paths(TrialConfig.from_flat(suggested).to_flat())
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ it does, the kernel closes the pipe and the process ends itself.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,7 +121,7 @@ class _Process:
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
         if code < 0:
-            return f"its process was ended by signal {-code}, as when memory runs out"
+            return f"its process died of {signal.Signals(-code).name}"
         return lines[-1] if lines else f"its process ended with code {code}"
 
 

@@ -26,6 +26,7 @@ from trainables.stage_protocol import StageError
 
 _KEY = "[0-9a-f]{16}"
 """Names of entries; whatever else lies in the folder is left alone."""
+NO_RULE = "no rule was given"
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ class PrunedItem:
     Attributes:
         name: Path below the root.
         size: Bytes.
-        why: Which rule it fell under.
-        kept: Why it was kept all the same; None if it was removed.
+        why: Which rule it fell under; None if it fell under none.
+        kept: Why it was kept; None if it was removed.
     """
 
     name: str
     size: int
-    why: str
+    why: str | None
     kept: str | None
 
 
@@ -122,7 +123,7 @@ def prune(
         dry_run: Whether to say only what would be done.
 
     Yields:
-        One item for each entry under a rule and each thing left behind, after the deed.
+        One item for each entry and each thing left behind, after the deed.
 
     Raises:
         StageError: If something cannot be read or removed.
@@ -139,9 +140,10 @@ def prune(
         total -= 0 if item.kept else entry.size
         yield item
     limit = rules.total_bytes
-    for entry in rest if limit is not None else ():
+    for entry in rest:
         if limit is None or total <= limit:
-            break
+            yield PrunedItem(entry.name, entry.size, None, _spared(rules))
+            continue
         why = f"{size_text(total)} are more than {size_text(limit)}"
         item = _prune_entry(entry, why, dry_run)
         total -= 0 if item.kept else entry.size
@@ -159,6 +161,18 @@ def _reason(entry: StoredStage, rules: Pruning, now: float) -> str | None:
     if rules.older_than_s is not None and unused_s > rules.older_than_s:
         return f"not used for {duration_text(unused_s)}"
     return None
+
+
+def _spared(rules: Pruning) -> str:
+    """Why an entry stays that falls under no rule."""
+    reasons = []
+    if rules.older_than_s is not None:
+        reasons.append(f"used within the last {duration_text(rules.older_than_s)}")
+    if rules.damaged:
+        reasons.append("undamaged")
+    if rules.total_bytes is not None:
+        reasons.append(f"within a total of {size_text(rules.total_bytes)}")
+    return " and ".join(reasons) or NO_RULE
 
 
 def _prune_entry(entry: StoredStage, why: str, dry_run: bool) -> PrunedItem:

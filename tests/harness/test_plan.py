@@ -30,7 +30,7 @@ def study(**values):
     fields = {
         "name": "plan",
         "metrics": [{"name": "target_val/pck_05", "goal": "maximize"}],
-        "parameters": {"sampling.strategy": {"values": ["all", "hardest"]}},
+        "parameters": {"vae.epochs": {"min": 1, "max": 100}},
         "budget": {"run_cap": 4},
         **values,
     }

@@ -152,6 +152,18 @@ def test_a_trial_that_goes_on_says_after_what_and_why():
     assert lines[3] == "proposal 5 is the same as 0 and is not run again"
 
 
+def test_of_proposals_that_are_known_in_a_row_the_first_is_told():
+    out = io.StringIO()
+    progress = PlainProgress(View("maximize", 2), out)
+    progress(_trial(0))
+    for setting in (1, 2, 3):
+        progress({"event": "duplicate", "time": 2.0, "setting": setting, "of": 0})
+    progress(_trial(4))
+    progress({"event": "duplicate", "time": 2.0, "setting": 5, "of": 0})
+    said = [line for line in out.getvalue().splitlines() if "is the same as" in line]
+    assert [line.split()[1] for line in said] == ["1", "5"]
+
+
 def test_a_study_without_an_end_shows_no_share_and_no_time_left():
     view = View("maximize", None)
     view.apply(_trial(0))

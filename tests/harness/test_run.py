@@ -1,6 +1,9 @@
 """The command line up to the point where Ray would start; whole runs are in integration."""
 
+import errno
 import json
+import os
+import subprocess
 import time
 
 import numpy as np
@@ -189,3 +192,30 @@ def test_what_the_machine_cannot_hold_is_refused_before_the_study_has_a_name(
     assert main([SMOKE, "--storage", str(storage), "--set", setting]) == 2
     assert words in capsys.readouterr().err
     assert not storage.exists()
+
+
+def test_a_damaged_ledger_is_one_sentence_with_its_line(capsys, tmp_path):
+    ledger = tmp_path / "studies" / "smoke" / "events.jsonl"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text('{"event": "study"\n{}\n')
+    assert main([SMOKE, "--storage", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 1
+    assert f"{ledger}:1: damaged event" in shown[0]
+    assert shown[0].endswith("put the file back, or start again with --new")
+    assert ledger.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EAGAIN, errno.EMFILE])
+def test_what_the_machine_does_not_give_is_one_sentence_and_exit_code_4(
+    capsys, tmp_path, monkeypatch, number
+):
+    """A read error of the disk, no more processes, no more open files."""
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)  # of the process that writes to MLflow
+    assert main([SMOKE, "--storage", str(tmp_path)]) == 4
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == [f"error: {os.strerror(number)}; the same command goes on"]

@@ -183,8 +183,27 @@ def test_what_falls_under_a_rule_goes_and_the_rest_stays(cache, run, names, rule
     assert (dry_code, code) == (0, 0)
     assert names() == left
     assert [line.replace("would remove", "removed") for line in dry[:-1]] == lines[:-1]
-    assert lines[-1].startswith(f"{3 - len(left)} removed, 0 kept, ")
+    stage = rules[rules.index("--stage") + 1] if "--stage" in rules else "all"
+    num_kept = len(set(left) & {"images": {0, 1}, "pose_vae": {2}, "all": {0, 1, 2}}[stage])
+    assert lines[-1].startswith(f"{3 - len(left)} removed, {num_kept} kept")
     assert not list(cache.root.glob("*/.*"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ([], "no rule was given; the rules are --older-than, --larger-than-total, --damaged, "),
+        (["--older-than", "30d"], "used within the last 30 d), 0 B freed"),
+        (["--larger-than-total", "1MB"], "within a total of 1 MB), 0 B freed"),
+        (["--damaged", "--older-than", "30d"], "used within the last 30 d and undamaged), 0 B "),
+    ],
+)
+def test_the_last_line_says_what_was_kept_and_why(run, names, rules, why):
+    code, lines = run("prune", *rules)
+    assert code == 0
+    assert len(lines) == 1
+    assert lines[0].startswith(f"0 removed, 3 kept ({why}")
+    assert names() == [0, 1, 2]
 
 
 def test_the_damaged_are_found_and_removed(cache, run, names):
@@ -193,7 +212,7 @@ def test_the_damaged_are_found_and_removed(cache, run, names):
     code, lines = run("prune", "--damaged", "--json")
     found = json.loads("".join(lines))
     assert code == 0
-    assert [item["kept"] for item in found["items"]] == [None, None]
+    assert [item["kept"] for item in found["items"]] == [None, None, "undamaged"]
     assert found["items"][0]["why"].endswith("content.bin is missing")
     assert names() == [2]
 
@@ -205,7 +224,7 @@ def test_an_entry_that_is_used_here_stays_until_it_is_released(cache, run, names
     code, lines = run("prune", "--all")
     assert code == 0
     assert f"kept images/{path.name} (3 kB): in use by a running process" in lines
-    assert lines[-1] == "2 removed, 1 kept, 2.5 kB freed"
+    assert lines[-1] == "2 removed, 1 kept (in use by a running process), 2.5 kB freed"
     assert names() == [0]
     cache.release(entry)
     run("prune", "--all")

@@ -13,6 +13,7 @@ import pytest
 
 from harness.ledger import Ledger
 from harness.mlflow_records.cursor import cursor_path
+from harness.mlflow_records.store import check_tracking
 from harness.tracking import MLflowTracker
 from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 
@@ -55,6 +56,34 @@ def test_a_study_is_recorded_in_a_new_database(tmp_path):
             ledger.append(event["event"], **content)
     tracker.close()
     assert tracker.num_unwritten == 0
+    check_study(_uri(tmp_path), tracker)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("tables", [1, 20])
+def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tables):
+    write(tmp_path, list(study_events(TRIALS)))
+    tracker = _track(_uri(tmp_path), tmp_path)
+
+    def has_tables():
+        for path in tmp_path.glob("*mlflow.db*"):
+            database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            try:
+                (found,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.Error:  # it is being written
+                found = 0
+            finally:
+                database.close()
+            if found >= tables:
+                return True
+        return False
+
+    _wait_until(has_tables, 120)
+    tracker.give_up()
+    check_tracking(_uri(tmp_path))
+    tracker = _track(_uri(tmp_path), tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0, 200)
+    tracker.close()
     check_study(_uri(tmp_path), tracker)
 
 
@@ -167,6 +196,81 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
     assert after.num_unwritten > 0
     assert "must be in the 'active' state" in after.last_error
     assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+
+
+@pytest.mark.parametrize("when", ["between two drivers", "while one writes"])
+@pytest.mark.parametrize("is_parent", [True, False])
+def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
+    tmp_path, uri, is_parent, when
+):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    run_id = before.parent_run_id if is_parent else before.run_ids[0]
+    client(uri).delete_run(run_id)
+    if when == "while one writes":
+        tracker = _track(uri, tmp_path)
+        write(tmp_path, events[2:6])
+        _wait_until(
+            lambda: tracker._cursor().num_refused or is_parent and len(tracker.run_ids) > 1
+        )
+    else:
+        write(tmp_path, events[2:])
+        tracker = _track(uri, tmp_path)
+        tracker.close()
+        assert tracker.num_unwritten > 0
+        tracker = None
+    client(uri).restore_run(run_id)
+    if when == "while one writes":
+        write(tmp_path, events[6:])
+    else:
+        tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 0, tracker.last_error
+    check_study(uri, tracker)
+
+
+def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    before = written(uri, tmp_path)
+    client(uri).rename_experiment(before.experiment_id, "which poses?")
+    write(tmp_path, events[4:])
+    check_study(uri, written(uri, tmp_path))
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    other = written(uri, tmp_path / "other")
+    check_study(uri, other, "1e" * 16)
+    assert other.experiment_id == before.experiment_id
+    names = {experiment.name for experiment in client(uri).search_experiments()}
+    assert names == {"Default", "which poses?"}
+
+
+def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_then_by_its_mark(
+    tmp_path, uri
+):
+    known = client(uri).create_experiment("posebins")
+    write(tmp_path, list(study_events(TRIALS)))
+    assert written(uri, tmp_path).experiment_id == known
+    client(uri).rename_experiment(known, "mine")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    assert written(uri, tmp_path / "other").experiment_id == known
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    known = written(uri, tmp_path).experiment_id
+    client(uri).delete_experiment(known)
+    write(tmp_path, events[4:])
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert f"posebins is deleted; restore it with: mlflow experiments restore -x {known}" in (
+        tracker.last_error
+    )
+    client(uri).restore_experiment(known)
+    check_study(uri, written(uri, tmp_path))
 
 
 def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):

@@ -129,6 +129,7 @@ def server(tmp_path_factory):
         for _ in range(900):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                client(f"http://127.0.0.1:{port}").search_experiments()  # its first takes longest
                 break
             except (urllib.error.URLError, OSError):
                 assert process.poll() is None, "the server did not start"
@@ -184,6 +185,31 @@ def test_a_study_is_recorded_by_a_server(study):
     tracker = study.track()
     tracker.close()
     study.check(tracker)
+
+
+def test_a_renamed_experiment_and_a_deleted_parent_do_not_lose_a_study(study, server):
+    study.road.turn("pass")
+    write(study.folder, study.events[:4])
+    tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    tracker.close()
+    mlflow = client(f"http://127.0.0.1:{server}")
+    experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
+    name = mlflow.get_experiment(experiment).name
+    mlflow.rename_experiment(experiment, "renamed")
+    mlflow.delete_run(tracker.parent_run_id)
+    write(study.folder, study.events[4:])
+    tracker = study.track()
+    _wait_until(lambda: tracker._cursor().refused_runs)
+    tracker.close()
+    assert tracker.num_unwritten > 0
+    mlflow.restore_run(tracker.parent_run_id)
+    tracker = study.track()
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    tracker.close()
+    study.check(tracker)
+    assert mlflow.get_run(tracker.parent_run_id).info.experiment_id == experiment
+    mlflow.rename_experiment(experiment, name)
 
 
 @pytest.mark.parametrize("mode", ["refuse", "hang", "fail"])

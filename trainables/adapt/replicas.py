@@ -8,6 +8,7 @@ up to the order of sums (:mod:`trainables.adapt.collectives`).
 import contextlib
 import io
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -169,8 +170,16 @@ class ReplicatedRun:
         try:
             words = pipe.recv() if pipe.poll(LAST_WORDS_S) else None
         except (EOFError, OSError):
-            return f"process {rank} of the trial ended without a word"
+            return self._death(rank)
         return None if words is None else f"process {rank} of the trial failed: {words}"
+
+    def _death(self, rank: int) -> str:
+        """How another process ended that closed its pipe."""
+        process = self._processes[rank - 1]
+        process.join(LAST_WORDS_S)
+        if process.exitcode is not None and process.exitcode < 0:
+            return f"process {rank} of the trial died of {signal.Signals(-process.exitcode).name}"
+        return f"process {rank} of the trial ended without a word"
 
     def _tell_all(self, *message: Any) -> None:
         for pipe in self._pipes:
@@ -183,7 +192,7 @@ class ReplicatedRun:
             try:
                 answer = pipe.recv()
             except (EOFError, OSError) as error:
-                raise ReplicaError(f"process {rank} of the trial ended without a word") from error
+                raise ReplicaError(self._death(rank)) from error
             if answer is not None:
                 raise ReplicaError(f"process {rank} of the trial failed: {answer}")
 

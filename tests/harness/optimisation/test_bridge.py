@@ -253,6 +253,65 @@ budget: {{run_cap: 3}}
     assert TrialState.RUNNING not in [trial.state for trial in stored("g")]
 
 
+SPACE = f"""
+name: t
+trainable: adaptation
+metric: {{name: {PCK}, goal: maximize}}
+method: random
+parameters:
+  vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
+  vae.epochs: {{min: 2, max: 9}}
+  sampling.strategy: {{values: [all, hardest]}}
+  bins.count: {{values: [2, 3], when: {{sampling.strategy: hardest}}}}
+budget: {{run_cap: 4}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("queued", "reason"),
+    [
+        ({"vae.kl_weight": 5}, "vae.kl_weight = 5; allowed is a number from 0.0001 to 1"),
+        ({"vae.kl_weight": "0.1"}, "vae.kl_weight = '0.1'; allowed is a number from 0.0001 to 1"),
+        ({"vae.kl_weight": float("nan")}, "vae.kl_weight = nan; allowed is a number from"),
+        ({"vae.epochs": 2.5}, "vae.epochs = 2.5; allowed is a number from 2 to 9"),
+        ({"vae.epochs": [3]}, "vae.epochs = [3]; allowed is a number from 2 to 9"),
+        ({"sampling.strategy": "random"}, "sampling.strategy = 'random'; allowed is one of 'all'"),
+        ({"vae.kl_wieght": 0.1}, "vae.kl_wieght, which is no parameter, or none where the others"),
+        ({"sampling.strategy": "all", "bins.count": 2}, "bins.count, which is no parameter, or"),
+    ],
+)
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_trial_that_a_person_queued_outside_the_space_fails_and_the_study_goes_on(
+    open_bridge, stored, tmp_path, queued, reason, is_live
+):
+    """Queued between two drivers of the study, or while one runs it."""
+    bridge = open_bridge(SPACE)
+    _run(bridge, "a", [1.0])
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    optuna.load_study(study_name="t", storage=url).enqueue_trial(queued)
+    if not is_live:
+        bridge.stop_all("over")
+        bridge = open_bridge(SPACE)
+    for name in ("b", "c"):
+        assert _run(bridge, name, [1.0]) is not None
+    assert bridge.ask("d") is None
+    failed = open_bridge.ledger.trials[1]
+    assert failed.state == "failed"
+    assert f"it was queued with {reason}" in failed.reason
+    assert stored()[1].user_attrs["reason"] == failed.reason
+    assert [trial.state for trial in stored()] == [
+        TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE,
+    ]  # fmt: skip
+
+
+def test_a_trial_that_a_person_queued_inside_the_space_runs(open_bridge, tmp_path):
+    bridge = open_bridge(SPACE)
+    queued = {"vae.kl_weight": 0.5, "vae.epochs": 4, "sampling.strategy": "hardest"}
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    optuna.load_study(study_name="t", storage=url).enqueue_trial(queued)
+    assert queued.items() <= _run(bridge, "a", [1.0])[1].items()
+
+
 DISCRETE = f"""
 name: t
 trainable: adaptation

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, OperationalError
 
 from harness.optimisation import optuna_study
 from harness.optimisation.optuna_study import Patience, open_storage
+from harness.outage import OutageError
 from harness.spec import SpecError, load_study
 from tests.harness.optimisation.test_resume import STUDY, curve, outcome, run
 from tests.simulation import Simulation
@@ -75,13 +76,13 @@ def test_an_outage_is_waited_for_and_told_once_without_the_statement(error, monk
 @pytest.mark.parametrize("error", [wrapped(DataError("INSERT", {}, Exception("too long")))])
 def test_what_waiting_does_not_mend_is_raised_at_once(error):
     started = time.monotonic()
-    with pytest.raises(StorageInternalError):
+    with pytest.raises(OutageError, match=r"the database failed \(too long\); when it is there"):
         Patience(print, lambda: False)(failing(error))
     assert time.monotonic() - started < optuna_study.FIRST_PAUSE_S
 
 
 def test_a_person_who_interrupts_does_not_wait_for_a_database():
-    with pytest.raises(OperationalError):
+    with pytest.raises(OutageError, match="server closed the connection"):
         Patience(print, lambda: True)(failing(AWAY))
 
 

@@ -104,5 +104,5 @@ def test_a_measuring_process_that_is_killed_is_named(tmp_path):
     wait_for(measuring_processes)
     measuring_processes()[0].kill()
     _, errors = parent.communicate(timeout=20)
-    sentence = "its process was ended by signal 9, as when memory runs out"
+    sentence = "its process died of SIGKILL"
     assert errors.strip().endswith(f"a trial cannot be measured: {sentence}")

@@ -165,7 +165,7 @@ def test_a_process_that_dies_ends_the_trial_with_a_message(folder):
     try:
         run._processes[0].kill()
         run._processes[0].join()
-        with pytest.raises(RuntimeError, match="process 1 of the trial ended without a word"):
+        with pytest.raises(RuntimeError, match="process 1 of the trial died of SIGKILL"):
             run.run_epoch()
     finally:
         run.close()

@@ -1,0 +1,250 @@
+"""A Ray of the study's own on this machine: started with patience, and nothing left of it.
+
+Ray gives its processes half a minute to come up, which a machine that is busy with other work
+exceeds. A start that fails is cleaned up and tried once more with a longer limit.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.outage import OutageError
+
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
+would be reserved for nothing."""
+
+RECONNECT_TIMEOUT_S = 15
+"""How long Ray's processes wait for their cluster's store to come back. A local one never does:
+if it was killed alone, the driver should not hang for Ray's minute."""
+
+START_LIMITS_S = (30, 180)
+"""How long Ray's processes may take to come up, in the first try and in the second."""
+
+WORKER_LIMIT_S = 300
+"""How long a worker may take to come up; Ray's 60 s are too few on a busy machine."""
+
+LONGEST_FOLDER = 40
+"""Bytes of the path of Ray's folder: with those that Ray adds, the path of a socket has at most
+104 on macOS and 107 on Linux."""
+
+_NEEDED = ("gcs_server", "raylet")
+"""Programs without which there is no Ray."""
+
+
+class _StartError(Exception):
+    """Ray's processes are not waited for any longer."""
+
+
+class LocalRay:
+    """Starts Ray and, at the end, removes its folder."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def start(self, say: Callable[[str], None], gives_up: Callable[[], bool]) -> None:
+        """Start Ray; returns when it runs.
+
+        Args:
+            say: Shows a line to the person at the terminal.
+            gives_up: Asked whether to wait no longer.
+
+        Raises:
+            OutageError: If it did not start in two tries, or waiting was given up.
+        """
+        for limit_s in START_LIMITS_S:
+            self._folder = _short_folder()
+            try:
+                with _own_processes() as processes, _on_loopback():
+                    try:
+                        _init(self._folder, limit_s, processes, gives_up)
+                        return
+                    except BaseException:
+                        _end(processes)
+                        raise
+            except Exception as error:  # Ray raises plain exceptions too
+                reason = _reason(error, self._folder, limit_s)
+                self.remove_folder()
+                if gives_up():
+                    break
+                if limit_s != START_LIMITS_S[-1]:
+                    say(f"Ray did not start ({reason}); trying once more, for up to "
+                        f"{START_LIMITS_S[-1]} s")  # fmt: skip
+        raise OutageError(
+            f"Ray did not start: {reason}; when the machine is less busy, or has more memory and "
+            "space in /dev/shm, the same command tries again"
+        )
+
+    def remove_folder(self) -> None:
+        """Remove what Ray has written, once it has ended."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _short_folder() -> Path:
+    """A new folder of this user alone, where temporary files go or, if that path is long, in /tmp.
+
+    Job schedulers give a job a folder of its own, whose path may be too long for a socket in it.
+    """
+    parent = tempfile.gettempdir()
+    if len(os.fsencode(parent)) + len("/ray-12345678") > LONGEST_FOLDER:
+        parent = "/tmp"
+    return Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
+
+
+def _init(
+    folder: Path,
+    limit_s: int,
+    processes: "list[subprocess.Popen[bytes]]",
+    gives_up: Callable[[], bool],
+) -> None:
+    import ray
+    from ray._private import services
+
+    find = services.get_node
+
+    def patiently_find(*arguments: Any) -> Any:
+        """What Ray asks for half a minute, and then gives up: is the node known yet?"""
+        deadline = time.monotonic() + limit_s
+        while True:
+            try:
+                return find(*arguments)
+            except RuntimeError:
+                for process in processes:
+                    name = Path(process.args[0]).name  # type: ignore[index, arg-type]
+                    if name in _NEEDED and process.poll() is not None:
+                        raise _StartError(f"its {name} ended by itself") from None
+                if gives_up() or time.monotonic() > deadline:
+                    raise _StartError(_late(limit_s)) from None
+                time.sleep(0.5)
+
+    with (
+        set_for_now(services, "get_node", patiently_find),
+        _environment(RAY_gcs_server_port_wait_time_s=str(limit_s)),
+    ):
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(folder / "r"),  # Ray opens its folder to all users
+            _system_config={
+                "gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S,
+                "worker_register_timeout_seconds": WORKER_LIMIT_S,
+                "agent_register_timeout_ms": WORKER_LIMIT_S * 1000,
+            },
+        )
+
+
+def _end(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """End what a failed start leaves: each process leads a session that its children are in."""
+    import ray
+
+    ray.shutdown()
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _reason(error: Exception, folder: Path, limit_s: int) -> str:
+    """Why Ray did not start, in a few words."""
+    if isinstance(error, _StartError):
+        errors = [
+            line.partition("] ")[2] or line
+            for log in ("gcs_server.err", "gcs_server.out", "raylet.err", "raylet.out")
+            for path in folder.glob(f"r/session_2*/logs/{log}")
+            for line in path.read_text(errors="replace").splitlines()
+            if " C " in line or " E " in line
+        ]
+        return f"{error}: {errors[-1]}" if errors else str(error)
+    if "timed out" in str(error).lower():
+        return _late(limit_s)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].partition(". ")[0].rstrip(".") if lines else type(error).__name__
+
+
+def _late(limit_s: int) -> str:
+    return f"its processes were not up after {limit_s} s"
+
+
+@contextmanager
+def _own_processes() -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Give the processes that Ray starts a session of their own; yields those it starts.
+
+    Ctrl-C, a closed terminal, ``timeout`` and job schedulers signal the driver's whole process
+    group. The driver answers by ending its trials in order, for which it needs Ray: without its
+    store it waits a minute and is then ended by Ray. Blocking the signals instead would be
+    inherited by the trials, whose own processes could then not be terminated, and by Ray's, which
+    then end by SIGKILL only, each after a second.
+
+    Ray's processes still end with the driver, even after SIGKILL: the kernel tells them
+    (PR_SET_PDEATHSIG), or their pipe does.
+    """
+    from ray._private import services
+
+    started: list[subprocess.Popen[bytes]] = []
+    popen = services.ConsolePopen
+
+    def apart(*arguments: Any, **options: Any) -> Any:
+        started.append(popen(*arguments, start_new_session=True, **options))
+        return started[-1]
+
+    with set_for_now(services, "ConsolePopen", apart):
+        yield started
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray's processes listen on 127.0.0.1 only.
+
+    ``_node_ip_address`` is not enough: ``resolve_ip_for_localhost`` (``ray/_private/services.py``)
+    replaces 127.0.0.1 by the machine's outer address unless Ray is told that it is not part of a
+    cluster, and with an outer address its servers listen on all interfaces. The variable is read
+    when Ray is imported, which may have been long ago, so the constant is set as well.
+    """
+    from ray._private import ray_constants
+
+    with (
+        _environment(**{ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
+        set_for_now(ray_constants, "ENABLE_RAY_CLUSTER", False),
+    ):
+        yield
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables for the processes that Ray starts."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def set_for_now(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """Replace something private of Ray; fails loudly if this Ray does not have it."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)

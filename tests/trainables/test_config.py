@@ -152,11 +152,11 @@ def test_configs_are_frozen(cls):
         ),
         (
             {"data.source": "lsp"},
-            "^data.source_root must name the folder of the lsp data set, got None$",
+            "^data.source_root must name the folder of the lsp data set, got null$",
         ),
         (
             {"data.target": "lspet", "data.source_root": "x"},
-            "^data.target_root must name the folder of the lspet data set, got None$",
+            "^data.target_root must name the folder of the lspet data set, got null$",
         ),
         (
             {"adapt.pretrain_epochs": 0, "adapt.epochs": 0},

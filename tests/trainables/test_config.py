@@ -169,7 +169,7 @@ def test_configs_are_frozen(cls):
         (
             {"sampling.strategy": "bins"},
             "^bins.subset must list the bins to train on when sampling.strategy is 'bins', "
-            "got None$",
+            "got null$",
         ),
         (
             {"sampling.strategy": "bins", "bins.subset": [4, 5], "sampling.trim": 0.34},

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.language.sections import EarlyTerminate
@@ -162,13 +162,11 @@ trials_strategy = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(trials_strategy, st.integers(1, 5))
 def test_more_workers_never_take_longer(trials, parallel):
     assert play(trials, parallel + 1).wall_s <= play(trials, parallel).wall_s + 1e-9
 
 
-@settings(deadline=None)
 @given(trials_strategy, st.integers(1, 5), st.integers(0, 100))
 def test_more_trials_never_cost_less(trials, parallel, seed):
     rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)

@@ -109,9 +109,7 @@ def damage_by_cutting(path, place):
 
 @pytest.mark.parametrize("damage", [damage_by_flipping, damage_by_cutting])
 @given(name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True))
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_checkpoint_is_passed_over_with_a_sentence(
     tmp_path_factory, damage, name, place
 ):

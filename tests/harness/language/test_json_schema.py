@@ -179,9 +179,7 @@ SECTIONS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(["vae.kl_weight", "vae.epochs"]), PARAMETER), SECTIONS)
 def test_what_loads_is_accepted_by_the_schema(tmp_path, parameters, sections):
     study = {"metric": STUDY["metric"], "baselines": {"a": {}}, "parameters": parameters}

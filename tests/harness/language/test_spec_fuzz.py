@@ -29,9 +29,7 @@ early_terminate: {type: hyperband, eta: 3, min_iter: 1}
 resources: {gpus: 0.5}
 """
 
-FUZZ = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = st.sampled_from(
     [
         *("name", "trainable", "metrics", "metric", "goal", "method", "parameters", "fixed"),

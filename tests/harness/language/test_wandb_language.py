@@ -393,7 +393,7 @@ SWEEPS = supported().map(lambda sweep: (sweep, True)) | anything().map(lambda s:
 HEALTH = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=HEALTH)
+@settings(max_examples=20, suppress_health_check=HEALTH)
 @given(SWEEPS)
 def test_a_sweep_file_loads_and_draws_what_wandb_draws_or_is_refused_by_name(tmp_path, case):
     loads_and_means(case[0], tmp_path, case[1])
@@ -401,7 +401,7 @@ def test_a_sweep_file_loads_and_draws_what_wandb_draws_or_is_refused_by_name(tmp
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(deadline=None, max_examples=500, suppress_health_check=HEALTH)
+@settings(max_examples=500, suppress_health_check=HEALTH)
 @given(SWEEPS)
 def test_five_hundred_sweep_files(tmp_path, case):
     loads_and_means(case[0], tmp_path, case[1])

@@ -288,9 +288,7 @@ def error_of(call: Callable[[], object]) -> str | None:
 YAML_ALPHABET = st.sampled_from(list("ab01.-+:?[]{}&*!|>'\"%@`#,~<= \n\t\r\\_ex") + ["\x85", "é"])
 
 
-@settings(
-    deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(st.text(YAML_ALPHABET, max_size=60), st.text(max_size=40), st.binary(max_size=40))
 )
@@ -302,9 +300,7 @@ def test_any_text_gives_data_or_a_spec_error_at_once(load, text):
     assert message is None or re.match(r"study\.yaml:\d+:\d+: .+$", message)
 
 
-@settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=20), st.text(YAML_ALPHABET, max_size=20))
 def test_any_override_gives_data_or_a_spec_error(load, path, value):
     source = load(STUDY)

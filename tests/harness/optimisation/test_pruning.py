@@ -23,7 +23,7 @@ def decisions(brackets, goal, curves):
     return stops
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CURVES, st.sampled_from([(1, 9, 3), (2, 6, 2), (1, 10, 3), (1, 8, 2), (3, 3, 2)]))
 def test_the_brackets_decide_as_optunas_hyperband(curves, rule):
     shortest, longest, eta = rule
@@ -77,7 +77,7 @@ RULES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     RULES,
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=60),

@@ -39,7 +39,7 @@ def running(trial: FrozenTrial) -> FrozenTrial:
     return frozen(trial.number, TrialState.RUNNING, 0.0, 0, 0.0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories(), st.sampled_from(DIRECTIONS))
 def test_the_best_that_tpe_finds_among_what_is_seen_are_those_of_all(history, direction):
     trials, _ = history
@@ -52,7 +52,7 @@ def test_the_best_that_tpe_finds_among_what_is_seen_are_those_of_all(history, di
     assert [trial.number for trial in found] == [trial.number for trial in expected]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories(), st.sampled_from(DIRECTIONS))
 def test_a_driver_that_was_there_all_along_sees_what_a_new_one_sees(history, direction):
     """Trials end in another order than they start in; what is seen does not depend on when."""

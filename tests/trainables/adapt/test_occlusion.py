@@ -141,7 +141,7 @@ def test_no_value_is_read_on_the_host():
     assert occlude(images, labels).shape == (4, 3, 32, 32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.sampled_from([16, 32, 50, 64]), st.floats(0, 1), st.floats(0, 1))
 def test_images_are_those_of_the_loops(seed, size, probability, threshold):
     generator = torch.Generator().manual_seed(seed)

@@ -195,7 +195,7 @@ def test_moved_labels_are_those_of_the_loops(loss, per_joint, size, image_size, 
     assert 0 < fast.weights.mean() < 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from(["kl", "mse"]), st.booleans())
 def test_the_losses_are_those_of_the_loops(seed, loss, per_joint):
     maps, student = (random_maps(3, 4, 16, seed + i, loss) for i in range(2))

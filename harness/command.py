@@ -63,7 +63,7 @@ def ended(command: Callable[[], int]) -> int:
         return OUTAGE
     except OSError as error:  # a disk, a process or a socket that the machine does not give
         where = f"{error.filename}: " if error.filename else ""
-        say(sys.stderr, f"error: {where}{error.strerror or error}; the same command goes on")
+        say(sys.stderr, f"error: {where}{error.strerror or error}; run it again to continue")
         return OUTAGE
 
 

@@ -183,7 +183,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
         disk.insist(tuner).fit()  # it writes a file at once
     except (tune.TuneError, ray.exceptions.RayError) as error:
         raise OutageError(
-            f"Ray broke off ({str(error).strip().splitlines()[0]}); the same command goes on"
+            f"Ray broke off ({str(error).strip().splitlines()[0]}); run it again to continue"
         ) from error
 
 

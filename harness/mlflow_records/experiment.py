@@ -1,7 +1,7 @@
 """Which experiment of MLflow holds the studies.
 
-A study that goes on stays in the experiment of its run. A new one goes to the experiment that
-bears our mark: a person may rename it, as MLflow's pages invite to.
+A continued study stays in the experiment that holds its run. A new study goes to the experiment
+with our tag, whatever its name is by then: MLflow's pages let users rename experiments.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def experiment_of_studies(
     """Id of the experiment, which is created if there is none.
 
     Args:
-        client: Of the store.
+        client: Connected to the store.
         tracking_uri: Database or server.
         artifact_root: Folder for artifacts of an experiment created on a local database.
         known: Id of the experiment that the study is in; None if it is in none yet.

@@ -78,7 +78,7 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         choices: ``Study.choices()``, its ``config`` replaced by readable names
-            (:func:`analysis.settings.named`) if they are to be read.
+            (:func:`analysis.setting_names.named`) if they are to be read.
 
     Returns:
         One row per setting and selection, in the order of ``choices``: ``config``,

@@ -5,7 +5,7 @@
 
 import pandas as pd
 
-from analysis.settings import setting_names
+from analysis.setting_names import setting_names
 from harness.results import Study
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.metrics.intervals import mean_interval

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import METHOD_COLOURS
-from analysis.settings import METHODS
+from analysis.setting_names import METHODS
 from trainables.metrics.selection import VALIDATORS
 
 MEASURES = {

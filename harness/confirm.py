@@ -14,14 +14,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from harness.command import INTERRUPTED, ended, failure_code, folder_argument, say, say_json
+from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec
-from harness.storage import Storage, open_storage
+from harness.terminal.command import (
+    INTERRUPTED,
+    ended,
+    failure_code,
+    folder_argument,
+    say,
+    say_json,
+)
 
 if TYPE_CHECKING:
-    from harness.confirming.finalists import Selection
-    from harness.engine import StudyResult
-    from harness.tracking import MLflowTracker
+    from harness.confirmation.finalists import Selection
+    from harness.mlflow_tracking.tracker import MLflowTracker
+    from harness.record.study_result import StudyResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,12 +86,12 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     if options.seeds < 1 or options.top < 0:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
     storage = _storage(options)
-    from harness.confirming.confirmation import (  # pandas: only once it is due
+    from harness.confirmation.confirmation_study import (  # pandas: only once it is due
         going_on,
         plan_confirmation,
     )
-    from harness.mlflow_records.store import check_tracking
-    from harness.preflight import check_machine
+    from harness.mlflow_tracking.uri_check import check_tracking
+    from harness.study.preflight import check_machine
 
     plan = plan_confirmation(
         storage.ledger(options.study), options.top, options.seeds, options.set
@@ -98,7 +105,7 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     check_tracking(storage.mlflow_uri)
     say(out, f"{plan.summary}; target_test is read at the end of each run")
-    from harness.study import Start, follow_study
+    from harness.study.follow import Start, follow_study
 
     start = Start(options.new, accepts_change, options.retry_failed, options.address)
     result, tracker = follow_study(spec, storage, out, start=start, read_test=True)
@@ -132,8 +139,8 @@ def _storage(options: argparse.Namespace) -> Storage:
 
 def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: TextIO) -> None:
     """Say how it ended and, if it did, what the test split says."""
-    from harness.confirming.confirmation import num_looks
-    from harness.confirming.verdict import as_lines, judge
+    from harness.confirmation.confirmation_study import num_looks
+    from harness.confirmation.verdict import as_lines, judge
 
     say(out, "")
     retried = {record.retry_of for record in result.trials}
@@ -162,9 +169,9 @@ def _as_json(
     ended: "tuple[StudyResult, MLflowTracker]",
     selection: "Selection",
 ) -> dict[str, object]:
-    from harness import report
-    from harness.confirming.confirmation import num_looks
-    from harness.confirming.verdict import as_json, judge
+    from harness.confirmation.confirmation_study import num_looks
+    from harness.confirmation.verdict import as_json, judge
+    from harness.terminal import summary as report
 
     result, tracker = ended
     found = report.as_json(spec, storage, result, tracker)

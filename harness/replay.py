@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from harness.command import INTERRUPTED, ended, folder_argument, say, say_json
+from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec
-from harness.storage import Storage, open_storage
+from harness.terminal.command import INTERRUPTED, ended, folder_argument, say, say_json
 
 if TYPE_CHECKING:
-    from harness.replaying.recorded_run import RecordedRun
+    from harness.replays.recorded_run import RecordedRun
 
 EQUAL, DIFFERENT = 0, 1
 NAME = "replay"
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replay(options: argparse.Namespace, out: TextIO) -> int:
     say(out, f"reading run {options.run_id}")
-    from harness.replaying.recorded_run import read_run
+    from harness.replays.recorded_run import read_run
 
     given = options.tracking_uri
     root = options.storage.expanduser().resolve()
@@ -72,12 +72,12 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     reason = f" ({run.reason})" if run.reason else ""
     epochs = f"{run.last_step} epoch{'' if run.last_step == 1 else 's'}"
     say(out, f"{run.name} of study {run.study}: {run.state} after {epochs}{reason}")
-    from harness.preflight import check_machine
+    from harness.study.preflight import check_machine
 
     storage = open_storage(root)
     spec = _spec(run, _study_name(run, storage))
     check_machine(spec)
-    from harness.study import follow_study
+    from harness.study.follow import follow_study
 
     result, _ = follow_study(
         spec, storage, out, trainable=replaying_trainable(run), read_test=run.read_test
@@ -85,7 +85,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     if result.state != "complete":
         say(out, f"{result.reason}; the same command goes on")
         return INTERRUPTED
-    from harness.replaying.comparison import compare
+    from harness.replays.comparison import compare
 
     report = compare(run, storage.ledger(result.study_name))
     for line in report.lines():
@@ -100,8 +100,8 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
     """A study of the recorded trial alone, which nothing draws, prunes or starts again."""
     from pydantic import ValidationError
 
-    from harness.confirming.finalists import judging_fields
-    from harness.language.schema import problems
+    from harness.confirmation.finalists import judging_fields
+    from harness.yaml.errors import problems
 
     judging = judging_fields(run.fields)
     own = {field: value for field, value in run.fields.items() if field not in judging}
@@ -151,7 +151,7 @@ def replaying_trainable(run: "RecordedRun") -> type:
     Args:
         run: The record; a failed one runs for an epoch more, in which it should fail again.
     """
-    from harness.engine import TRAINABLES
+    from harness.study.engine import TRAINABLES
 
     module, name = TRAINABLES[run.trainable].split(":")
     trainable: Any = getattr(importlib.import_module(module), name)

@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from harness.command import DONE, INTERRUPTED, ended, failure_code, folder_argument, say, say_json
-from harness.mlflow_records.store import check_tracking
-from harness.preflight import check_machine
+from harness.mlflow_tracking.uri_check import check_tracking
+from harness.record.storage import open_storage
 from harness.spec import SpecError, StudySpec, load_study
-from harness.storage import open_storage
+from harness.study.preflight import check_machine
+from harness.terminal.command import (
+    DONE,
+    INTERRUPTED,
+    ended,
+    failure_code,
+    folder_argument,
+    say,
+    say_json,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,11 +80,14 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     storage = open_storage(options.storage)
     check_tracking(storage.mlflow_uri)
-    from harness.study import Start, follow_study  # Ray's import takes seconds; a line is out
+    from harness.study.follow import (  # Ray's import takes seconds; a line is out
+        Start,
+        follow_study,
+    )
 
     start = Start(options.new, options.accept_change, options.retry_failed, options.address)
     result, tracker = follow_study(spec, storage, out, start=start)
-    from harness import report
+    from harness.terminal import summary as report
 
     if options.json:
         say_json(report.as_json(spec, storage, result, tracker))
@@ -100,7 +111,7 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     for i in range(3):
         drawn = {name: v for name, v in space.draw(rng).items() if name not in spec.fixed}
         say(out, f"  draw {i}: {json.dumps(drawn)}")
-    from harness.plan import plan_study
+    from harness.forecast.plan import plan_study
 
     root = options.storage.expanduser().resolve()
     plan = plan_study(spec, root, say=lambda text: say(out, text))

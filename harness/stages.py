@@ -14,13 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.command import BAD_INPUT, DONE, ended, folder_argument, say
-from harness.language.yaml_text import SpecError
-from harness.quantities import duration_text, parse_duration, parse_size, size_text
-from harness.stage_store.cache import StageCache
-from harness.stage_store.manifest import stage_key
-from harness.stage_store.place import StageEntry
-from harness.stage_store.pruning import (
+from harness.record.quantities import duration_text, parse_duration, parse_size, size_text
+from harness.record.storage import Storage
+from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cleaning import (
     NO_RULE,
     PrunedItem,
     Pruning,
@@ -28,8 +25,11 @@ from harness.stage_store.pruning import (
     prune,
     stored_stages,
 )
-from harness.storage import Storage
-from trainables.stage_protocol import StageError
+from harness.stage_cache.entry import StageEntry
+from harness.stage_cache.manifest import stage_key
+from harness.terminal.command import BAD_INPUT, DONE, ended, folder_argument, say
+from harness.yaml.text import SpecError
+from trainables.stages.protocol import StageError
 
 __all__ = ["StageCache", "StageEntry", "main", "stage_key"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import psutil
 
-from harness.ledger import read_events
+from harness.record.ledger import read_events
 from tests.conftest import ROOT
 
 MEASURED = ("stages/seconds_saved", "stages/seconds_spent")

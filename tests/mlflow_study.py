@@ -3,8 +3,8 @@
 import json
 import threading
 
-from harness.mlflow_records.cursor import load_cursor, num_events_from
-from harness.mlflow_records.writer import Ending, LedgerFollower
+from harness.mlflow_tracking.cursor import load_cursor, num_events_from
+from harness.mlflow_tracking.writer import Ending, LedgerFollower
 
 STUDY_ID = "0f" * 16
 TRIALS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]

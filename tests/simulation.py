@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.launch import Launch
-from harness.ledger import Ledger
-from harness.optimisation.bridge import StudyBridge
-from harness.optimisation.opening import open_bridge
+from harness.optuna_study.bridge import StudyBridge
+from harness.record.ledger import Ledger
+from harness.record.storage import DATABASE_VARIABLE, Storage
 from harness.spec import StudySpec
-from harness.storage import DATABASE_VARIABLE, Storage
+from harness.study.launch import Launch
+from harness.study.open import open_bridge
 
 Curve = Callable[[dict[str, Any], int], dict[str, float]]
 """A trial's fields and an epoch to its metrics."""

@@ -3,17 +3,38 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
 from tests.conftest import ROOT
 
+LEVELS = {
+    "harness": (
+        "yaml", "space", "spec", "record", "stage_cache", "nodes", "optuna_study", "results",
+        "mlflow_tracking", "forecast", "terminal", "study", "confirmation", "replays",
+    ),
+    "trainables": (
+        "seeding", "fingerprint", "watchdog", "checkpoint", "config", "distributed", "data",
+        "network", "metrics", "pose_vae", "sampling", "style", "evaluation", "adapt", "stages",
+        "cost",
+    ),
+}  # fmt: skip
+"""Packages from the bottom up."""
 SHELLS = {"adaptation_trainable.py", "pose_vae_trainable.py"}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "base.py", "manager.py"}
 
 
 def _sources(package):
     return sorted((ROOT / package).rglob("*.py"))
+
+
+def _packages():
+    return [
+        file.parent.relative_to(ROOT).as_posix()
+        for top in ("harness", "trainables", "analysis")
+        for file in sorted((ROOT / top).rglob("__init__.py"))
+    ]
 
 
 def _imports(path):
@@ -40,10 +61,41 @@ def test_analysis_reads_studies_through_results_alone(path):
 
 
 @pytest.mark.parametrize("package", ["harness", "trainables", "analysis"])
-def test_files_are_named_for_what_they_define_and_stay_readable(package):
+def test_files_are_named_for_what_they_define(package):
+    assert not {path.name for path in _sources(package)} & FORBIDDEN_NAMES
+
+
+@pytest.mark.parametrize("path", _packages(), ids=str)
+def test_a_package_says_what_lives_in_it(path):
+    text = ast.get_docstring(ast.parse((ROOT / path / "__init__.py").read_text()))
+    missing = [
+        module.stem
+        for module in (ROOT / path).glob("*.py")
+        if not module.stem.startswith("_") and module.stem not in (text or "")
+    ]
+    assert text
+    assert not missing or path in {"trainables", "analysis"}
+
+
+@pytest.mark.parametrize(("package", "levels"), LEVELS.items())
+def test_a_package_imports_only_what_stands_below_it(package, levels):
     for path in _sources(package):
-        assert path.name not in FORBIDDEN_NAMES
-        assert len(path.read_text().splitlines()) <= 320, path
+        if path.parent == ROOT / package and path.stem not in levels:
+            continue  # commands and shells stand above all packages
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        above = {f"{package}.{name}" for name in levels[levels.index(room) + 1 :]}
+        found = {name for name in _imports(path) if ".".join(name.split(".")[:2]) in above}
+        assert not found, f"{path} imports {found}"
+
+
+@pytest.mark.parametrize("package", ["harness", "trainables", "analysis"])
+def test_no_module_imports_itself_through_others(package):
+    graph = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): set(_imports(path))
+        for path in _sources(package)
+        if path.stem != "__init__"
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_a_study_is_checked_without_importing_anything_slow():

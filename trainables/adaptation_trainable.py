@@ -9,8 +9,8 @@ from ray import tune
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
 from trainables.pose_vae.score import information_metrics
-from trainables.staged_run import StagedRun
-from trainables.trial_run import TrialStages, start_run
+from trainables.stages.staged_run import StagedRun
+from trainables.stages.trial_stages import TrialStages, start_run
 from trainables.watchdog import Watchdog
 
 PATIENCE = 0.5
@@ -23,7 +23,7 @@ class AdaptationTrainable(tune.Trainable):
     """One epoch of pre-training or adaptation per step.
 
     Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a
-    :class:`trainables.stages.StageCache`), ``folder`` (of the trial, on shared storage),
+    :class:`trainables.stages.protocol.StageCache`), ``folder`` (of the trial, on shared storage),
     ``num_threads``, ``num_replicas`` (processes that share each batch), ``read_test``,
     ``heartbeat_s`` (longest time without a sign of life, None for any).
 
@@ -34,10 +34,11 @@ class AdaptationTrainable(tune.Trainable):
     are not used: it copies them file by file, keeps to a damaged one, and forgets them when the
     driver dies.
 
-    Pre-training that another trial has trained, and the whole training of an equal trial, is told
-    epoch by epoch and not trained again (:mod:`trainables.staged_run`); its first checkpoint is
-    that of its last epoch. Another trial that pre-trains now is waited for in the first step
-    rather than in the set-up, while which Tune starts no other trial.
+    Pre-training that another trial has finished, and the whole training of an equal trial, is
+    reported from the stage cache epoch by epoch, without training it again
+    (:mod:`trainables.stages.staged_run`); the first checkpoint is then that of its last epoch. If
+    another trial is pre-training, this one waits in its first :meth:`step`, not in :meth:`setup`:
+    Tune starts no trial while ``setup`` runs.
     """
 
     shares_training = True

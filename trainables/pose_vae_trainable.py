@@ -15,7 +15,13 @@ from trainables.pose_vae.score import (
     score_poses,
 )
 from trainables.seeding import derive_seed, torch_generator
-from trainables.stages import image_stage, lineage, new_pose_vae, shared_joints, vae_inputs
+from trainables.stages.data_stages import (
+    image_stage,
+    lineage,
+    new_pose_vae,
+    shared_joints,
+    vae_inputs,
+)
 
 REPORTS = 5
 """Reports of a trial, evenly spread over its epochs."""

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.language.sections import Resources
-from harness.language.yaml_text import SpecError
 from harness.nodes.local_ray import LocalRay
 from harness.nodes.trial_slots import Available, fitting_trials
+from harness.spec.sections import Resources
+from harness.yaml.text import SpecError
 
 CONNECT_TIMEOUT_S = 5
 """Longest wait for a cluster's address to answer."""

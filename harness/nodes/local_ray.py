@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.outage import OutageError
+from harness.record.outage import OutageError
 
 OBJECT_STORE_BYTES = 200 * 2**20
 """Ray's shared memory: trials exchange small dictionaries, so the default third of the machine

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.language.yaml_text import SpecError
 from harness.nodes.cluster import alive_nodes
+from harness.yaml.text import SpecError
 from trainables.fingerprint import code_digest
 
 LEAST_FREE_BYTES = 2**30

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.language.sections import Resources
-from harness.language.yaml_text import SpecError
+from harness.spec.sections import Resources
+from harness.yaml.text import SpecError
 
 _ROUNDING = 1e-9
 """Shares such as 0.1 have no exact binary value: ten of them must still fit one GPU."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.ledger import Ledger
+from harness.record.ledger import Ledger
 from harness.results import load_study
 from trainables.config import TrialConfig
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis.figures import METHOD_COLOURS, per_bin_pck, setting_intervals
-from analysis.settings import METHODS
+from analysis.setting_names import METHODS
 from analysis.tables import bin_differences, bin_summary, overall_summary
 from analysis.validator_figures import validator_correlations, validator_scatter
 from trainables.metrics.intervals import mean_interval

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from harness.stage_store.cache import StageCache
+from harness.stage_cache.cache import StageCache
 from trainables.config import TrialConfig
-from trainables.trial_run import TrialStages, start_run
+from trainables.stages.trial_stages import TrialStages, start_run
 
 CURVES = Path(__file__).parent / "curves" / "people32.csv"
 METRIC = "target_val/pck_05"

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import follow_study
+from harness.study.follow import follow_study
 from tests.noop_trainable import NoopTrainable
 
 NUM_TRIALS = 200
@@ -30,7 +30,7 @@ budget: {{run_cap: {NUM_TRIALS}}}
 def test_overhead_per_trial(write_study, tmp_path):
     spec = load_study(write_study(STUDY))
     result, tracker = follow_study(spec, Storage(tmp_path), io.StringIO(), trainable=NoopTrainable)
-    from harness.ledger import read_events
+    from harness.record.ledger import read_events
 
     events = list(read_events(tmp_path / "studies" / "overhead" / "events.jsonl"))
     finished = [event["time"] for event in events if event["event"] == "finished"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.plan import plan_study
+from harness.forecast.plan import plan_study
 from harness.spec import load_study
 from tests.conftest import ROOT
 

@@ -13,11 +13,11 @@ import torch
 
 from tests.reference.regda_three_forward import ThreeForwardRegDA
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.optimisation import default_recipe
-from trainables.adapt.pose_net import PoseNet
+from trainables.adapt.optimisers import default_recipe
 from trainables.adapt.regda import RegDA, RegDAWeights
 from trainables.config import AdaptConfig, DataConfig, NetConfig
 from trainables.data.heatmaps import heatmap_targets
+from trainables.network.pose_net import PoseNet
 
 REPEATS = 15
 WARMUP = 3

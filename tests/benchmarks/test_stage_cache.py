@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.ledger import read_events
+from harness.record.ledger import read_events
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.stage_store.cache import StageCache
-from harness.storage import Storage
-from harness.study import follow_study
+from harness.stage_cache.cache import StageCache
+from harness.study.follow import follow_study
 from tests.conftest import ROOT
 from trainables.adaptation_trainable import AdaptationTrainable
 

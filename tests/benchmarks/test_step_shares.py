@@ -16,9 +16,9 @@ import torch
 
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
-from trainables.adapt.shard import WHOLE
 from trainables.config import TrialConfig
 from trainables.data.image_store import build_image_store, open_image_store
+from trainables.distributed.shard import WHOLE
 
 WARMUP, STEPS = 5, 20
 CPU = torch.device("cpu")

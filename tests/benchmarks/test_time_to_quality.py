@@ -13,7 +13,7 @@ import statistics
 
 import pytest
 
-from harness.optimisation import optuna_study
+from harness.optuna_study import stored_study as optuna_study
 from harness.spec import load_study
 from tests.benchmarks.record_curves import CURVES, FIXED, GRID, METRIC
 from tests.simulation import Simulation

@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 
-from harness.ledger import Ledger
-from harness.tracking import MLflowTracker
+from harness.mlflow_tracking.tracker import MLflowTracker
+from harness.record.ledger import Ledger
 from tests.mlflow_study import client, study_events
 
 NUM_TRIALS, NUM_REPORTS, NUM_METRICS, TRIAL_S = 200, 10, 30, 0.25

@@ -22,7 +22,6 @@ from tests.reference import udape_per_image
 from tests.reference.teacher_views import random_maps, random_views
 from trainables.adapt.losses import heatmap_mse, spatial_kl
 from trainables.adapt.occlusion import occlude_confident_joints
-from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.pseudo_labels import (
     compare_in_stored,
     pseudo_labels,
@@ -30,6 +29,7 @@ from trainables.adapt.pseudo_labels import (
 )
 from trainables.adapt.teacher import ExponentialMean
 from trainables.data.augment import between_views, warp_keypoints
+from trainables.network.pose_net import PoseNet
 
 REPEATS = 25
 WARMUP = 3

@@ -3,10 +3,10 @@
 import pytest
 
 from harness.confirm import main
-from harness.confirming.confirmation import going_on, num_looks, plan_confirmation
-from harness.confirming.finalists import Finalist, Selection
-from harness.confirming.verdict import as_json, as_lines, judge
-from harness.ledger import Ledger, TrialRecord, read_trials
+from harness.confirmation.confirmation_study import going_on, num_looks, plan_confirmation
+from harness.confirmation.finalists import Finalist, Selection
+from harness.confirmation.verdict import as_json, as_lines, judge
+from harness.record.ledger import Ledger, TrialRecord, read_trials
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from harness.ledger import Ledger
-from harness.mlflow_records.environment import environment
+from harness.mlflow_tracking.environment import environment
+from harness.record.ledger import Ledger
 from harness.replay import main, replaying_trainable
-from harness.replaying.comparison import compare
-from harness.replaying.recorded_run import read_run
+from harness.replays.comparison import compare
+from harness.replays.recorded_run import read_run
 from harness.spec import SpecError
 from tests.mlflow_study import FIELDS, STAGES, TRIALS, client, study_events, write, written
 

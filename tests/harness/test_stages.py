@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.stage_store.cache import StageCache
+from harness.stage_cache.cache import StageCache
 from harness.stages import main
 
 CHILDREN = multiprocessing.get_context("forkserver")

@@ -21,7 +21,7 @@ budget: {run_cap: 2}
 DRIVER = """
 import sys
 from harness import run
-from harness.engine import TRAINABLES
+from harness.study.engine import TRAINABLES
 TRAINABLES["adaptation"] = "tests.noop_trainable:NoopTrainable"
 sys.exit(run.main(sys.argv[1:]))
 """

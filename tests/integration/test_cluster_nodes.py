@@ -15,10 +15,10 @@ import ray
 from ray import tune
 from ray.cluster_utils import Cluster
 
-from harness.language.sections import Resources
-from harness.language.yaml_text import SpecError
 from harness.nodes.cluster import alive_nodes, parallel_trials, shut_down_ray, start_ray
 from harness.nodes.shared_storage import check_shared
+from harness.spec.sections import Resources
+from harness.yaml.text import SpecError
 from tests.conftest import ROOT
 
 pytestmark = [

@@ -7,10 +7,10 @@ import time
 import pytest
 from ray.cluster_utils import Cluster
 
-from harness.ledger import read_events
+from harness.record.ledger import read_events
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import Start, follow_study
+from harness.study.follow import Start, follow_study
 
 STUDY = """
 name: moved

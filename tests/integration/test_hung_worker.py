@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import search
-from harness.ledger import read_events
+from harness.record.ledger import read_events
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import follow_study
+from harness.study import tune_adapters as search
+from harness.study.follow import follow_study
 from tests.noop_trainable import SlowTrainable
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.watchdog import Watchdog

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import limits
-from harness.ledger import read_events
+from harness.record.ledger import read_events
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import follow_study
+from harness.study import limits
+from harness.study.follow import follow_study
 from trainables import checkpoint
 from trainables.adaptation_trainable import AdaptationTrainable
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.mlflow_records.cursor import cursor_path
-from harness.tracking import MLflowTracker
+from harness.mlflow_tracking.cursor import cursor_path
+from harness.mlflow_tracking.tracker import MLflowTracker
 from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
 
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

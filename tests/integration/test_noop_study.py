@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 from optuna.trial import TrialState
 
-from harness import limits, run
-from harness.engine import TRAINABLES
-from harness.ledger import read_events
+from harness import run
+from harness.record.ledger import read_events
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import Start, follow_study
+from harness.study import limits
+from harness.study.engine import TRAINABLES
+from harness.study.follow import Start, follow_study
 from tests.conftest import optuna_states
 from tests.noop_trainable import (
     CrashingTrainable,

@@ -13,9 +13,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from harness.optimisation import optuna_study
+from harness.optuna_study import stored_study as optuna_study
+from harness.record.storage import DATABASE_VARIABLE
 from harness.spec import SpecError, load_study
-from harness.storage import DATABASE_VARIABLE
 from tests import postgres
 from tests.drivers import Driver, assert_equal, outcome, run_to_the_end
 from tests.postgres import PostgresServer
@@ -106,7 +106,7 @@ def test_a_study_in_postgresql_is_the_one_it_would_be_in_sqlite(
 
 def death_at(patch, dies_at):
     """Make a driver die, before or after, at its n-th write."""
-    from tests.harness.optimisation.test_resume import Mortality
+    from tests.harness.optuna_study.test_resume import Mortality
 
     mortality = Mortality(patch)
     mortality.dies_at = dies_at
@@ -117,7 +117,7 @@ def death_at(patch, dies_at):
 def test_a_study_that_dies_at_a_write_ends_as_one_that_never_did(
     spec, database, tmp_path, monkeypatch, share
 ):
-    from tests.harness.optimisation.test_resume import Death
+    from tests.harness.optuna_study.test_resume import Death
 
     with monkeypatch.context() as patch:
         mortality = death_at(patch, None)

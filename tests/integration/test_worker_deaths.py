@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.storage import Storage
-from harness.study import follow_study
+from harness.study.follow import follow_study
 from tests.noop_trainable import MortalTrainable, SlowTrainable
 
 STUDY = """

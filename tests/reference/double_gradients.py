@@ -18,8 +18,8 @@ from itertools import product
 import torch
 from torch import nn
 
-from trainables.adapt.pose_net import PoseNet
-from trainables.adapt.style_net import StyleNet, small_plan
+from trainables.network.pose_net import PoseNet
+from trainables.style.style_net import StyleNet, small_plan
 
 NUM_IMAGES = 4
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 import torch
 
-from harness.stage_store.cache import StageCache
+from harness.stage_cache.cache import StageCache
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
-from trainables.trial_run import TrialStages
+from trainables.stages.trial_stages import TrialStages
 
 FIELDS = {
     "data.num_source": 120,

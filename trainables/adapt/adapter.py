@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from trainables.adapt.pose_net import PoseNet
+from trainables.network.pose_net import PoseNet
 
 
 @dataclass(frozen=True)

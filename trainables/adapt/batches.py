@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import (
     AugmentRanges,
     augment_images,
@@ -25,6 +24,7 @@ from trainables.data.augment import (
 )
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import ImageStore
+from trainables.distributed.shard import WHOLE, Shard
 from trainables.sampling.sampler import draw_indices
 from trainables.seeding import torch_generator
 

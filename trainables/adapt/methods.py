@@ -6,22 +6,22 @@ Here ``adapt.method`` and ``parity`` are read; what is built takes plain argumen
 import torch
 
 from trainables.adapt.adapter import Adapter
-from trainables.adapt.optimisation import (
+from trainables.adapt.optimisers import (
     Recipe,
     adam_recipe,
     default_recipe,
     regda_adaptation_recipe,
     regda_pretraining_recipe,
 )
-from trainables.adapt.pose_net import PoseNet
 from trainables.adapt.regda import REFERENCE_RAMP_STEPS, RegDA, RegDAWeights, ramp_steps
 from trainables.adapt.restyle import Restyler
-from trainables.adapt.shard import Shard
 from trainables.adapt.source_only import SourceOnly
 from trainables.adapt.udape import UDAPE, UDAPESettings
 from trainables.config import TrialConfig
 from trainables.data.augment import AffineRanges, AugmentRanges
 from trainables.data.skeleton import HAND21, Skeleton
+from trainables.distributed.shard import Shard
+from trainables.network.pose_net import PoseNet
 from trainables.seeding import derive_seed, torch_generator
 
 

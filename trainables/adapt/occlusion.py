@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from trainables.adapt.pseudo_labels import PseudoLabels
-from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import send
 from trainables.data.frame import in_frame
+from trainables.distributed.shard import WHOLE, Shard
 
 WINDOW_SHARE = 20 / 256
 """Side of the hidden window as a share of the image's: 20 pixels of 256 in UDAPE."""

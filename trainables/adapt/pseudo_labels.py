@@ -25,7 +25,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainables.adapt.collectives import gather, own_part
 from trainables.data.augment import warp_keypoints
 from trainables.data.frame import in_frame
 from trainables.data.heatmaps import (
@@ -35,6 +34,7 @@ from trainables.data.heatmaps import (
     to_cells,
     to_pixels,
 )
+from trainables.distributed.collectives import gather, own_part
 
 UNSEEN_LOGIT = -1e4
 """Logit of a cell that no probability may reach. Finite, so that 0 * log p is 0."""

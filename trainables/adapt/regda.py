@@ -30,8 +30,8 @@ from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.losses import disparity, ground_false_maps, ground_truth_maps, spatial_kl
-from trainables.adapt.optimisation import Recipe
-from trainables.adapt.pose_net import PoseNet
+from trainables.adapt.optimisers import Recipe
+from trainables.network.pose_net import PoseNet
 
 REFERENCE_RAMP_STEPS = 1000.0
 """Time constant of the gradient's warm start in RegDA, which trains for 15,000 steps."""

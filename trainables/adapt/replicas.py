@@ -2,7 +2,7 @@
 
 The process that asks is the first of them; it evaluates, reports and holds the state. The others
 repeat what it does in step, told over pipes. All compute the same numbers as one process would,
-up to the order of sums (:mod:`trainables.adapt.collectives`).
+up to the order of sums (:mod:`trainables.distributed.collectives`).
 """
 
 import contextlib
@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from trainables.adapt.fit import AdaptationRun
-from trainables.adapt.shard import Shard
+from trainables.adapt.adaptation_run import AdaptationRun
+from trainables.distributed.shard import Shard
 
 START_S = 300.0
 """Time for a process to import what it needs."""

@@ -6,10 +6,10 @@ of each image is uniform from 0 to ``alpha``.
 
 Differs from the reference: each image has a strength of its own (with ``parity`` the batch has
 one, as there); the style images are drawn from the whole training split rather than
-from the other batch, since their statistics are kept (:mod:`trainables.adapt.style`).
+from the other batch, since their statistics are kept (:mod:`trainables.style.style_transfer`).
 """
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,26 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.shard import WHOLE, Shard
 from trainables.data.augment import send
-
-
-class Transfer(Protocol):
-    """What :class:`trainables.adapt.style.StyleTransfer` does for two domains."""
-
-    def restyle(
-        self,
-        images: Tensor,
-        view: Tensor,
-        towards: Literal["source", "target"],
-        rows: Tensor,
-        alpha: Tensor,
-    ) -> Tensor:
-        """Images (B, 3, H, W) in the style of rows (B,) of a domain, with strengths (B,).
-
-        ``view`` (B, 2, 3) leads from pixels of the stored images to pixels of ``images``.
-        """
-        ...
+from trainables.distributed.shard import WHOLE, Shard
+from trainables.style.style_transfer import Transfer
 
 
 class Restyler:

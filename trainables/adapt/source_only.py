@@ -7,8 +7,8 @@ from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.losses import supervised_loss
-from trainables.adapt.optimisation import Recipe
-from trainables.adapt.pose_net import PoseNet
+from trainables.adapt.optimisers import Recipe
+from trainables.network.pose_net import PoseNet
 
 Restyle = Callable[[SourceBatch], Tensor]
 """Source images in another domain's style: (B, 3, H, W)."""

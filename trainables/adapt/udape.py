@@ -28,8 +28,7 @@ from torch import Tensor
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.losses import heatmap_mse, spatial_kl, supervised_loss
 from trainables.adapt.occlusion import occlude_confident_joints
-from trainables.adapt.optimisation import Recipe
-from trainables.adapt.pose_net import PoseNet
+from trainables.adapt.optimisers import Recipe
 from trainables.adapt.pseudo_labels import (
     PseudoLabels,
     compare_in_stored,
@@ -37,9 +36,10 @@ from trainables.adapt.pseudo_labels import (
     warped_pseudo_labels,
 )
 from trainables.adapt.restyle import Restyler
-from trainables.adapt.shard import WHOLE, Shard
 from trainables.adapt.teacher import ExponentialMean
 from trainables.data.augment import between_views, warp_keypoints
+from trainables.distributed.shard import WHOLE, Shard
+from trainables.network.pose_net import PoseNet
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Label-free validators: what predictions on target images say of a network without labels.
 
-Called after each epoch (:mod:`trainables.adapt.validation`); a checkpoint is chosen by them
+Called after each epoch (:mod:`trainables.evaluation.validation`); a checkpoint is chosen by them
 (:mod:`trainables.metrics.selection`). Those that compare two sets, of features or of pose scores,
 are in :mod:`trainables.metrics.discrepancies`. Higher is better for every validator, and every
 one can be gamed: how is said with each. None is comparable between tasks, losses or skeletons;
@@ -15,11 +15,11 @@ import math
 import torch
 from torch import Tensor
 
+from trainables.config import Loss
 from trainables.data.augment import warp_keypoints
 from trainables.data.frame import in_frame
 from trainables.data.skeleton import Skeleton
 from trainables.metrics.pck import pck_pooled
-from trainables.training_config import Loss
 
 MAX_POOLED_SIDE = 16
 """Maps are pooled to at most this many cells a side where images are compared by them: places

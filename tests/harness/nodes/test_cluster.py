@@ -12,8 +12,8 @@ from contextlib import closing
 import psutil
 import pytest
 
-from harness.language.yaml_text import SpecError
 from harness.nodes.cluster import start_ray
+from harness.yaml.text import SpecError
 from tests.conftest import ROOT
 
 EXPERIMENT = """
@@ -21,7 +21,7 @@ import os, signal, sys, time
 from pathlib import Path
 
 from harness.nodes.cluster import parallel_trials, shut_down_ray, start_ray
-from harness.language.sections import Resources
+from harness.spec.sections import Resources
 
 folder, caught = Path(sys.argv[1]), []
 start_ray(None, print)

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from harness.language.yaml_text import SpecError
 from harness.nodes import shared_storage
 from harness.nodes.shared_storage import check_shared, node_view
+from harness.yaml.text import SpecError
 
 
 @pytest.fixture

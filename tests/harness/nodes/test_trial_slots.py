@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from harness.language.sections import Resources
-from harness.language.yaml_text import SpecError
 from harness.nodes.trial_slots import Available, fitting_trials, this_machine
+from harness.spec.sections import Resources
+from harness.yaml.text import SpecError
 
 
 def node(cpus, gpus=0):

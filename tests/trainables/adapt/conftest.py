@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.judge import Domains
-from trainables.adapt.pose_net import PoseNet
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import build_image_store, open_image_store
+from trainables.evaluation.judge import Domains
+from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView

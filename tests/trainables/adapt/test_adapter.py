@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
-from trainables.adapt.optimisation import default_recipe
+from trainables.adapt.optimisers import default_recipe
 from trainables.adapt.regda import RegDA, RegDAWeights
 from trainables.adapt.source_only import SourceOnly
 from trainables.adapt.udape import UDAPE, UDAPESettings

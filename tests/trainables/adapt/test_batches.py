@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
-from trainables.adapt.shard import Shard
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
+from trainables.distributed.shard import Shard
 
 NUM_SAMPLES = 12
 TRAIN_ROWS = np.array([1, 2, 4, 5, 7, 8, 10, 11])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import trainables.adapt.judge
+import trainables.evaluation.judge
 from tests.trainables.adapt.tiny_run import (
     METHODS,
     RECIPES,
@@ -15,7 +15,7 @@ from tests.trainables.adapt.tiny_run import (
     make_run,
     trained,
 )
-from trainables.adapt.evaluate import control_metrics, evaluate
+from trainables.evaluation.evaluate import control_metrics, evaluate
 
 
 class SealedStore:
@@ -60,7 +60,7 @@ def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
     with pytest.raises(PermissionError):
         finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
     for judging in (evaluate, control_metrics):
-        monkeypatch.setattr(trainables.adapt.judge, judging.__name__, unsealed(judging))
+        monkeypatch.setattr(trainables.evaluation.judge, judging.__name__, unsealed(judging))
     reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
     monkeypatch.undo()
     assert reports == finish(make_run(config, domains))

@@ -8,8 +8,8 @@ from tests.trainables.adapt.conftest import Negative
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.adapt.restyle import Restyler
-from trainables.adapt.shard import WHOLE
 from trainables.config import TrialConfig
+from trainables.distributed.shard import WHOLE
 
 METHODS = ["source_only", "regda", "udape"]
 BATCH = 8

@@ -12,10 +12,10 @@ from trainables.adapt.methods import (
     build_net,
     pretraining_adapter,
 )
-from trainables.adapt.shard import WHOLE
 from trainables.config import TrialConfig
 from trainables.data.augment import AugmentRanges
 from trainables.data.skeleton import BODY16, HAND21
+from trainables.distributed.shard import WHOLE
 
 SMALL = {
     "data.image_size": IMAGE_SIZE,

@@ -7,7 +7,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.reference.regda_three_forward import ThreeForwardRegDA
-from trainables.adapt.optimisation import default_recipe
+from trainables.adapt.optimisers import default_recipe
 from trainables.adapt.regda import (
     RegDA,
     RegDAWeights,

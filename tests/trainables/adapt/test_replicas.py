@@ -11,13 +11,13 @@ import torch
 
 import trainables.adapt.source_only
 from tests.trainables.adapt.conftest import Negative
-from trainables.adapt.fit import AdaptationRun
-from trainables.adapt.judge import Domains
+from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
-from trainables.adapt.shard import WHOLE
 from trainables.config import TrialConfig
 from trainables.data.image_store import build_image_store, open_image_store
+from trainables.distributed.shard import WHOLE
+from trainables.evaluation.judge import Domains
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView

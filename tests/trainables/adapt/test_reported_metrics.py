@@ -6,7 +6,7 @@ import inspect
 import pytest
 
 import trainables.pose_vae_trainable
-from harness.language.metric_names import (
+from harness.spec.metric_names import (
     CHOICES,
     JOINT_GROUPS,
     VALIDATORS,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trainables.adapt.restyle import Restyler
-from trainables.adapt.shard import WHOLE, Shard
+from trainables.distributed.shard import WHOLE, Shard
 
 
 class Recorder:

@@ -8,7 +8,7 @@ import torch
 
 from tests.reference import udape_per_image as loops
 from trainables.adapt.losses import supervised_loss
-from trainables.adapt.optimisation import default_recipe
+from trainables.adapt.optimisers import default_recipe
 from trainables.adapt.udape import UDAPE, UDAPESettings
 from trainables.data.augment import between_views, warp_keypoints
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from trainables.adapt.fit import AdaptationRun
+from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.config import TrialConfig
 

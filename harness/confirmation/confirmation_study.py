@@ -1,0 +1,312 @@
+"""A confirmation as a study: every run is a baseline, told apart by setting and seed.
+
+So nothing is drawn, nothing is pruned, and a run is known by its name when the study goes on:
+more seeds are more baselines.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.confirmation.finalists import (
+    Finalist,
+    Selection,
+    judging_fields,
+    metric_sections,
+    select,
+)
+from harness.optuna_study.continuation import check_identity, identity
+from harness.record.ledger import SEED_MARK, Event, read_events, read_trials
+from harness.space.fields import FieldValues
+from harness.spec import SpecError, StudySpec
+from harness.yaml.errors import did_you_mean, problems
+from harness.yaml.source import YAMLSource, apply_override
+from trainables.config import FIELD_TYPES, TrialConfig
+
+CONFIRMED = "-confirm"
+FIRST_SEED = 1000
+"""Seeds of a confirmation start here; searches use small ones."""
+MAX_STUDY_NAME = 64
+_SECTIONS = ("name", "fixed", "resources", "failures")
+"""What ``--set`` may change beside fields of the trials."""
+
+
+@dataclass(frozen=True)
+class ConfirmationPlan:
+    """What a confirmation will do.
+
+    Attributes:
+        spec: The study.
+        selection: Whom it trains, with the changes made.
+        summary: How much that is.
+        notes: What a person should know before, in sentences.
+    """
+
+    spec: StudySpec
+    selection: Selection
+    summary: str
+    notes: tuple[str, ...]
+
+
+def plan_confirmation(
+    searched: Path, top: int, num_seeds: int, changes: Sequence[str]
+) -> ConfirmationPlan:
+    """Plan the confirmation of a study.
+
+    Args:
+        searched: Ledger of the search.
+        top: Number of finalists.
+        num_seeds: Fresh seeds of each setting.
+        changes: Texts ``path=value``: a field, with or without ``fixed.`` before it, or a value
+            of the confirmation's name, resources or failures.
+
+    Raises:
+        SpecError: If there is nothing to confirm, or a change is not possible.
+    """
+    try:
+        description, trials = read_trials(searched)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+    name = description["study"]
+    if description.get("read_test"):
+        raise SpecError(f"{name} is itself a confirmation; name the study it confirms")
+    if description["trainable"] != "adaptation":
+        raise SpecError(
+            f"study {name} has {description['trainable']} trials; only adaptation trials have a "
+            "test split to confirm on"
+        )
+    selection = select(description, trials, top)
+    content = _sections(description, changes)
+    changed, notes = _changed(selection, content.pop("fixed"))
+    if not changed.all:
+        raise SpecError(f"study {name} has no baseline, so --top must be at least 1, got {top}")
+    notes += [f"baseline {sentence}; it is left out" for sentence in selection.left_out]
+    if len(selection.finalists) < top:
+        notes.append(
+            f"the study has {len(selection.finalists)} settings to choose from, not {top}"
+        )
+    if any(record.state in ("running", "stopped") for record in trials.values()):
+        notes.append(f"study {name} has not ended; what it finds later is not confirmed here")
+    judging = judging_fields(changed.all[0].fields)
+    runs = {
+        f"{finalist.name}{SEED_MARK}{FIRST_SEED + i}": {
+            field: value
+            for field, value in {**finalist.fields, "seed": FIRST_SEED + i}.items()
+            if field not in judging
+        }
+        for i in range(num_seeds)
+        for finalist in changed.all
+    }
+    spec = _validated(
+        {
+            **content,
+            "trainable": description["trainable"],
+            "metrics": metric_sections(description),
+            "method": "random",
+            "fixed": judging,
+            "baselines": runs,
+        }
+    )
+    summary = f"{len(changed.all)} settings x {num_seeds} seeds"
+    return ConfirmationPlan(spec, changed, summary, tuple(notes))
+
+
+def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[StudySpec, bool]:
+    """Compare a confirmation with the one that is there.
+
+    More seeds of the same settings are a way of going on. Other settings need ``accept_change``;
+    those that are there already stay part of it.
+
+    Args:
+        ledger: Of the confirmation that is there.
+        spec: The one that is asked for.
+        accept_change: Whether settings and code may differ.
+
+    Returns:
+        The study to go on with, and whether the engine must accept that it has changed.
+
+    Raises:
+        SpecError: If it cannot be gone on with; says how it differs and what to do.
+    """
+    try:
+        description, trials = read_trials(ledger)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+    if not description.get("read_test"):
+        raise SpecError(
+            f"{spec.name} is a search, not a confirmation; give this one another name with "
+            "--set name=..."
+        )
+    now = identity(spec)["space"]["baselines"]
+    before: dict[str, Any] = description["space"]["baselines"]
+    differing = [run for run in before if run in now and before[run] != now[run]]
+    if differing:
+        run = differing[0]
+        words = ", ".join(_differences(before[run], now[run]))
+        raise SpecError(
+            f"the runs of {spec.name} have {words}; give the same --set to go on with it, or "
+            "start another one with --new"
+        )
+    if accept_change:
+        kept = {run: fields for run, fields in before.items() if run not in now}
+        return _with_baselines(spec, {**kept, **now}), True
+    if problem := _unlike(before, now):
+        raise SpecError(
+            f"{spec.name} {problem}; give the same arguments to go on with it (more --seeds add "
+            "seeds), add to it with --accept-change, or start another one with --new"
+        )
+    if before == now:
+        return spec, False
+    grown = {**description, "space": {**description["space"], "baselines": now}}
+    check_identity(grown, spec)  # nothing but the seeds may differ
+    return spec, True
+
+
+def num_looks(ledger: Path) -> int:
+    """How often the test split was looked at: ends of the study, each after new runs."""
+    looks, has_new_runs = 0, False
+    for event in read_events(ledger):
+        if event["event"] == "trial":
+            has_new_runs |= event.get("retry_of") is None
+        elif event["event"] == "end" and event["state"] == "complete" and has_new_runs:
+            looks, has_new_runs = looks + 1, False
+    return looks
+
+
+def _sections(description: Event, changes: Sequence[str]) -> dict[str, Any]:
+    """Name, resources, failures and database of the search, with what ``--set`` changes.
+
+    ``fixed`` holds the changed fields.
+    """
+    kept = json.loads(description["yaml"])
+    source = YAMLSource(
+        "the confirmation",
+        {
+            "name": _confirmation_name(description["study"]),
+            "fixed": {},
+            "resources": description["resources"],
+            "failures": kept.get("failures", {}),
+            "database": kept.get("database"),
+        },
+        {},
+        {},
+    )
+    for text in changes:
+        source = apply_override(source, _as_path(text))
+    data = dict(source.data)
+    try:
+        data["fixed"] = TypeAdapter(FieldValues).validate_python(data["fixed"])
+    except ValidationError as error:
+        raise SpecError(f"--set fixed.{problems(error)[0].sentence}") from None
+    for field in data["fixed"]:
+        if field in judging_fields(data["fixed"]):
+            raise SpecError(f"--set {field}: a confirmation keeps the study's data and evaluation")
+        if field == "seed":
+            raise SpecError("--set seed: a confirmation has fresh seeds; --seeds says how many")
+    return data
+
+
+def _as_path(text: str) -> str:
+    """``adapt.epochs=6`` as ``fixed.adapt.epochs=6``; what names a section stays."""
+    name = text.partition("=")[0].strip()
+    words = name.partition(".")[0]
+    is_field = name in FIELD_TYPES or any(field.startswith(f"{name}.") for field in FIELD_TYPES)
+    if is_field and words not in _SECTIONS:
+        return f"fixed.{text.strip()}"
+    if words in _SECTIONS or "=" not in text:
+        return text
+    raise SpecError(
+        f"--set {text}: {name} is no field of a trial{did_you_mean(name, FIELD_TYPES)}, nor a "
+        f"value of {', '.join(_SECTIONS[2:])}"
+    )
+
+
+def _confirmation_name(searched: str) -> str:
+    if len(searched) + len(CONFIRMED) <= MAX_STUDY_NAME:
+        return searched + CONFIRMED
+    # Two long names must not become one.
+    digest = hashlib.sha256(searched.encode()).hexdigest()[:8]
+    return f"{searched[: MAX_STUDY_NAME - len(CONFIRMED) - 9]}-{digest}{CONFIRMED}"
+
+
+def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selection, list[str]]:
+    """The settings with changed fields; of those that are then equal, the first.
+
+    Baselines before finalists: one of them is what the others are compared with.
+    """
+    kept: dict[str, Finalist] = {}
+    notes = []
+    for finalist in selection.baselines + selection.finalists:
+        try:
+            fields = TrialConfig.from_flat({**finalist.fields, **changes}).to_flat()
+        except ValueError as error:
+            raise SpecError(f"setting {finalist.name}, as changed by --set: {error}") from error
+        alike = json.dumps({n: v for n, v in fields.items() if n != "seed"}, sort_keys=True)
+        if alike in kept:
+            notes.append(f"{finalist.name} is the same as {kept[alike].name} with these changes")
+        else:
+            kept[alike] = replace(finalist, fields=fields)
+    return (
+        Selection(
+            tuple(f for f in kept.values() if not f.is_baseline),
+            tuple(f for f in kept.values() if f.is_baseline),
+            selection.left_out,
+        ),
+        notes,
+    )
+
+
+def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
+    """How the runs of two confirmations differ, unless it is only by more seeds."""
+    old, new = _settings(before), _settings(now)
+    if gone := old.keys() - new:
+        return (
+            f"has the settings {', '.join(old)}, and without --accept-change keeps to them "
+            f"(now without {', '.join(sorted(gone))})"
+        )
+    if added := [name for name in new if name not in old]:
+        return f"has no setting {', '.join(added)}, which --top or the search now add"
+    old_seeds, new_seeds = max(map(len, old.values())), max(map(len, new.values()))
+    if new_seeds < old_seeds:
+        return f"has {old_seeds} seeds, more than --seeds {new_seeds}"
+    return None
+
+
+def _settings(runs: Iterable[str]) -> dict[str, set[str]]:
+    """Settings of named runs, each with its seeds."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        setting, _, seed = run.rpartition(SEED_MARK)
+        found.setdefault(setting, set()).add(seed)
+    return found
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{field} {json.dumps(before.get(field))}, not {json.dumps(now.get(field))}"
+        for field in dict.fromkeys((*before, *now))
+        if before.get(field) != now.get(field)
+    ][:5]
+
+
+def _with_baselines(spec: StudySpec, baselines: Mapping[str, Any]) -> StudySpec:
+    content = {name: getattr(spec, name) for name in spec.model_fields_set}
+    content |= {
+        "metrics": [{"name": m.name, "goal": m.goal} for m in spec.metrics],
+        "baselines": baselines,
+        "resources": spec.resources.model_dump(),
+        "failures": spec.failures.model_dump(exclude_unset=True),
+    }
+    return _validated(content)
+
+
+def _validated(content: Mapping[str, Any]) -> StudySpec:
+    try:
+        return StudySpec.model_validate(content)
+    except ValidationError as error:
+        raise SpecError(f"the confirmation cannot be: {problems(error)[0].sentence}") from None

@@ -1,0 +1,269 @@
+"""What the test split says of the finalists: means, paired differences, and how sure they are.
+
+Differences are paired by seed and taken to one reference, the baseline that was best in the
+search. Whether one is shown is decided by the paired t test. The finalists' p-values are adjusted
+together (Holm): a person who reads several of them as "better" should be wrong about any in 5 %
+of studies only. Other baselines are there for orientation; theirs are not adjusted, nor are the
+intervals. The bootstrap-t interval beside the t interval assumes no normal values.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.confirmation.finalists import Selection
+from harness.record.ledger import SEED_MARK, TrialRecord
+from harness.spec.metric_names import CONTROLS, control_metric
+from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
+
+METRIC = "target_test/pck_05"
+BIN_PREFIX = "target_test/pck_bin/"
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean of a metric over seeds.
+
+    Attributes:
+        mean: Over the seeds that reported it.
+        interval: 95 % Student t interval; None for one seed.
+        num_seeds: How many.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference of a setting to the reference.
+
+    Attributes:
+        mean: Of the differences, over the seeds that both have.
+        interval: 95 % Student t interval; None for one seed.
+        bootstrap: 95 % bootstrap-t interval; None below four seeds, which it cannot bound.
+        num_seeds: Pairs.
+        num_same_sign: Pairs whose difference has the sign of the mean.
+        p_value: Of the paired t test; None for one seed.
+        p_adjusted: Holm's over the finalists; of a baseline, the p-value itself.
+        is_shown: Whether it is below :data:`ALPHA`.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    bootstrap: tuple[float, float] | None
+    num_seeds: int
+    num_same_sign: int
+    p_value: float | None
+    p_adjusted: float | None
+    is_shown: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One setting.
+
+    Attributes:
+        name: Of the setting.
+        is_baseline: Whether the search's file asked for it.
+        estimates: Metric to its estimate.
+        difference: To the reference; None for itself, or where no seed has both.
+    """
+
+    name: str
+    is_baseline: bool
+    estimates: dict[str, Estimate]
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The test split's answer.
+
+    Attributes:
+        settings: Best mean first.
+        reference: Baseline that differences are to; None if there is none.
+        num_seeds: Seeds of the setting that has most.
+        num_finalists: Size of the family that is adjusted.
+    """
+
+    settings: tuple[Judged, ...]
+    reference: str | None
+    num_seeds: int
+    num_finalists: int
+
+
+def judge(trials: Sequence[TrialRecord], selection: Selection) -> Verdict:
+    """Work out the verdict.
+
+    Args:
+        trials: Of the confirmation; those that are not complete do not count.
+        selection: Says which settings are baselines, and which is the reference.
+    """
+    runs: dict[str, dict[int, Mapping[str, float]]] = {}
+    for record in trials:
+        if record.state == "complete" and METRIC in record.metrics:
+            name = record.name.rpartition(SEED_MARK)[0]
+            runs.setdefault(name, {})[record.fields["seed"]] = record.metrics
+    baselines = {baseline.name for baseline in selection.baselines}
+    reference = next((name for name in selection.references if name in runs), None)
+    gaps = {
+        name: _gaps(runs[name], runs[reference])
+        for name in runs
+        if reference is not None and name != reference
+    }
+    p_values = {name: mean_p_value(values) for name, values in gaps.items()}
+    finalists = [name for name in gaps if name not in baselines]
+    adjusted = p_values | dict(
+        zip(finalists, holm([p_values[name] for name in finalists]), strict=True)
+    )
+    settings = [
+        Judged(
+            name,
+            name in baselines,
+            _estimates(list(seeds.values())),
+            _difference(gaps[name], p_values[name], adjusted[name]) if gaps.get(name) else None,
+        )
+        for name, seeds in runs.items()
+    ]
+    settings.sort(key=lambda setting: -setting.estimates[METRIC].mean)
+    most = max(map(len, runs.values()), default=0)
+    return Verdict(tuple(settings), reference, most, len(finalists))
+
+
+def _gaps(
+    ours: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mapping[str, float]]
+) -> list[float]:
+    return [ours[seed][METRIC] - theirs[seed][METRIC] for seed in sorted(ours.keys() & theirs)]
+
+
+def _estimates(runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    names = dict.fromkeys(name for metrics in runs for name in metrics)
+    values = {name: [metrics[name] for metrics in runs if name in metrics] for name in names}
+    return {
+        name: Estimate(math.fsum(found) / len(found), _finite(mean_interval(found)), len(found))
+        for name, found in values.items()
+    }
+
+
+def _difference(gaps: list[float], p_value: float, adjusted: float) -> Difference:
+    mean = math.fsum(gaps) / len(gaps)
+    return Difference(
+        mean,
+        _finite(mean_interval(gaps)),
+        _finite(bootstrap_interval(gaps)),
+        len(gaps),
+        sum(gap * mean > 0 for gap in gaps),
+        None if math.isnan(p_value) else p_value,
+        None if math.isnan(adjusted) else adjusted,
+        adjusted < ALPHA,
+    )
+
+
+def _finite(bounds: tuple[float, float]) -> tuple[float, float] | None:
+    return bounds if all(map(math.isfinite, bounds)) else None
+
+
+def as_lines(verdict: Verdict) -> list[str]:
+    """The verdict in words, for the terminal."""
+    if not verdict.settings:
+        return ["no run reported the test split"]
+    width = max(len(setting.name) for setting in verdict.settings)
+    seeds = f"{verdict.num_seeds} seed{'s' if verdict.num_seeds > 1 else ''}"
+    lines = [f"{METRIC}, mean and 95 % t interval over {seeds}:"]
+    for setting in verdict.settings:
+        estimate = setting.estimates[METRIC]
+        line = f"  {setting.name:<{width}}  {estimate.mean:6.2f} {_bounds(estimate.interval)}"
+        if estimate.num_seeds < verdict.num_seeds:
+            line += f" from {estimate.num_seeds} seed{'s' if estimate.num_seeds > 1 else ''}"
+        lines.append(line + ("  (reference)" if setting.name == verdict.reference else ""))
+    lines += _difference_lines(verdict, width)
+    lines += _more_lines(verdict, width)
+    return lines
+
+
+def _difference_lines(verdict: Verdict, width: int) -> list[str]:
+    if verdict.reference is None:
+        return ["no baseline without target labels to compare with"]
+    lines = [f"paired differences to {verdict.reference}, the best baseline of the search:"]
+    for setting in verdict.settings:
+        found = setting.difference
+        if found is None:
+            if setting.name != verdict.reference:
+                lines.append(f"  {setting.name:<{width}}  no seed in common")
+            continue
+        is_adjusted = not setting.is_baseline and verdict.num_finalists > 1
+        line = f"  {setting.name:<{width}}  {found.mean:+6.2f} {_bounds(found.interval)}"
+        line += f", bootstrap-t {_bounds(found.bootstrap, 'unbounded')}"
+        line += f", {found.num_same_sign} of {found.num_seeds} seeds agree"
+        if found.p_adjusted is not None:
+            line += f", {'adjusted ' if is_adjusted else ''}p {_p(found.p_adjusted)}"
+        elif found.num_seeds > 1:
+            line += ", the same in every seed, so that nothing tells of its spread"
+        lines.append(line + ("" if found.is_shown else ": no difference shown"))
+    if verdict.num_finalists > 1:
+        lines.append(
+            f"p-values of the {verdict.num_finalists} finalists are adjusted together (Holm); "
+            "intervals, and p-values of baselines, are not"
+        )
+    elif verdict.num_finalists == 1:
+        lines.append("p-values are of single comparisons, not adjusted for the number of lines")
+    return lines
+
+
+def _more_lines(verdict: Verdict, width: int) -> list[str]:
+    """EvalPose, the bins and the controls: means alone, as their number would drown the rest."""
+    names = sorted({n for s in verdict.settings for n in s.estimates if n.startswith(BIN_PREFIX)})
+    columns = {
+        "evalpose": "target_test/evalpose",
+        "unit_signed": "target_test/evalpose_unit_signed",
+        **{f"bin {name.removeprefix(BIN_PREFIX)}": name for name in names},
+    }
+    width = max(width, *map(len, CONTROLS))
+    lines = [f"  {'means':<{width}}  " + " ".join(f"{head:>11}" for head in columns)]
+
+    def add(label: str, estimates: list[Estimate | None]) -> None:
+        shown = (f"{e.mean:11.2f}" if e else f"{'-':>11}" for e in estimates)
+        lines.append(f"  {label:<{width}}  " + " ".join(shown))
+
+    for setting in verdict.settings:
+        add(setting.name, [setting.estimates.get(name) for name in columns.values()])
+    any_setting = verdict.settings[0]  # what controls score does not depend on the network
+    for control in CONTROLS:
+        controls = [control_metric(name, control) for name in columns.values()]
+        if any(name in any_setting.estimates for name in controls):
+            add(control, [any_setting.estimates.get(name) for name in controls])
+    if any(control_metric(METRIC, c) in any_setting.estimates for c in CONTROLS):
+        lines.append(f"  {', '.join(CONTROLS)}: predictions that no network made")
+    return lines
+
+
+def _bounds(interval: tuple[float, float] | None, otherwise: str = "one seed") -> str:
+    return f"[{otherwise}]" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as a JSON object; intervals that are unbounded are null."""
+    return {
+        "metric": METRIC,
+        "reference": verdict.reference,
+        "adjustment": "holm" if verdict.num_finalists > 1 else None,
+        "settings": [
+            {
+                "name": setting.name,
+                "role": "baseline" if setting.is_baseline else "finalist",
+                "metrics": {
+                    name: asdict(estimate) for name, estimate in setting.estimates.items()
+                },
+                "difference": None if setting.difference is None else asdict(setting.difference),
+            }
+            for setting in verdict.settings
+        ],
+    }

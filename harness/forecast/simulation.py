@@ -1,0 +1,162 @@
+"""A study played through without training: who runs when, who is stopped, what is left on disk.
+
+A free worker takes the next trial. What trials share is computed by the first to ask while the
+others wait. Early termination is played with ranks that are as likely as any other: how good a
+trial is, is not known before it has run.
+"""
+
+import heapq
+import math
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from harness.forecast.costs import TrialCost
+from harness.spec.sections import EarlyTerminate
+
+START_S = 12.0
+"""From the command to the first trial: Ray, imports of the workers, databases."""
+END_S = 4.0
+"""From the last report to the end of the command."""
+REPORT_S = 0.25
+"""Way of a report through Tune, ledger and pruner, and of a trial to a reused worker."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One played study; seconds and bytes.
+
+    Attributes:
+        wall_s: From the command to its end.
+        busy_s: Sum over trials of the time that they held their worker.
+        ends_s: When each trial ended, in the order in which they started.
+        disk_bytes: What it adds to the storage at the largest.
+        num_stopped: Trials that were stopped early.
+    """
+
+    wall_s: float
+    busy_s: float
+    ends_s: tuple[float, ...]
+    disk_bytes: int
+    num_stopped: int
+
+
+@dataclass
+class EarlyStops:
+    """Which of a study's trials are stopped early, and after which report.
+
+    Attributes:
+        rule: Of the study. A Wilcoxon test stops nobody here: what it sees is not known.
+        rng: Where quality and brackets come from; a trial draws the same number of times
+            whatever becomes of it.
+    """
+
+    rule: EarlyTerminate
+    rng: random.Random
+    _seen: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+
+    def reports_of(self, trial: TrialCost) -> int:
+        """Reports that the next trial makes before it ends."""
+        quality, place = self.rng.random(), self.rng.random()
+        total = len(trial.steps_s)
+        if self.rule.type in {"hyperband", "hyperband_brackets", "successive_halving"}:
+            stops = self._halving(quality, place, total)
+        elif self.rule.type == "median":
+            stops = self._median(quality, total)
+        else:
+            stops = total
+        return total if trial.is_baseline else stops
+
+    def _halving(self, quality: float, place: float, total: int) -> int:
+        bracket = self._bracket(place, total)
+        for rung in self._rungs(bracket, total):
+            if not self._passes((bracket, rung), quality):
+                return rung
+        return total
+
+    def _rungs(self, bracket: int, total: int) -> Iterator[int]:
+        """Rungs of a bracket below a trial's last report."""
+        rule = self.rule
+        if rule.type == "hyperband":
+            yield from takewhile(lambda rung: rung < total, rule.rungs)
+            return
+        rung = rule.min_iter * int(rule.eta**bracket)
+        while rung < total:
+            yield rung
+            rung *= int(rule.eta)
+
+    def _passes(self, rung: tuple[int, int], quality: float) -> bool:
+        """Whether a trial is good enough among those that came to this rung to go on."""
+        others = self._seen.setdefault(rung, [])
+        others.insert(bisect_left(others, quality), quality)
+        return quality >= others[-self.rule.num_kept(len(others))]
+
+    def _bracket(self, place: float, total: int) -> int:
+        """Hyperband's bracket: those with an earlier first rung get more trials."""
+        rule = self.rule
+        if rule.type != "hyperband_brackets":
+            return 0
+        ratio = (rule.max_iter or total + 1) / rule.min_iter
+        num = max(0, math.floor(math.log(ratio, rule.eta) + 1e-9)) + 1
+        shares = [math.ceil(num * rule.eta ** (num - 1 - i) / (num - i)) for i in range(num)]
+        left = place * sum(shares)
+        for bracket, share in enumerate(shares):
+            left -= share
+            if left < 0:
+                return bracket
+        return num - 1
+
+    def _median(self, quality: float, total: int) -> int:
+        others = self._seen.setdefault((0, 0), [])
+        is_safe = len(others) < max(1, self.rule.startup_trials)
+        is_good = is_safe or quality >= others[len(others) // 2]
+        others.insert(bisect_left(others, quality), quality)
+        return total if is_good else min(self.rule.min_iter + 1, total)
+
+
+def play(
+    trials: Sequence[TrialCost],
+    parallel: int,
+    reports_of: Callable[[TrialCost], int] | None = None,
+    speed: float = 1.0,
+) -> Outcome:
+    """Play a study through.
+
+    Args:
+        trials: In the order in which they start.
+        parallel: Workers, >= 1.
+        reports_of: Reports that a trial makes; None lets all of them finish.
+        speed: Factor on all measured times.
+    """
+    workers = [START_S] * parallel
+    ready: dict[str, float] = {}
+    disk: dict[str, int] = {}
+    ends: list[float] = []
+    checkpoints, largest, busy_s, stopped = 0, 0, 0.0, 0
+    for trial in trials:
+        reports = len(trial.steps_s) if reports_of is None else reports_of(trial)
+        start = heapq.heappop(workers)
+        now = start
+        for stage, seconds in trial.shared.items():
+            if stage in ready:
+                now = max(now, ready[stage])
+            else:
+                now += seconds * speed
+                ready[stage] = now
+        now += (trial.setup_s + sum(trial.steps_s[:reports])) * speed + reports * REPORT_S
+        disk |= {n: max(size, disk.get(n, 0)) for n, size in trial.disk.items()}
+        is_stopped = reports < len(trial.steps_s)
+        stopped += is_stopped
+        # A complete trial keeps one checkpoint, others the last two that they wrote.
+        checkpoints += trial.checkpoint_bytes * (min(2, reports) if is_stopped else 1)
+        largest = max(largest, trial.checkpoint_bytes)
+        busy_s += now - start
+        ends.append(now)
+        heapq.heappush(workers, now)
+    wall_s = max([START_S, *ends]) + END_S
+    # While it runs a trial has a second checkpoint and the one that is being written.
+    running = 2 * min(parallel, len(trials)) * largest
+    total = sum(disk.values()) + checkpoints + running
+    return Outcome(wall_s, busy_s, tuple(ends), total, stopped)

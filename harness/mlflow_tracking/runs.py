@@ -1,0 +1,320 @@
+"""The ledger's events as MLflow runs: one for the study, below it one for each trial.
+
+Every write may be repeated: runs are looked up before one is created, MLflow leaves out a metric
+that it has with the same key, time, step and value, equal parameters may be logged again, and
+tags are replaced. So whoever does not know whether a flush arrived simply repeats it.
+
+MLflow's cost is per transaction (a ``log_batch`` of a thousand metrics costs as much as six
+single ones): what a stretch of the ledger says of a run goes out as one batch.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from harness.mlflow_tracking.contents import (
+    as_text,
+    at_ms,
+    dataset_sources,
+    lineage,
+    step_of,
+    study_tags,
+    summary,
+    trial_name,
+    trial_params,
+    trial_tags,
+)
+from harness.mlflow_tracking.cursor import Cursor
+from harness.mlflow_tracking.experiment import experiment_of_studies
+from harness.record.ledger import Event
+
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
+_GONE = "RESOURCE_DOES_NOT_EXIST"
+_REFUSED = frozenset({"INVALID_PARAMETER_VALUE", _GONE})
+"""Answers that stay the same however often one asks."""
+_MAX_METRICS, _MAX_OTHERS, _MAX_TEXT = 800, 100, 7900
+
+
+class RunWriter:
+    """Writes events of one study to its runs.
+
+    Args:
+        tracking_uri: Database or server.
+        artifact_root: Folder for artifacts of an experiment created on a local database.
+        ledger_path: The ledger, for the summary at the end.
+        study: Its first event.
+        cursor: What MLflow has of it; moves on as it is written.
+
+    Attributes:
+        cursor: With all runs of the study that exist, also those a lost cursor knew of.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: Path,
+        ledger_path: Path,
+        study: Event,
+        cursor: Cursor,
+    ) -> None:
+        self._client = MlflowClient(tracking_uri)
+        self._study = study
+        self._ledger_path = ledger_path
+        self.cursor = cursor
+        self.cursor.study_id = study["study_id"]
+        self.cursor.experiment_id = experiment_of_studies(
+            self._client, tracking_uri, artifact_root, self._known_experiment()
+        )
+        self._look_up_runs()
+        self._go_back_if_restored()
+        self._batches: dict[str, list[Any]] = defaultdict(list)
+        self._stages: dict[int, dict[str, Any]] = {}
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            "study": self._write_study,
+            "resume": self._write_resume,
+            "trial": self._write_trial,
+            "epoch": self._write_epoch,
+            "continued": self._write_continued,
+            "duplicate": self._write_duplicate,
+            "finished": self._write_finished,
+            "end": self._write_end,
+        }
+
+    def write(self, events: list[Event], offset: int) -> None:
+        """Write events, all or, if it raises, perhaps some; then a new writer must repeat them.
+
+        Args:
+            events: The next ones of the ledger; kinds that MLflow has no place for are skipped.
+            offset: Where the ledger goes on after them.
+
+        Raises:
+            MlflowException: If the store is down or locked.
+        """
+        for event in events:
+            handler = self._handlers.get(event["event"])
+            if handler is not None:
+                handler(event)
+        for run_id in list(self._batches):
+            self._flush(run_id)
+        self.cursor.offset = offset
+        self._go_back_if_restored()
+
+    def _known_experiment(self) -> str | None:
+        """Where the study's run is; None, and back to the beginning, if the store has none."""
+        parent = self._found(self.cursor.parent_run_id)
+        if parent is not None:
+            return str(parent.info.experiment_id)
+        self.cursor = Cursor(self.cursor.uri, self.cursor.study_id)
+        return None
+
+    def _found(self, run_id: str | None) -> Run | None:
+        """A run, deleted or not; None if the store has lost it."""
+        if run_id is None:
+            return None
+        try:
+            return self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != _GONE:
+                raise
+            return None
+
+    def _go_back_if_restored(self) -> None:
+        """Write everything again if a run is there again that was deleted for a while."""
+        runs = [self._found(run_id) for run_id in self.cursor.refused_runs]
+        if any(run is not None and run.info.lifecycle_stage == "active" for run in runs):
+            self.cursor.go_back()
+
+    def _look_up_runs(self) -> None:
+        """Find the study's runs, also such as were created by a request that got no answer.
+
+        If a server was slow rather than down there can be two of a trial; one is deleted.
+        """
+        found: dict[str, list[str]] = defaultdict(list)
+        token: str | None = ""
+        while token is not None:
+            page = self._client.search_runs(
+                [self.cursor.experiment_id], f"tags.study_id = '{self.cursor.study_id}'",
+                max_results=1000, page_token=token or None,
+            )  # fmt: skip
+            for run in page:
+                found[run.data.tags.get("trial", "study")].append(run.info.run_id)
+            token = page.token or None
+        for trial, run_ids in found.items():
+            known = (
+                self.cursor.parent_run_id
+                if trial == "study"
+                else self.cursor.run_ids.get(int(trial))
+            )
+            kept = known if known in run_ids else min(run_ids)
+            for run_id in set(run_ids) - {kept}:
+                self._client.delete_run(run_id)
+            if trial == "study":
+                self.cursor.parent_run_id = kept
+            else:
+                self.cursor.run_ids[int(trial)] = kept
+
+    @property
+    def _parent(self) -> str:
+        if self.cursor.parent_run_id is None:
+            raise ValueError(f"{self._ledger_path}: the first event is not the study")
+        return self.cursor.parent_run_id
+
+    def _write_study(self, event: Event) -> None:
+        if self.cursor.parent_run_id is None:
+            self.cursor.parent_run_id = self._create(event, event["study"], study_tags(event))
+        self._batches[self._parent] += _params(event["fixed"])
+
+    def _write_resume(self, event: Event) -> None:
+        self._reopen(self._parent)
+
+    def _write_trial(self, event: Event) -> None:
+        number = event["number"]
+        if number not in self.cursor.run_ids:
+            tags = {"mlflow.parentRunId": self._parent, **trial_tags(self._study, event)}
+            name = trial_name(self._study, event)
+            self.cursor.run_ids[number] = self._create(event, name, tags)
+        self._batches[self._run(event)] += _params(trial_params(self._study, event))
+
+    def _write_epoch(self, event: Event) -> None:
+        number, run_id = event["number"], self._run(event)
+        last = self.cursor.steps.get(number)
+        if last is not None and event["step"] <= last:
+            return  # trained again after its worker had died: it has a point there already
+        at = at_ms(event)
+        if last is None:
+            self._write_data_sets(run_id, event)
+        # A stage that is computed over epochs, as pre-training is, is known after them.
+        if last is None or event["stages"] != self._stages.get(number, event["stages"]):
+            self._write_stages(run_id, event)
+        self._stages[number] = event["stages"]
+        self._batches[run_id] += [
+            Metric(name, value, at, step_of(name, event["step"]))
+            for name, value in event["metrics"].items()
+        ]
+        self.cursor.steps[number] = event["step"]
+
+    def _write_stages(self, run_id: str, event: Event) -> None:
+        self._batches[run_id] += _tags(event["tags"])
+        if event["stages"]:
+            tag, seconds = lineage(event["stages"])
+            self._batches[run_id].append(RunTag("stages", tag))
+            self._batches[run_id] += [
+                Metric(name, value, at_ms(event), 0) for name, value in seconds.items()
+            ]
+
+    def _write_data_sets(self, run_id: str, event: Event) -> None:
+        inputs = [
+            DatasetInput(
+                Dataset(name, digest, "local", source), [InputTag("mlflow.data.context", role)]
+            )
+            for role, name, digest, source in dataset_sources(self._study, event)
+        ]
+        if inputs:
+            self._send(run_id, lambda: self._client.log_inputs(run_id, inputs))
+
+    def _write_continued(self, event: Event) -> None:
+        run_id = self._run(event)
+        self._batches[run_id] += _tags({"state": "running", "pruned": "false", "reason": ""})
+        self._reopen(run_id)
+        self._reopen(self._parent)
+
+    def _write_duplicate(self, event: Event) -> None:
+        self._batches[self._parent] += _tags({f"duplicate/{event['setting']}": event["of"]})
+
+    def _write_finished(self, event: Event) -> None:
+        run_id, state = self._run(event), event["state"]
+        tags = {"state": state, "pruned": str(state == "pruned").lower()}
+        if event["reason"]:
+            tags["reason"] = event["reason"]
+        self._batches[run_id] += _tags(tags)
+        self._flush(run_id)
+        self._terminate(run_id, _STATUS[state], event)
+
+    def _write_end(self, event: Event) -> None:
+        metrics, best = summary(self._ledger_path, self._study, event)
+        tags = {"state": event["state"], "reason": event.get("reason") or ""}
+        if best is not None:
+            tags |= {"best_trial": str(best), "best_run_id": self.cursor.run_ids[best]}
+        parent = self._parent
+        self._batches[parent] += _tags(tags)
+        self._batches[parent] += [Metric(n, v, at_ms(event), 0) for n, v in metrics.items()]
+        self._flush(parent)
+        status = "FINISHED" if event["state"] == "complete" else "KILLED"
+        self._terminate(parent, status, event)
+
+    def _run(self, event: Event) -> str:
+        return self.cursor.run_ids[event["number"]]
+
+    def _create(self, event: Event, name: str, tags: dict[str, str]) -> str:
+        cut = {key: value[:_MAX_TEXT] for key, value in tags.items()}
+        run = self._client.create_run(
+            self.cursor.experiment_id, start_time=at_ms(event), tags=cut, run_name=name
+        )
+        return str(run.info.run_id)
+
+    def _reopen(self, run_id: str) -> None:
+        self._send(run_id, lambda: self._client.update_run(run_id, status="RUNNING"))
+
+    def _terminate(self, run_id: str, status: str, event: Event) -> None:
+        at = at_ms(event)
+        self._send(run_id, lambda: self._client.set_terminated(run_id, status, end_time=at))
+
+    def _flush(self, run_id: str) -> None:
+        """Send what has gathered for a run, within MLflow's limits on a batch."""
+        entries = self._batches.pop(run_id, [])
+        # Tags by key, as MLflow takes a key once in a batch; the last one counts.
+        tags = list({e.key: e for e in entries if isinstance(e, RunTag)}.values())
+        others = [*(e for e in entries if isinstance(e, Param)), *tags]
+        metrics = [e for e in entries if isinstance(e, Metric)]
+        while others or metrics:
+            self._send_batch(run_id, others[:_MAX_OTHERS] + metrics[:_MAX_METRICS])
+            del others[:_MAX_OTHERS], metrics[:_MAX_METRICS]
+
+    def _send_batch(self, run_id: str, entries: list[Any]) -> None:
+        """One transaction; if MLflow refuses an entry, all the others still get there."""
+        kinds: dict[type, list[Any]] = {Metric: [], Param: [], RunTag: []}
+        for entry in entries:
+            kinds[type(entry)].append(entry)
+        try:
+            self._client.log_batch(run_id, kinds[Metric], kinds[Param], kinds[RunTag])
+        except MlflowException as error:
+            if error.error_code not in _REFUSED:
+                raise
+            if _is_run_gone(error) or len(entries) == 1:
+                self._count_refusal(run_id, error)
+                return
+            half = len(entries) // 2
+            self._send_batch(run_id, entries[:half])
+            self._send_batch(run_id, entries[half:])
+
+    def _send(self, run_id: str, write: Callable[[], object]) -> None:
+        """Do a write to one run that must not hold up the others if MLflow refuses it."""
+        try:
+            write()
+        except MlflowException as error:
+            if error.error_code not in _REFUSED:
+                raise
+            self._count_refusal(run_id, error)
+
+    def _count_refusal(self, run_id: str, error: MlflowException) -> None:
+        self.cursor.num_refused += 1
+        self.cursor.last_error = str(error).partition("\n")[0]
+        if _is_run_gone(error) and run_id not in self.cursor.refused_runs:
+            self.cursor.refused_runs.append(run_id)
+
+
+def _is_run_gone(error: MlflowException) -> bool:
+    return error.error_code == _GONE or "must be in the 'active'" in str(error)
+
+
+def _params(fields: dict[str, Any]) -> list[Any]:
+    return [Param(name, as_text(value)) for name, value in fields.items()]
+
+
+def _tags(tags: dict[str, Any]) -> list[Any]:
+    return [RunTag(name, str(value)[:_MAX_TEXT]) for name, value in tags.items()]

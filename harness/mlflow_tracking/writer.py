@@ -1,0 +1,196 @@
+"""The process that keeps MLflow up to date with a ledger.
+
+A process of its own, so that MLflow's import, its memory and its failures are not the driver's.
+It is told what to do on its standard input; the end of that input, whether the driver closed it
+or died, tells it to write what is left and end. It says what it did in the cursor's file.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.mlflow_tracking.cursor import MAX_READ_BYTES, cursor_path, load_cursor, read_from
+from harness.record.masking import masked, masked_text, secrets_of
+
+if TYPE_CHECKING:
+    from harness.mlflow_tracking.runs import RunWriter
+
+FLUSH_S = 1.0
+RETRY_S, MAX_RETRY_S = 1.0, 15.0
+CLOSE_RETRY_S = 3.0
+"""How long a store that fails at once is asked again after the end."""
+STUCK_S, CLOSE_S = 18.0, 60.0
+"""How long after the end one write may take, and all of them."""
+NICENESS = 10
+"""Training comes first where both want the core."""
+MAX_ERROR = 300
+"""Characters of an error that are kept, half from each end: the cause is often the last."""
+
+
+@dataclass
+class Ending:
+    """When the writer was told to end, and how long it has got since.
+
+    Attributes:
+        due: Set when the writer is to end.
+        since: Monotonic time of that.
+        seen_alive: Monotonic time of the last step forward.
+    """
+
+    due: threading.Event
+    since: float = 0.0
+    seen_alive: float = 0.0
+
+    def watch(self) -> None:
+        """Wait for the end of the standard input, then see to it that the process ends."""
+        while os.read(0, 4096):
+            pass
+        self.since = time.monotonic()
+        self.due.set()
+        while True:
+            time.sleep(0.1)
+            now = time.monotonic()
+            is_stuck = now - max(self.since, self.seen_alive) > STUCK_S
+            if is_stuck or now - self.since > CLOSE_S:
+                os._exit(1)  # whatever MLflow waits for, it is in the ledger for the next time
+
+    def is_over(self) -> bool:
+        """Whether a store that fails is not asked again."""
+        return self.due.is_set() and time.monotonic() - self.since > CLOSE_RETRY_S
+
+
+class LedgerFollower:
+    """Brings MLflow up to date with a ledger, again and again.
+
+    Args:
+        tracking_uri: Database or server.
+        artifact_root: Folder for artifacts of an experiment created on a local database.
+        ledger_path: The ledger; need not exist yet.
+        ending: When to end.
+    """
+
+    def __init__(
+        self, tracking_uri: str, artifact_root: Path, ledger_path: Path, ending: Ending
+    ) -> None:
+        self._place = (tracking_uri, artifact_root, ledger_path)
+        self._path = ledger_path
+        self._ending = ending
+        self._uri = masked(tracking_uri)
+        self._secrets = secrets_of(tracking_uri)
+        self._runs: RunWriter | None = None
+        self._num_bytes = MAX_READ_BYTES
+
+    def follow(self) -> None:
+        """Write until told to end and nothing is left, or the store does not take it."""
+        wait = RETRY_S
+        while True:
+            is_last = self._ending.due.is_set()  # before reading: all is in the ledger by then
+            try:
+                has_written = self._write_next()
+            except Exception as error:  # MLflow lets its client's and database's through
+                self._runs = None  # what of the flush has arrived is looked up
+                # A store that fails now and then gets through less at once, in the end one event.
+                self._num_bytes = max(self._num_bytes // 8, 1)
+                self._keep_error(error)
+                if self._ending.is_over():
+                    return
+                _pause(self._ending.due, wait)
+                wait = min(2 * wait, MAX_RETRY_S)
+            else:
+                wait = RETRY_S
+                self._num_bytes = min(self._num_bytes * 2, MAX_READ_BYTES)
+                if not has_written:
+                    if is_last:
+                        return
+                    self._ending.due.wait(FLUSH_S)
+
+    def _write_next(self) -> bool:
+        """Write a stretch of the ledger and put the cursor behind it; False if it had none."""
+        if self._runs is None:
+            first, _ = read_from(self._path, 0, max_bytes=1)
+            if not first:
+                return False
+            from harness.mlflow_tracking.database import create_database
+            from harness.mlflow_tracking.runs import RunWriter
+
+            self._ending.seen_alive = time.monotonic()
+            create_database(self._place[0])
+            cursor = load_cursor(self._path, self._uri)
+            self._runs = RunWriter(*self._place, first[0], cursor)
+            self._ending.seen_alive = time.monotonic()
+        events, offset = read_from(self._path, self._runs.cursor.offset, self._num_bytes)
+        if not events:
+            return False
+        if not self._runs.cursor.num_refused:  # else it says what was refused
+            self._runs.cursor.last_error = None
+        self._runs.write(events, offset)
+        cursor = self._runs.cursor
+        cursor.last_error = cursor.last_error and self._shown(cursor.last_error)
+        cursor.save(cursor_path(self._path))
+        self._ending.seen_alive = time.monotonic()
+        return True
+
+    def _keep_error(self, error: Exception) -> None:
+        cursor = load_cursor(self._path, self._uri)
+        lines = str(error).splitlines() or [""]
+        text = f"{type(error).__name__}: {lines[0]}"
+        if self._shown(text) != cursor.last_error:
+            cursor.last_error = self._shown(text)
+            with contextlib.suppress(OSError):  # a full disk; the next failure tries again
+                cursor.save(cursor_path(self._path))
+
+    def _shown(self, text: str) -> str:
+        text, half = masked_text(text, self._secrets), MAX_ERROR // 2
+        return text if len(text) <= MAX_ERROR else f"{text[:half]} ... {text[-half:]}"
+
+
+def _pause(due: threading.Event, seconds: float) -> None:
+    """Wait; shortly once the end is due, and not at all in the moment it becomes so."""
+    if due.is_set():
+        time.sleep(min(seconds, 0.5))
+    else:
+        due.wait(seconds)
+
+
+def _lock(ledger_path: Path) -> int:
+    """Wait until no other writer follows the ledger, as one of a killed driver still may."""
+    file = os.open(ledger_path.with_name("mlflow.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def main() -> None:
+    """Read the order from the standard input and follow the ledger."""
+    # The driver is told to stop by these and has events to write yet; then it closes the input.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(NICENESS)
+    order: dict[str, Any] = json.loads(_read_line())
+    ending = Ending(threading.Event())
+    threading.Thread(target=ending.watch, daemon=True).start()
+    ledger_path = Path(order["ledger_path"])
+    _lock(ledger_path)
+    artifact_root = Path(order["artifact_root"])
+    LedgerFollower(order["tracking_uri"], artifact_root, ledger_path, ending).follow()
+    os._exit(0)  # not after whatever threads MLflow has
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        block = os.read(0, 1)
+        if not block:
+            os._exit(0)  # the driver died before it said anything
+        line += block
+    return line
+
+
+if __name__ == "__main__":
+    main()

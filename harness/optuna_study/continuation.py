@@ -1,0 +1,139 @@
+"""Is the study on disk the one that the file describes? Going on needs a yes.
+
+What decides a trial's result is compared: the sections of the file that say which trials there
+are and how they are judged, and the code that trains them. Budget, failures and resources may
+change from one start to the next.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from harness.record.ledger import Event, TrialRecord
+from harness.space.suggester import Choice, RandomSuggester
+from harness.spec import SpecError, StudySpec
+from trainables.fingerprint import code_digest
+
+NUM_DRAWS = 64
+"""Random configurations that are drawn to see what Optuna would be asked."""
+DECISIVE = (
+    "trainable", "metrics", "method", "parameters", "fixed", "baselines", "early_terminate",
+    "constraints", "seeds",
+)  # fmt: skip
+"""Sections of a study file that decide its trials."""
+
+
+def identity(spec: StudySpec) -> dict[str, Any]:
+    """What must be the same for a study to go on: ``space`` (sections) and ``code`` (digest)."""
+    # Through JSON, as it will be read back: tuples become lists.
+    dumped = json.loads(spec.model_dump_json(by_alias=True))
+    return {"space": {name: dumped[name] for name in DECISIVE}, "code": code_digest()}
+
+
+def check_identity(description: Event, spec: StudySpec) -> None:
+    """Compare a study's ledger with its file and with the code.
+
+    Raises:
+        SpecError: If they differ; names the differences and the choices.
+    """
+    name, now = description["study"], identity(spec)
+    differences = list(_differences(description["space"], now["space"]))
+    if description["code"] != now["code"]:
+        differences.append("the code of trainables/ or the version of torch or numpy")
+    if not differences:
+        return
+    raise SpecError(
+        f"study {name} was started otherwise: {'; '.join(differences[:5])}"
+        f"{'; ...' if len(differences) > 5 else ''}. Undo that to go on with it, start another "
+        "study with --new, or let its later trials differ from the earlier ones with "
+        "--accept-change"
+    )
+
+
+def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
+    """Look whether Optuna can take a changed space into a study.
+
+    Raises:
+        SpecError: If a parameter has other categories or another type than before.
+    """
+    known: dict[str, BaseDistribution] = {}
+    for trial in study.get_trials(deepcopy=False):
+        known.update(trial.distributions)
+    space, recorder = spec.space(), _Recorder(random.Random(0))
+    for _ in range(NUM_DRAWS):
+        space.suggest(recorder)
+    for name, distribution in recorder.found.items():
+        if name in known:
+            try:
+                optuna.distributions.check_distribution_compatibility(known[name], distribution)
+            except ValueError as error:
+                raise SpecError(
+                    f"parameters.{name} cannot change within a study ({error}); --new starts "
+                    "another one"
+                ) from error
+
+
+def check_meaning(trials: Iterable[TrialRecord], spec: StudySpec) -> None:
+    """Check that a changed space reads the trials of a study as what they trained.
+
+    Optuna stores some values encoded: a value of a distribution that it lacks as a quantile, a
+    subset as one boolean for each item. Under another distribution or another size of the subset
+    the same code means another value, and the sampler would learn from values nobody trained.
+
+    Raises:
+        SpecError: If the code of a trial now means another value than the trial trained.
+    """
+    space = spec.space()
+    for record in trials:
+        for name, value in space.read(record.params, record.fields).items():
+            trained = record.fields[name]
+            if value != trained:
+                raise SpecError(
+                    f"parameters.{name} cannot change like this within a study: trial "
+                    f"{record.number} trained {json.dumps(trained)}, which Optuna would now read "
+                    f"as {json.dumps(value)}; --new starts another study"
+                )
+
+
+class _Recorder(RandomSuggester):
+    """Draws, and remembers the distributions that were drawn from."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(rng)
+        self.found: dict[str, BaseDistribution] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        self.found[name] = CategoricalDistribution(list(choices))
+        return super().suggest_categorical(name, choices)
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        self.found[name] = IntDistribution(low, high, log=log, step=step)
+        return super().suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        self.found[name] = FloatDistribution(low, high, log=log, step=step)
+        return super().suggest_float(name, low, high, step=step, log=log)
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Places where two structures differ, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(
+                before.get(key), now.get(key), f"{path}.{key}" if path else str(key)
+            )
+    elif before != now:
+        yield f"{path} was {json.dumps(before)}, is {json.dumps(now)}"

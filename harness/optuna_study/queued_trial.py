@@ -1,0 +1,92 @@
+"""A trial of Optuna that may have been queued with values, by us or by a person.
+
+Anybody can queue a trial in the study's database with Optuna's ``enqueue_trial``. Optuna raises
+for a category that there is not, takes a number outside its range with a warning, and leaves out
+names that it is never asked for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+
+from harness.space.suggester import Choice
+
+
+class QueuedTrial:
+    """Suggests what its trial does; a queued value that the space does not hold is refused.
+
+    Args:
+        trial: Of the study.
+    """
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+        self._queued: dict[str, Any] = trial._fixed_params
+        self._known = dict(trial.params)  # taken by an earlier driver
+
+    def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
+        """One of the choices.
+
+        Raises:
+            ValueError: If it is queued with something else.
+        """
+        if self._is_new(name) and self._queued[name] not in choices:
+            raise self._problem(name, f"one of {', '.join(map(repr, choices))}")
+        answer: Choice = self._trial.suggest_categorical(name, choices)
+        return answer
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """A whole number from low to high, both included.
+
+        Raises:
+            ValueError: If it is queued with something else.
+        """
+        self._check_number(name, low, high, step)
+        return self._trial.suggest_int(name, low, high, step=step, log=log)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from low to high, both included.
+
+        Raises:
+            ValueError: If it is queued with something else.
+        """
+        self._check_number(name, low, high, step)
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
+
+    def check_names(self) -> None:
+        """See that the space has asked for everything that was queued.
+
+        Raises:
+            ValueError: If not; names what is left.
+        """
+        left = sorted(set(self._queued) - set(self._trial.params))
+        if left:
+            raise ValueError(
+                f"it was queued with {', '.join(left)}, which is no parameter, or none where the "
+                "others have these values"
+            )
+
+    def _is_new(self, name: str) -> bool:
+        return name in self._queued and name not in self._known
+
+    def _check_number(self, name: str, low: float, high: float, step: float | None) -> None:
+        if not self._is_new(name):
+            return
+        value = self._queued[name]
+        is_inside = isinstance(value, int | float) and low <= value <= high
+        if is_inside and step is not None:
+            steps = (value - low) / step
+            is_inside = abs(steps - round(steps)) < 1e-8
+        if not is_inside:
+            steps_of = "" if step in (None, 1) else f" in steps of {step:g}"
+            raise self._problem(name, f"a number from {low:g} to {high:g}{steps_of}")
+
+    def _problem(self, name: str, allowed: str) -> ValueError:
+        return ValueError(
+            f"it was queued with {name} = {self._queued[name]!r}; allowed is {allowed}"
+        )

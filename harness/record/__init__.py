@@ -1,0 +1,8 @@
+"""What a study keeps on disk, and the ledger that all else follows from.
+
+Read ``ledger`` (every event of a study, one JSON line each), ``storage`` (which file lies where),
+``run_report`` (one report of a run), ``study_result`` (how a study ended). ``full_disk`` waits for
+space, ``masking`` hides passwords, ``outage`` is the error for a machine that fails,
+``quantities`` reads and writes sizes and durations. Knows neither Ray, Optuna nor MLflow. Any
+package but ``yaml`` may import it.
+"""

@@ -1,0 +1,300 @@
+"""The ledger: what happened in a study, one JSON line per event, in order.
+
+It is the study's own record. It is written before Optuna and MLflow hear of anything, and both
+are brought up to date from it after a crash; the terminal and the results follow from it too. So
+none of them can disagree with another about what a trial did. Events:
+
+    study      study, study_id, yaml, objectives, fingerprint, ...   once, first
+    resume     a new driver goes on with the study                   any number of times
+    trial      number, setting, name, params, fields, ...            a trial was proposed
+    epoch      number, step, num_steps, metrics, stages,             it reported
+               digests, tags, flaw
+    continued  number, step, why                                     it goes on after that step
+    duplicate  setting, of                                           proposed again, not run again
+    finished   number, state, reason, value                          it ended
+    end        state, reason, wall_s                                 the driver ended
+
+With ``seeds: n`` a setting, which is one trial of Optuna, has n trials here that differ in their
+seed alone: trial ``number`` is ``setting * n`` plus the index of its seed. ``state`` of a trial is
+``complete``, ``pruned``, ``failed`` or ``stopped`` (interrupted, or the budget ran out; it goes on
+when the study does); ``state`` of the study is ``complete`` or ``stopped``.
+"""
+
+import json
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.record.full_disk import FullDisk, write_whole
+
+Event = dict[str, Any]
+TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
+_SYNCED = ("study", "trial", "finished", "end")
+"""Events that are on the disk before anything follows from them; an epoch that a power failure
+takes is trained again."""
+SEED_MARK = "-seed"
+"""Runs of a setting with several seeds are named ``<setting>-seed<n>``."""
+
+
+@dataclass
+class TrialRecord:
+    """What the ledger knows of one trial.
+
+    Attributes:
+        number: ``setting * seeds + seed index``.
+        setting: Optuna's trial number.
+        name: Baseline name, or ``trial-<setting>``, with the index of the seed if it has several.
+        is_baseline: Whether the study's file asked for it.
+        params: Searched parameters as Optuna stores them, see :func:`searched_fields`.
+        fields: Flat fields of the trial's config.
+        retry_of: Failed setting that this one tries again.
+        state: ``running`` or one of :data:`TERMINAL_STATES`.
+        reason: Why it failed or stopped.
+        step: Last reported epoch.
+        num_steps: Epochs it would run for.
+        metrics: Last reported metrics.
+        value: First objective, if complete.
+        stages: Stage name to ``[outcome, key, seconds]``; outcome is ``hit``, ``miss`` or
+            ``repaired``.
+        digests: Content digests of the two domains.
+        busy_s: Seconds that a worker was at it, up to its last event.
+        seen_at: Time of that event.
+        flaw: What is wrong with the last epoch, so that the trial is about to fail.
+    """
+
+    number: int
+    setting: int
+    name: str
+    is_baseline: bool
+    params: dict[str, Any]
+    fields: dict[str, Any]
+    retry_of: int | None = None
+    state: str = "running"
+    reason: str | None = None
+    step: int = 0
+    num_steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    value: float | None = None
+    stages: dict[str, list[Any]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    busy_s: float = 0.0
+    seen_at: float = 0.0
+    flaw: str | None = None
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """Searched fields with the values that were trained; see :func:`searched_fields`."""
+        return searched_fields(self.params, self.fields)
+
+
+def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Searched fields of a trial with the values that were trained, in the order of the config.
+
+    Optuna's own parameters may be a part of a field (``bins.subset/b03``), its quantile
+    (``adapt.lr/quantile``) or a number that was rounded; people want the field.
+
+    Args:
+        params: Optuna's parameters.
+        fields: Flat fields of the trial's config.
+    """
+    names = {name.partition("/")[0] for name in params}
+    return {name: value for name, value in fields.items() if name in names}
+
+
+class Ledger:
+    """Append-only event file with the current state of every trial.
+
+    A file that is there already is continued: its events are applied first. What a killed
+    driver left of a last line is cut off, as it was never acknowledged.
+
+    Args:
+        path: File to create or continue; its folder exists.
+
+    Raises:
+        ValueError: If the file is damaged before its last line; names the line.
+
+    Attributes:
+        trials: Number to what is known of the trial.
+        description: The ``study`` event; None before there is one.
+        is_new: Whether the file held no event at the start.
+        is_complete: Whether its last driver brought the study to its end.
+        earlier_wall_s: Seconds that earlier drivers ran.
+        disk: Waits for space when an append finds none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trials: dict[int, TrialRecord] = {}
+        self.description: Event | None = None
+        self.is_complete = False
+        self.earlier_wall_s = 0.0
+        _cut_torn_line(path)
+        self.is_new = not path.exists() or path.stat().st_size == 0
+        self._read_back()
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.disk = FullDisk(path.parent)
+        self._lock = threading.Lock()
+        self._subscribers: list[Callable[[Event], None]] = []
+
+    def _read_back(self) -> None:
+        first = last = None
+        for event in [] if self.is_new else read_events(self.path):
+            self.description = described(self.description, event)
+            self.is_complete = event["event"] == "end" and event["state"] == "complete"
+            if event["event"] in ("study", "resume"):
+                self.earlier_wall_s += 0.0 if first is None or last is None else last - first
+                first = event["time"]
+            last = event["time"]
+            apply_event(self.trials, event)
+        self.earlier_wall_s += 0.0 if first is None or last is None else last - first
+        if not self.is_new and self.description is None:
+            raise ValueError(f"{self.path} holds no study")
+
+    def subscribe(self, subscriber: Callable[[Event], None]) -> None:
+        """Call ``subscriber`` with every later event, in order, after it is written.
+
+        A subscriber that raises is warned of and called no more.
+        """
+        self._subscribers.append(subscriber)
+
+    def append(self, kind: str, **content: Any) -> None:
+        """Write an event, update the trials, tell the subscribers.
+
+        Raises:
+            OSError: If the event cannot be written; want of space is waited for. The file then
+                ends with its last whole line.
+        """
+        event = {"event": kind, "time": time.time(), **content}
+        line = json.dumps(event, allow_nan=False)
+        with self._lock:
+            self._write(line.encode() + b"\n", synced=kind in _SYNCED)
+            self.description = described(self.description, event)
+            apply_event(self.trials, event)
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception as error:  # whatever a view does, the study must go on and end well
+                self._subscribers.remove(subscriber)
+                warnings.warn(
+                    f"{type(subscriber).__name__} is left out of the study: {error!r}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    def _write(self, line: bytes, *, synced: bool) -> None:
+        """Write a line whole; on a full disk, wait until there is space again."""
+        self.disk.insist(lambda: write_whole(self._file, line, synced=synced))
+
+    def epochs(self) -> Iterator[Event]:
+        """Every epoch so far, in the order of the file."""
+        return (event for event in read_events(self.path) if event["event"] == "epoch")
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Force the file to disk and close it."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def apply_event(trials: dict[int, TrialRecord], event: Event) -> None:
+    """Bring the records up to date with one event."""
+    if event["event"] == "trial":
+        trials[event["number"]] = TrialRecord(
+            event["number"],
+            event["setting"] if "setting" in event else event["number"],  # before there were seeds
+            event["name"],
+            event["is_baseline"],
+            event["params"],
+            event["fields"],
+            event.get("retry_of"),
+            seen_at=event["time"],
+        )
+        return
+    record = trials.get(event.get("number", -1))
+    if record is None:
+        return
+    match event["event"]:
+        case "epoch":
+            record.step, record.num_steps = event["step"], event["num_steps"]
+            record.flaw = event.get("flaw")
+            record.metrics = event["metrics"]
+            record.stages, record.digests = event["stages"], event["digests"]
+        case "continued":
+            record.state, record.reason = "running", None
+            record.seen_at = event["time"]
+        case "finished":
+            record.state, record.reason = event["state"], event["reason"]
+            record.value = event["value"]
+    record.busy_s += max(0.0, event["time"] - record.seen_at)
+    record.seen_at = event["time"]
+
+
+def described(description: Event | None, event: Event) -> Event | None:
+    """The description of a study after an event; going on may have changed it."""
+    if event["event"] == "study":
+        return event
+    if event["event"] == "resume" and description is not None:
+        return {**description, **event, "event": "study", "time": description["time"]}
+    return description
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut a ledger after its last whole line."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        at, tail = end, b""
+        while at > 0 and b"\n" not in tail:
+            at = max(0, at - 65536)
+            file.seek(at)
+            tail = file.read(end - at)
+        whole = at + tail.rfind(b"\n") + 1
+        if whole < end:
+            file.truncate(whole)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Events of a ledger file.
+
+    A last line without its line feed was being written when the driver died; it is left out,
+    as it was never acknowledged.
+
+    Raises:
+        ValueError: If an earlier line is damaged; names the file and the line.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}:{number}: damaged event: {error.msg}") from error
+
+
+def read_trials(path: Path) -> tuple[Event, dict[int, TrialRecord]]:
+    """The description of a study and its trials as the ledger leaves them.
+
+    Raises:
+        FileNotFoundError: If there is no ledger.
+        ValueError: If it is damaged or holds no study.
+    """
+    trials: dict[int, TrialRecord] = {}
+    description: Event | None = None
+    for event in read_events(path):
+        description = described(description, event)
+        apply_event(trials, event)
+    if description is None:
+        raise ValueError(f"{path} holds no study")
+    return description, trials

@@ -1,0 +1,188 @@
+"""Where studies live on disk: one folder for everything the harness keeps."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from harness.record.ledger import Ledger
+from harness.yaml.text import SpecError
+
+PROBE_BYTES = 64 * 1024
+DATABASE_VARIABLE = "POSEBINS_DATABASE"
+PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What is kept of one study beside the databases.
+
+    Attributes:
+        path: Absolute folder; its name is the study's.
+    """
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """Ledger file."""
+        return self.path / "events.jsonl"
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, to go on with or to begin.
+
+        Raises:
+            SpecError: If it is damaged; names the line.
+        """
+        try:
+            return Ledger(self.ledger)
+        except ValueError as error:
+            raise SpecError(f"{error}; put the file back, or start again with --new") from error
+
+    def trial(self, number: int) -> Path:
+        """Folder of a trial's checkpoints."""
+        return self.path / "trials" / str(number)
+
+    def drop_checkpoints(self, number: int, keep: int) -> None:
+        """Remove all checkpoints of a trial that has ended but the newest ``keep``."""
+        found = sorted(self.trial(number).glob("epoch-*"))
+        for checkpoint in found[: len(found) - keep]:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other drivers away from the study, on any machine that shares the folder.
+
+        The lock is the kernel's, which lets go of it when its holder dies, however it dies.
+
+        Raises:
+            SpecError: If another driver has it; says which. If the disk takes nothing more.
+        """
+        is_new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = self._locked()
+        except OSError as error:
+            if is_new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise SpecError(f"study {self.path.name}: {self.path}: {error.strerror}") from error
+        with lock:
+            yield
+
+    def _locked(self) -> BinaryIO:
+        """The file that is locked while it is open, with a note of its holder in it."""
+        # Without a buffer, which would be written, and fail on a full disk, once more at close.
+        file = (self.path / "study.lock").open("ab+", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": started}
+            file.write(json.dumps(owner).encode())
+        except BlockingIOError:
+            file.seek(0)
+            holder = _holder(file.read())
+            file.close()
+            raise SpecError(
+                f"study {self.path.name} is being run by {holder}; wait for it, or give this one "
+                "another name (--set name=..., or --new)"
+            ) from None
+        except OSError:
+            file.close()
+            raise
+        return file
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where studies live on disk.
+
+    Attributes:
+        root: Absolute folder.
+    """
+
+    root: Path
+
+    @property
+    def optuna_url(self) -> str:
+        """SQLAlchemy URL of the Optuna studies, if neither file nor environment name another."""
+        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'optuna.db'}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """``MLFLOW_TRACKING_URI`` if it is set, else a database in this storage."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Artifacts of MLflow runs."""
+        return self.root / "mlartifacts"
+
+    @property
+    def stages(self) -> Path:
+        """Stage cache."""
+        return self.root / "stages"
+
+    def study(self, study_name: str) -> StudyFolder:
+        """Folder of one study."""
+        return StudyFolder(self.root / "studies" / study_name)
+
+    def ledger(self, study_name: str) -> Path:
+        """Ledger file of one study."""
+        return self.study(study_name).ledger
+
+    def free_name(self, name: str) -> str:
+        """``name``, or ``name-2``, ... if there is such a study."""
+        for suffix in range(1, 10_000):
+            study_name = name if suffix == 1 else f"{name}-{suffix}"
+            if not self.study(study_name).path.exists():
+                return study_name
+        raise SpecError(f"{self.root} has too many studies named {name}")
+
+
+def open_storage(folder: Path) -> Storage:
+    """Create the storage folder.
+
+    Raises:
+        SpecError: If it cannot be created or written to.
+    """
+    try:
+        root = folder.expanduser().resolve()
+        if forbidden := set("?#%") & set(str(root)):
+            raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable-{os.getpid()}"
+        try:
+            probe.write_bytes(bytes(PROBE_BYTES))  # an empty file fits a full disk
+        finally:
+            probe.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
+        raise SpecError(
+            f"--storage {folder}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return Storage(root)
+
+
+def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the paths of a trial absolute: its worker runs in another folder."""
+    return {
+        name: str(Path(value).expanduser().resolve())
+        if name in PATH_FIELDS and value is not None
+        else value
+        for name, value in fields.items()
+    }
+
+
+def _holder(text: bytes) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (ValueError, KeyError, TypeError):  # it is just about to write it
+        return "another process"

@@ -1,0 +1,34 @@
+"""How a study ended, for the summary and for ``--json``."""
+
+from dataclasses import dataclass
+
+from harness.record.ledger import TrialRecord
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """How a study ended.
+
+    Attributes:
+        study_name: Name in the storage.
+        goal: ``maximize`` or ``minimize`` the first objective.
+        state: ``complete`` or ``stopped``.
+        reason: Why it stopped, None if it is complete.
+        was_interrupted: Whether a person or a signal stopped it.
+        wall_s: Seconds of this run.
+        trials: Every trial in a terminal state.
+        optuna_url: SQLAlchemy URL of Optuna's storage.
+        optuna_name: Name in it.
+        notes: What a person should know, in sentences.
+    """
+
+    study_name: str
+    goal: str
+    state: str
+    reason: str | None
+    was_interrupted: bool
+    wall_s: float
+    trials: list[TrialRecord]
+    optuna_url: str
+    optuna_name: str
+    notes: tuple[str, ...] = ()

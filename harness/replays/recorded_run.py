@@ -1,0 +1,176 @@
+"""A trial as its MLflow run recorded it: everything that is needed to run it again."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.mlflow_tracking.contents import BARS
+from harness.mlflow_tracking.environment import environment
+from harness.mlflow_tracking.uri_check import check_tracking
+from harness.record.masking import masked
+from harness.spec import SpecError
+
+T = TypeVar("T")
+Point = tuple[str, int]
+"""Metric, and the step it is recorded at; 0 for what a trial has once, at its end."""
+
+_UNSTEADY = ("stages/seconds_saved", "stages/seconds_spent")
+"""Metrics that are times, which no second run repeats."""
+_NEEDED = ("trainable", "objectives", "read_test", "cpus", "gpus", "code")
+_UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One trial's run.
+
+    Attributes:
+        run_id: MLflow's id.
+        study: Name of its study.
+        trial: Number in it.
+        name: Of the run.
+        state: ``complete``, ``pruned``, ``failed`` or ``stopped``.
+        reason: Why it failed or stopped; empty otherwise.
+        fields: Flat fields of its config.
+        trainable: What it ran.
+        objectives: ``{"name", "goal"}`` of each.
+        read_test: Whether it read the test split.
+        cpus: Threads.
+        gpus: GPUs, or the share of one.
+        environment: As :func:`harness.mlflow_tracking.environment.environment`; what is not
+            recorded is missing.
+        stage_keys: Stage name to the key of its entry.
+        digests: ``source`` and ``target`` to the content digest of the data.
+        points: Value of every metric at every step, times left out.
+        last_step: Last epoch that it reported; 0 for none.
+    """
+
+    run_id: str
+    study: str
+    trial: int
+    name: str
+    state: str
+    reason: str
+    fields: dict[str, Any]
+    trainable: str
+    objectives: list[dict[str, str]]
+    read_test: bool
+    cpus: int
+    gpus: float
+    environment: dict[str, str]
+    stage_keys: dict[str, str]
+    digests: dict[str, str]
+    points: dict[Point, float]
+    last_step: int
+
+
+def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
+    """Read a trial's run; the store is not changed.
+
+    Args:
+        tracking_uri: Database or server.
+        run_id: MLflow's id of the run.
+
+    Raises:
+        SpecError: If the store cannot be read, or the run is no trial that can be run again.
+    """
+    check_tracking(tracking_uri)
+    shown = masked(tracking_uri)
+    path = tracking_uri.partition(":///")[2].partition("?")[0]
+    if tracking_uri.startswith("sqlite") and not Path(path).is_file():
+        raise SpecError(f"{shown} does not exist; --storage or --tracking-uri says where to look")
+    # A person waits; MLflow would try for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri)
+    run = _asked(lambda: client.get_run(run_id), run_id, shown)
+    tags = run.data.tags
+    _check(run_id, run.info.status, tags)
+    points = {
+        (metric, point.step): point.value
+        for metric in sorted(set(run.data.metrics) - set(_UNSTEADY))
+        for point in _asked(_history(client, run_id, metric), run_id, shown)
+    }
+    last_step = max((step for _, step in points), default=0)
+    return RecordedRun(
+        run_id,
+        tags["study"],
+        int(tags["trial"]),
+        str(run.info.run_name),
+        tags["state"],
+        tags.get("reason", ""),
+        _json(run_id, tags, "config"),
+        tags["trainable"],
+        _json(run_id, tags, "objectives"),
+        tags["read_test"] == "true",
+        int(tags["cpus"]),
+        float(tags["gpus"]),
+        {name: tags[name] for name in environment() if name in tags},
+        {name: row["key"] for name, row in _json(run_id, tags, "stages").items()}
+        if "stages" in tags
+        else {},
+        {
+            tag.value: found.dataset.digest
+            for found in run.inputs.dataset_inputs
+            for tag in found.tags
+            if tag.key == "mlflow.data.context"
+        },
+        points,
+        last_step,
+    )
+
+
+def epoch_of(point: Point) -> str:
+    """Where a point is, in words."""
+    metric, step = point
+    return "the end" if metric.startswith(BARS) else f"epoch {step}"
+
+
+def _history(client: Any, run_id: str, metric: str) -> Callable[[], list[Any]]:
+    return lambda: list(client.get_metric_history(run_id, metric))
+
+
+def _asked(ask: Callable[[], T], run_id: str, shown_uri: str) -> T:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code in _UNKNOWN:
+            raise SpecError(f"no run {run_id} in {shown_uri}") from error
+        first = str(error).partition("\n")[0][:200]
+        raise SpecError(f"{shown_uri} cannot be read: {masked(first)}") from error
+
+
+def _check(run_id: str, status: str, tags: Mapping[str, str]) -> None:
+    """Whether a run is a trial that has ended and that says all that a replay needs."""
+    if "study_id" not in tags or "stage" not in tags:
+        raise SpecError(f"run {run_id} is of another project: it has no tags of a study's trial")
+    if tags["stage"] != "trial":
+        raise SpecError(
+            f"run {run_id} is the whole study {tags['study']}; name the run of one of its trials"
+        )
+    if status in ("RUNNING", "SCHEDULED") or tags.get("state") == "running":
+        raise SpecError(
+            f"run {run_id} has not ended: wait for it, or, if its driver died, go on with study "
+            f"{tags['study']} first"
+        )
+    missing = [name for name in ("config", *_NEEDED) if name not in tags]
+    if missing:
+        raise SpecError(
+            f"run {run_id} does not say {', '.join(missing)}: an earlier version recorded it, and "
+            "it cannot be run again as it was"
+        )
+
+
+def _json(run_id: str, tags: Mapping[str, str], name: str) -> Any:
+    try:
+        return json.loads(tags[name])
+    except json.JSONDecodeError as error:
+        raise SpecError(f"run {run_id}: the tag {name} is damaged ({error.msg})") from error

@@ -1,0 +1,205 @@
+"""A study as tidy data frames; the only reader the analysis uses.
+
+Everything comes from the study's ledger, so it works while MLflow is down or on another
+machine: one file, ``<storage>/studies/<study>/events.jsonl``.
+
+Metric keys, all of them numbers:
+
+================================  =========  ======  =====================================
+key                               range      better  meaning; labels it reads
+================================  =========  ======  =====================================
+``<split>/pck_05``                0..100     more    PCK@0.05, mean of the 12 limb joints
+``<split>/pck_05_<group>``        0..100     more    the same for shoulder, ..., ankle
+``<split>/evalpose``              0..100     more    EvalPose as printed, equation (3)
+``<split>/evalpose_cosines``      -100..100  more    equation (3) of the angles' cosines
+``<split>/evalpose_within_20``    0..100     more    share of angles off by 20 degrees or less
+``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
+``<split>/evalpose_coverage``     0..1       -       share of the triplets that EvalPose read
+``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
+``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
+``final/pck_bin/NN``              0..100     more    the same after the last epoch
+``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
+``<split>/control/<metric>/<c>``  as metric  -       PCK or EvalPose of no network, see below
+``validator/<name>``              any        more    label-free; reads no target label
+``chosen_epoch/<way>``            1..        -       epoch that a way of choosing picks
+``chosen_pck_05/<way>``           0..100     more    ``target_val/pck_05`` of that epoch
+``train/<loss>``                  any        less    mean training loss of the epoch
+``sampling/active_fraction``      0..1       -       share of the source in use
+``vae/corruption_auc``            0..1       more    scores tell real from corrupted poses
+``vae/rank_stability``            -1..1      more    Spearman correlation of two seeds
+``vae/active_units``              0..Z       more    latent units in use
+``vae/reconstruction``            >= 0       less    first term of equation (1)
+``vae/kl``                        >= 0       -       KL divergence in nats
+``vae/mean_pose_correlation``     -1..1      less    of scores and distances to the mean pose
+``vae/is_collapsed``              0 or 1     less    the latent code says nothing of a pose
+================================  =========  ======  =====================================
+
+Bin 00 is the easiest. Splits: ``source_val`` reads source labels; ``target_val`` reads target
+validation labels, for the objective and for reports; ``target_test`` is read by
+``harness.confirm`` alone.
+
+Validators, in :mod:`trainables.metrics.validators` and ``discrepancies``: ``source_pck`` (reads
+source labels), ``confidence``, ``infomax``, ``bnm``, ``equivariance``, ``agreement`` (of two
+heads or of teacher and student, so only while such a method adapts), ``plausibility``, ``mmd``
+and ``coral``. Ways of choosing, logged with the last epoch: each validator alone, ``default``
+(:func:`trainables.metrics.selection.default_choice`, over the whole history), ``kept`` (the same
+rule applied as the run went on, so the epoch of ``best.pt``), ``last``, and ``oracle_val``,
+which alone chooses by target labels. The AdaBN control, also of the last epoch only, judges the
+network with the batch-norm statistics of target training images in place of its own.
+
+The other controls, of target splits in the last epoch, are predictions that no network made
+(:mod:`trainables.metrics.controls`): ``centre``, all joints in the middle of the image;
+``mean_pose``, the mean of the source training poses for every image; ``mirrored``, the true pose
+in a mirror; ``swapped``, the true pose with left and right exchanged. Where a reading of EvalPose
+gives them as much as a network, it does not show that the network has learned anything;
+``docs/evalpose.md`` says which reading tells them apart.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.record.ledger import SEED_MARK, TrialRecord, read_events, read_trials
+from harness.results import validators as validator_report
+from trainables.config import FIELD_TYPES
+
+STUDY_VARIABLE = "POSEBINS_STUDY"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, read.
+
+    Attributes:
+        name: Name in its storage.
+        objective: Optimised metric.
+        goal: ``maximize`` or ``minimize``.
+        trials: One row per trial: ``number``, ``name``, ``is_baseline``, ``state``, ``reason``,
+            ``value``, ``epochs_run``, ``config`` (name of the setting, the same for all seeds of
+            it), and one column for each field of the trial's config.
+        epochs: One row per trial, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+    """
+
+    name: str
+    objective: str
+    goal: str
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+
+    def final(self, metric: str) -> pd.Series:
+        """Last reported value of a metric by trial number; trials without it are left out."""
+        rows = self.epochs[self.epochs["metric"] == metric].sort_values("step")
+        return rows.groupby("number")["value"].last()
+
+    def bins(self, prefix: str = "final/pck_bin") -> pd.DataFrame:
+        """Per-bin PCK of every complete trial.
+
+        Args:
+            prefix: ``final/pck_bin`` or ``target_test/pck_bin``.
+
+        Returns:
+            Columns ``number``, ``name``, ``config``, ``seed``, ``bin`` (int), ``pck``.
+        """
+        rows = self.epochs[self.epochs["metric"].str.startswith(prefix + "/")]
+        rows = rows.assign(bin=rows["metric"].str.rsplit("/", n=1).str[-1].astype(int))
+        known = self.trials.loc[
+            self.trials["state"] == "complete", ["number", "name", "config", "seed"]
+        ]
+        merged = rows.merge(known, on="number")
+        columns = ["number", "name", "config", "seed", "bin", "value"]
+        return merged[columns].rename(columns={"value": "pck"}).reset_index(drop=True)
+
+    def checkpoints(self) -> pd.DataFrame:
+        """Validators beside target PCK; see :func:`harness.results.validators.checkpoints`."""
+        return validator_report.checkpoints(self.trials, self.epochs)
+
+    def validators(self) -> pd.DataFrame:
+        """What each validator is worth; see :func:`harness.results.validators.validators`."""
+        return validator_report.validators(self.checkpoints())
+
+    def choices(self) -> pd.DataFrame:
+        """What each way of choosing an epoch picked.
+
+        See :func:`harness.results.validators.choices`. Only complete trials have chosen, and only
+        those of studies that log ``chosen_*/*``.
+        """
+        return validator_report.choices(self.trials, self.epochs)
+
+
+def load_study(ledger: str | Path | None = None) -> Study:
+    """Read a study.
+
+    Args:
+        ledger: Its ``events.jsonl``, or its folder; None reads the path from the environment
+            variable ``POSEBINS_STUDY``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If no path is given or the file is damaged or has no study in it.
+    """
+    given = ledger or os.environ.get(STUDY_VARIABLE)
+    if not given:
+        raise ValueError(f"name a study's events.jsonl, here or in {STUDY_VARIABLE}")
+    path = Path(given)
+    path = path / "events.jsonl" if path.is_dir() else path
+    description, records = read_trials(path)
+    epochs = [
+        {"number": event["number"], "step": event["step"], "metric": metric, "value": value}
+        for event in read_events(path)
+        if event["event"] == "epoch"
+        for metric, value in event["metrics"].items()
+    ]
+    return Study(
+        name=description["study"],
+        objective=description["objective"],
+        goal=description["goal"],
+        trials=_trials(records),
+        epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
+    )
+
+
+_OWN_COLUMNS = (
+    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "config",
+)  # fmt: skip
+
+
+def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
+    rows = [
+        {
+            "number": record.number,
+            "name": record.name,
+            "is_baseline": record.is_baseline,
+            "state": record.state,
+            "reason": record.reason,
+            "value": record.value,
+            "epochs_run": record.step,
+            "config": setting_name(record),
+            **record.fields,
+        }
+        for record in records.values()
+    ]
+    return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *FIELD_TYPES])
+
+
+def setting_name(record: TrialRecord) -> str:
+    """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
+    if record.is_baseline:
+        return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
+    searched = {name: value for name, value in record.searched.items() if name != "seed"}
+    if record.fields["sampling.strategy"] != "bins":
+        searched.pop("bins.subset", None)
+    short = {name: name.rsplit(".", 1)[-1] for name in searched}
+    parts = (
+        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}=" + _text(value)
+        for name, value in sorted(searched.items())
+    )
+    return ", ".join(parts) or record.name
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

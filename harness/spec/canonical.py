@@ -1,0 +1,151 @@
+"""One way of writing for what a study's file may write in several.
+
+Besides its own words a file may use those of a W&B sweep: ``metric`` for a single one, a
+``run_cap`` at the top, groups of ``parameters``, constants among them, any text or none as
+``name``. After this every value is where :class:`harness.spec.StudySpec` has it, and still knows
+its line, its column and the words that it was written with.
+"""
+
+import re
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.space.fields import COMPARED
+from harness.spec.sections import NAME_PATTERN
+from harness.yaml.source import YAMLPath, YAMLSource
+from harness.yaml.text import shown
+
+ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
+"""First word of a path to the path that it stands for."""
+
+_GROUP = "parameters"
+NULL_IS_LEFT_OUT = ("name", "early_terminate")
+"""Words whose null means that they are left out, as for all that is not used."""
+
+
+def canonical(source: YAMLSource) -> YAMLSource:
+    """The same study with everything in its place that an override may reach.
+
+    Raises:
+        SpecError: If something is given twice, in both ways of writing.
+    """
+    if "run_cap" in source.data:
+        budget = source.data.get("budget", {})
+        if not isinstance(budget, dict):
+            raise source.error(("budget",), f"budget must be a mapping, got {shown(budget)}")
+        if "run_cap" in budget:
+            raise source.error(("run_cap",), "run_cap is given in budget too; keep one", True)
+        source = source.moved(("run_cap",), ("budget", "run_cap"))
+    if "metric" in source.data:
+        if "metrics" in source.data:
+            raise source.error(("metric",), "metric is given beside metrics; keep one", True)
+        source = source.moved(("metric",), ("metrics", 0))
+    return _without_groups(source)
+
+
+def completed(source: YAMLSource) -> YAMLSource:
+    """A canonical study with its name, and with constants among ``fixed``.
+
+    A name that is no legal one becomes the ``title``, and the name is made of it; a study without
+    a name is named after its file.
+
+    Raises:
+        SpecError: If there is no metric, or a constant is given twice.
+    """
+    if "metrics" not in source.data:
+        raise source.error((), "metric is required: what the study optimises")
+    data = {
+        word: value
+        for word, value in source.data.items()
+        if value is not None or word not in NULL_IS_LEFT_OUT
+    }
+    source = _with_constants_fixed(replace(source, data=data))
+    name = data.get("name") or Path(source.file).stem
+    if not isinstance(name, str) or re.fullmatch(NAME_PATTERN, name):
+        return replace(source, data=source.data | {"name": name})
+    if data.get("name") and "title" not in data:
+        source = source.moved(("name",), ("title",))
+    return replace(source, data=source.data | {"name": study_name(name)})
+
+
+def study_name(text: str) -> str:
+    """A legal name for a study, from a text: letters without accents, other characters replaced.
+
+    Example:
+        >>> study_name("KL weight (2)")
+        'kl-weight-2'
+    """
+    plain = unicodedata.normalize("NFKD", text.lower())
+    words = re.findall("[a-z0-9_-]+", re.sub("[\u0300-\u036f]", "", plain))
+    return "-".join(words).strip("_-")[:64].rstrip("_-") or "study"
+
+
+def _with_constants_fixed(source: YAMLSource) -> YAMLSource:
+    """W&B's constants among ``parameters``, for fields that no study can search."""
+    parameters, fixed = source.data.get(_GROUP), source.data.get("fixed", {})
+    if not isinstance(parameters, dict) or not isinstance(fixed, dict):
+        return source
+    for name, parameter in parameters.items():
+        path = _constant(parameter)
+        if path is None or not name.startswith(COMPARED):
+            continue
+        if source.holds(("fixed", name)):
+            raise source.error(
+                (_GROUP, name), f"parameters.{name} is in fixed too; keep one", True
+            )
+        source = source.moved((_GROUP, name, *path), ("fixed", name))
+        left = {other: value for other, value in source.data[_GROUP].items() if other != name}
+        source = source.with_parameters(left, {})
+    return source
+
+
+def _constant(parameter: Any) -> YAMLPath | None:
+    """Where in a parameter its only value is; None if it is no constant."""
+    if not isinstance(parameter, dict):
+        return None
+    words, distribution = parameter.keys() - {"distribution"}, parameter.get("distribution")
+    if words == {"value"} and distribution in (None, "constant"):
+        return ("value",)
+    values = parameter.get("values")
+    is_single = isinstance(values, list) and len(values) == 1
+    if words == {"values"} and is_single and distribution in (None, "categorical"):
+        return ("values", 0)
+    return None
+
+
+def _without_groups(source: YAMLSource) -> YAMLSource:
+    """W&B's ``adapt: {parameters: {lr: ...}}`` as ``adapt.lr: ...``, in the file's order."""
+    written = source.data.get(_GROUP)
+    if not isinstance(written, dict):
+        return source
+    flat: dict[str, Any] = {}
+    renamed: dict[YAMLPath, YAMLPath] = {}
+    for path, value in _leaves(source, written, (_GROUP,)):
+        name = ".".join(str(word) for word in path[1::2])
+        if name in flat:
+            raise source.error(path, f"parameters.{name} is given twice, dotted and grouped", True)
+        flat[name] = value
+        if len(path) > 2:
+            renamed[path] = (_GROUP, name)
+    return source.with_parameters(flat, renamed) if renamed else source
+
+
+def _leaves(
+    source: YAMLSource, group: dict[str, Any], path: YAMLPath
+) -> list[tuple[YAMLPath, Any]]:
+    """Parameters in a group and the groups in it; every second word of a path is a name."""
+    found: list[tuple[YAMLPath, Any]] = []
+    for name, value in group.items():
+        own = (*path, name)
+        inner = value.get(_GROUP) if isinstance(value, dict) else None
+        if not isinstance(inner, dict):
+            found.append((own, value))
+            continue
+        for word in value:
+            if word != _GROUP:
+                sentence = f"{'.'.join(map(str, own))} is a group of parameters and takes no"
+                raise source.error((*own, word), f"{sentence} {word}", True)
+        found += _leaves(source, inner, (*own, _GROUP))
+    return found

@@ -1,0 +1,104 @@
+"""From a study's file to a checked :class:`StudySpec`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.spec.canonical import ALIASES, canonical, completed
+from harness.spec.draws import draws
+from harness.spec.notices import notices
+from harness.spec.study_spec import StudySpec
+from harness.yaml.errors import problems
+from harness.yaml.source import SpecError, YAMLSource, apply_override, read_yaml
+from harness.yaml.text import YAMLPath
+from trainables.config import TrialConfig
+
+
+def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
+    """Load a study file and check it, down to the configurations that it can draw.
+
+    Args:
+        path: YAML file.
+        overrides: Texts ``path=value``, see :func:`apply_override`, applied in order.
+
+    Raises:
+        SpecError: If anything is wrong with the file or an override.
+    """
+    source = canonical(read_yaml(path))
+    overridden = _overridden(source, overrides)
+    try:
+        return _checked(overridden)
+    except SpecError as error:
+        raise _blamed(error, source, overrides) from None
+
+
+def _overridden(source: YAMLSource, overrides: Sequence[str]) -> YAMLSource:
+    for text in overrides:
+        aliases = {
+            old: new for old, new in ALIASES.items() if new.partition(".")[0] in source.data
+        }
+        source = canonical(apply_override(source, text, aliases))
+    return source
+
+
+def _checked(source: YAMLSource) -> StudySpec:
+    source = completed(source)
+    try:
+        spec = StudySpec.model_validate(source.data)
+    except ValidationError as error:
+        first = problems(error)[0]
+        sentence = f"{source.written(first.path)} {first.predicate}"
+        raise source.error(first.path, sentence, first.at_key) from None
+    _check_trials(spec, source)
+    spec._notices = notices(spec, source)
+    return spec
+
+
+def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> SpecError:
+    """The error, at the override without which there would be none.
+
+    A value of ``--set`` may be wrong only together with a line of the file, and the check may
+    come upon that line first.
+    """
+    if str(error).startswith("--set "):
+        return error
+    sentence = str(error).removeprefix(f"{source.file}:").lstrip("0123456789:").lstrip()
+    for index in reversed(range(len(overrides))):
+        try:
+            _checked(_overridden(source, [*overrides[:index], *overrides[index + 1 :]]))
+        except SpecError:
+            continue
+        text = " ".join(overrides[index].splitlines())
+        return SpecError(f"--set {text}: {sentence}")
+    return error
+
+
+def _check_trials(spec: StudySpec, source: YAMLSource) -> None:
+    """Build the configurations of the baselines and of random draws."""
+    for draw in draws(spec):
+        try:
+            TrialConfig.from_flat(draw.fields)
+        except ValueError as error:
+            raise _invalid_trial(spec, source, draw.baseline, str(error)) from None
+
+
+def _invalid_trial(
+    spec: StudySpec, source: YAMLSource, baseline: str | None, sentence: str
+) -> SpecError:
+    field = sentence.partition(" ")[0]  # an error of a trial starts with its field
+    own: dict[str, Any] = spec.baselines[baseline] if baseline is not None else {}
+    if field in spec.fixed and field not in own:
+        path: YAMLPath = ("fixed", field)
+        return source.error(path, source.written(path) + sentence.removeprefix(field))
+    if baseline is not None:
+        path = ("baselines", baseline)
+        written = (*path, field) if field in own else path
+        return source.error(written, f"{source.written(path)} is not a valid trial: {sentence}")
+    path = ("parameters", field) if field in spec.parameters else ("parameters",)
+    path = path if spec.parameters else ("fixed",)
+    subject = source.written(path)
+    if field in spec.parameters and spec.parameters[field].is_exponent:
+        subject += f", whose {spec.parameters[field].distribution} takes exponents to the base e,"
+    return source.error(path, f"{subject} can make a trial that is not valid: {sentence}")

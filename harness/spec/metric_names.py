@@ -1,0 +1,144 @@
+"""The metrics that each trainable reports, by name, for the check of a study's file.
+
+What they mean is in :mod:`harness.results`. Written out here, because the code that reports them
+imports torch; ``tests/harness/test_metric_names.py`` compares the list with what trials report.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.yaml.errors import did_you_mean
+
+Trainable = Literal["adaptation", "pose_vae"]
+Better = Literal["maximize", "minimize"]
+
+JOINT_GROUPS = (
+    *("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head"),
+    *("mcp", "pip", "dip", "fingertip"),
+)
+"""Groups of joints of ``<split>/pck_05_<group>``, of the people and of the hands."""
+EVALPOSE_READINGS = (
+    *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
+)
+"""Readings of EvalPose, ``<split>/<reading>``."""
+CONTROLS = ("centre", "mean_pose", "mirrored", "swapped")
+"""Predictions that no network made, ``<target split>/control/<metric>/<control>``."""
+VALIDATORS = (
+    *("source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement"),
+    *("plausibility", "mmd", "coral"),
+)
+"""Names of ``validator/<name>``."""
+CHOICES = ("last", "default", "kept", *VALIDATORS, "oracle_val")
+"""Ways of ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``."""
+LOSSES = (
+    *("source_kl", "source_mse", "source_disparity", "false_disparity", "target_disparity"),
+    *("consistency", "confidence"),
+)
+"""Losses of ``train/<loss>``, of all methods and both phases."""
+PHASE_LOSSES = frozenset(LOSSES) - {"source_kl", "source_mse"}
+"""Losses that source pre-training has not."""
+TEST_SPLIT = "target_test"
+BIN_PREFIX = "pck_bin"
+"""``pck_bin/00``, ``pck_bin/01``, ...: as many as ``evaluation.bin_count``."""
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a study's file must know of a metric."""
+
+    better: Better | None = None
+    """Which way is better; None if neither is."""
+    is_reported_throughout: bool = True
+    """Whether every epoch reports it, not only the last or only those of one phase."""
+
+
+def known_metrics(trainable: Trainable, bin_count: int) -> dict[str, MetricFacts]:
+    """Every metric that trials of a search can report.
+
+    Args:
+        trainable: What a trial runs.
+        bin_count: ``evaluation.bin_count`` of the study.
+    """
+    return dict(_pose_vae() if trainable == "pose_vae" else _adaptation(bin_count))
+
+
+def control_metric(metric: str, control: str) -> str:
+    """The metric that says what ``<split>/<metric>`` gives to a control."""
+    split, _, name = metric.partition("/")
+    return f"{split}/control/{name}/{control}"
+
+
+def unknown_metric(name: str, trainable: Trainable, bin_count: int) -> str | None:
+    """Why trials of a search cannot report a metric, as a predicate; None if they can."""
+    known = known_metrics(trainable, bin_count)
+    if name in known:
+        return None
+    if name.startswith(f"{TEST_SPLIT}/"):
+        return (
+            f"must not be of the test split, which no search reads, got {name}; "
+            f"harness.confirm reports it"
+        )
+    others: tuple[Trainable, ...] = ("adaptation", "pose_vae")
+    for other in others:
+        if other != trainable and name in known_metrics(other, bin_count):
+            return f"must be a metric of {trainable} trials, got {name}, which {other} trials have"
+    if name.startswith((f"{BIN_PREFIX}/", f"final/{BIN_PREFIX}/")):
+        return (
+            f"must be one of the bins 00 to {bin_count - 1:02d} (evaluation.bin_count is "
+            f"{bin_count}), got {name}"
+        )
+    hint = did_you_mean(name, known) or did_you_mean(name.replace("/", "/pck_"), known)
+    groups = dict.fromkeys(metric.rpartition("/")[0] + "/" for metric in known)
+    return (
+        f"must be a metric that {trainable} trials report, got {name}{hint}; "
+        f"metrics start with {', '.join(groups)}"
+    )
+
+
+def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
+    more = MetricFacts("maximize")
+    for split in ("target_val", "source_val"):
+        yield f"{split}/pck_05", more
+        for group in JOINT_GROUPS:
+            yield f"{split}/pck_05_{group}", more
+        for reading in EVALPOSE_READINGS:
+            yield f"{split}/{reading}", more
+        yield f"{split}/evalpose_coverage", MetricFacts()
+        yield f"{split}/evalpose_degenerate", MetricFacts("minimize")
+    at_the_end = MetricFacts("maximize", is_reported_throughout=False)
+    yield "target_val/pck_05_adabn", at_the_end
+    for metric in ("pck_05", *EVALPOSE_READINGS):
+        for control in CONTROLS:
+            yield control_metric(f"target_val/{metric}", control), at_the_end
+    for index in range(bin_count):
+        yield f"{BIN_PREFIX}/{index:02d}", more
+        yield (
+            f"final/{BIN_PREFIX}/{index:02d}",
+            MetricFacts("maximize", is_reported_throughout=False),
+        )
+    for validator in VALIDATORS:
+        # Agreement is of two heads, or of teacher and student, which pre-training has not.
+        yield f"validator/{validator}", MetricFacts("maximize", validator != "agreement")
+    for way in CHOICES:
+        yield f"chosen_epoch/{way}", MetricFacts(is_reported_throughout=False)
+        yield f"chosen_pck_05/{way}", MetricFacts("maximize", is_reported_throughout=False)
+    for loss in LOSSES:
+        better: Better | None = None if loss == "confidence" else "minimize"
+        yield f"train/{loss}", MetricFacts(better, loss not in PHASE_LOSSES)
+    yield "sampling/active_fraction", MetricFacts()
+    yield from _latent_code()
+
+
+def _latent_code() -> Iterator[tuple[str, MetricFacts]]:
+    yield "vae/active_units", MetricFacts("maximize")
+    yield "vae/kl", MetricFacts()
+    yield "vae/mean_pose_correlation", MetricFacts("minimize")
+    yield "vae/is_collapsed", MetricFacts("minimize")
+
+
+def _pose_vae() -> Iterator[tuple[str, MetricFacts]]:
+    for name in ("corruption_auc", "rank_stability"):
+        yield f"vae/{name}", MetricFacts("maximize")
+    yield "vae/reconstruction", MetricFacts("minimize")
+    yield from _latent_code()

@@ -1,0 +1,202 @@
+"""Locks of the stage cache: one for the process that computes a stage, one for its readers.
+
+Both are the kernel's ``flock``: they are released when their holder dies, however it dies, so
+that no lock is ever stale. NFS version 4 and Lustre (mounted with ``flock``) share them between
+machines.
+
+The computing process locks a file of its own, ``.<key>.lock``, which it removes when it is done.
+A process that locked a file which was removed meanwhile holds nothing; so a lock counts only if
+the path still names the locked file. Readers lock the entry's manifest, which goes with it.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.record.full_disk import NO_SPACE
+from trainables.stages.protocol import StageError, StageFullError
+
+
+class ComputeLock:
+    """The right to compute one stage; see :func:`try_compute_lock`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
+        _computing.add(descriptor)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it has not been released."""
+        return self._descriptor in _computing
+
+    def release(self, *, leave_file: bool = False) -> None:
+        """Remove the file and let others at the stage; nothing if it was released before."""
+        if not self.is_held:
+            return
+        _computing.remove(self._descriptor)
+        try:
+            if not leave_file:
+                self._path.unlink(missing_ok=True)  # while it is held: it is nobody else's
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = _NONE
+
+
+_NONE = -1
+_computing: set[int] = set()
+"""Descriptors of the locks that this process holds."""
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: a lock must end with the process that computes, not with its children."""
+    while _computing:
+        os.close(_computing.pop())
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def try_compute_lock(path: Path) -> ComputeLock | None:
+    """Lock a file without waiting and write into it who did.
+
+    Args:
+        path: File to lock, in an existing folder; created if need be.
+
+    Returns:
+        The lock, or None if another process, or another thread, has it.
+
+    Raises:
+        StageError: If the file cannot be written or the file system has no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        kind = StageFullError if error.errno in NO_SPACE else StageError
+        raise kind(f"{path} cannot be opened to lock: {error.strerror}") from error
+    try:
+        if _try_flock(descriptor, fcntl.LOCK_EX) and _names(path, descriptor):
+            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+            return ComputeLock(path, descriptor)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):
+            kind = StageFullError if error.errno in NO_SPACE else StageError
+            raise kind(f"{path} cannot be locked: {error.strerror}") from error
+        raise
+    os.close(descriptor)
+    return None
+
+
+def lock_owner(path: Path) -> str:
+    """Who computes a stage, in words: host, process and since when."""
+    try:
+        owner = json.loads(path.read_text())
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
+        return f"process {owner['pid']} on {owner['host']}, since {since}"
+    except (OSError, ValueError, KeyError, TypeError):  # it was just created or removed
+        return "another process"
+
+
+def sweep_lock(path: Path) -> bool:
+    """Remove the lock file of a process that died; returns whether there was one."""
+    if not path.exists():
+        return False
+    try:
+        lock = try_compute_lock(path)
+    except StageError:  # in a cache that can only be read it may stay
+        return False
+    if lock is None:
+        return False
+    lock.release()
+    return True
+
+
+_in_use: dict[Path, dict[int, int]] = {}
+"""Manifest to (inode to descriptor): a manifest may have been replaced while it was in use."""
+_in_use_mutex = threading.Lock()
+
+
+def hold_in_use(manifest: Path) -> bool:
+    """Keep an entry from being pruned until this process ends or releases it.
+
+    Returns:
+        Whether this call took the lock; False if the process held it already.
+
+    Raises:
+        OSError: If the manifest cannot be opened; FileNotFoundError if it is not there.
+    """
+    with _in_use_mutex:
+        while True:
+            descriptor = os.open(manifest, os.O_RDONLY | os.O_CLOEXEC)
+            inode = os.fstat(descriptor).st_ino
+            if inode in _in_use.get(manifest, {}):
+                os.close(descriptor)
+                return False
+            try:
+                # It may have to wait, but only while an entry is being moved out of the way.
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+                is_there = _names(manifest, descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if is_there:
+                _in_use.setdefault(manifest, {})[inode] = descriptor
+                return True
+            os.close(descriptor)
+
+
+def release_in_use(manifest: Path) -> None:
+    """Let an entry be pruned as far as this process is concerned."""
+    with _in_use_mutex:
+        for descriptor in _in_use.pop(manifest, {}).values():
+            os.close(descriptor)
+
+
+@contextmanager
+def unused(manifest: Path) -> Iterator[bool]:
+    """Whether nobody uses an entry; nobody starts to within the block if so.
+
+    Raises:
+        OSError: If the manifest cannot be opened for writing, which a shared file system asks
+            for; an entry without manifest counts as unused.
+    """
+    try:
+        descriptor = os.open(manifest, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        yield True
+        return
+    try:
+        yield _try_flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _try_flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            return False
+        raise
+    return True
+
+
+def _names(path: Path, descriptor: int) -> bool:
+    """Whether a path names an open file; asks by opening, which a shared file system checks."""
+    try:
+        other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return os.path.sameopenfile(other, descriptor)
+    finally:
+        os.close(other)

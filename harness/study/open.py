@@ -1,0 +1,95 @@
+"""A study's ledger, its Optuna study and the bridge between them, in step with each other."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from harness.optuna_study.bridge import StudyBridge
+from harness.optuna_study.continuation import (
+    check_distributions,
+    check_identity,
+    check_meaning,
+    identity,
+)
+from harness.optuna_study.outcomes import Settings
+from harness.optuna_study.proposals import Proposals
+from harness.optuna_study.stored_study import Patience, free_study_name, open_storage, open_study
+from harness.optuna_study.stored_trials import StoredTrials
+from harness.record.storage import absolute_paths
+from harness.spec import StudySpec
+from harness.study.launch import Launch
+from trainables.config import TrialConfig
+from trainables.config.reference_recipe import reference_fields
+
+
+def open_bridge(
+    spec: StudySpec, launch: Launch, gives_up: Callable[[], bool]
+) -> tuple[StudyBridge, str]:
+    """Start a study, or bring what an earlier driver left of it in step.
+
+    Args:
+        spec: The study.
+        launch: Where, and how.
+        gives_up: Asked whether to wait no longer for a database that does not answer.
+
+    Returns:
+        The bridge, and the study's name in Optuna's storage.
+
+    Raises:
+        SpecError: If it cannot be gone on with; nothing has changed then.
+    """
+    ledger = launch.ledger
+    stored = open_storage(launch.optuna_url)
+    patience = Patience(launch.say, gives_up)
+    described = {**_description(spec, launch), **identity(spec)}
+    if ledger.description is None:
+        study_id = uuid.uuid4().hex
+        optuna_name = patience(free_study_name, stored, launch.study_name, study_id)
+        ledger.append("study", study_id=study_id, optuna_name=optuna_name, **described)
+    else:
+        study_id, optuna_name = ledger.description["study_id"], ledger.description["optuna_name"]
+        if not launch.accept_change:
+            check_identity(ledger.description, spec)
+    is_new = not ledger.trials
+    study = patience(open_study, spec, stored, optuna_name, study_id, is_new=is_new)
+    if not ledger.is_new:
+        check_distributions(study, spec)
+        check_meaning(ledger.trials.values(), spec)
+    if not ledger.is_new and not ledger.is_complete:
+        ledger.append("resume", **described)
+    bridge = StudyBridge(
+        spec,
+        ledger,
+        Proposals(study, spec, patience),
+        Settings(spec, optuna_name),
+        StoredTrials(study, stored, patience),
+    )
+    was_complete = ledger.is_complete
+    retried = bridge.reconcile(retry_failed=launch.retry_failed)
+    if was_complete and not bridge.is_over:  # the budget was raised, or failures are retried
+        ledger.append("resume", **described)
+    if launch.retry_failed:
+        launch.say(f"{retried} failed settings are tried again")
+    return bridge, optuna_name
+
+
+def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
+    varied = set(spec.parameters).union(*spec.baselines.values())
+    fields = TrialConfig().to_flat()
+    if spec.fixed.get("parity"):
+        fields |= reference_fields(spec.fixed.get("adapt.method", fields["adapt.method"]))
+    fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
+    return {
+        "study": launch.study_name,
+        "yaml": spec.model_dump_json(
+            indent=1, exclude_defaults=True, exclude={"database"}, by_alias=True
+        ),
+        "objective": spec.objective.name,
+        "goal": spec.objective.goal,
+        "objectives": [{"name": m.name, "goal": m.goal} for m in spec.objectives],
+        "trainable": spec.trainable,
+        "resources": spec.resources.model_dump(),
+        "read_test": launch.read_test,
+        "varied": sorted(varied),
+        "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
+    }

@@ -1,0 +1,121 @@
+"""What a study needs of the machine it starts on: data sets, files of weights, cores, GPUs.
+
+Looked at before Ray starts and before the study gets its name, so that a mistake costs seconds
+and leaves nothing behind.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.nodes.trial_slots import fitting_trials, this_machine
+from harness.spec import SpecError, StudySpec
+from harness.spec.draws import draws, named_files
+from trainables.config import FOLDER_DOMAINS, TrialConfig
+
+
+def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
+    """All checks below.
+
+    Args:
+        spec: The study.
+        is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
+
+    Raises:
+        SpecError: If something is missing, damaged or too much; one sentence with its place, of
+            data sets all that is wrong with them.
+    """
+    check_bins(spec, check_data(spec.fixed))
+    check_weights(spec)
+    if not is_cluster:
+        fitting_trials(spec.resources, this_machine(spec.resources))
+
+
+def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Read labels and images of the data sets before anything starts.
+
+    Args:
+        values: Flat fields of a trial; those left out have their default.
+
+    Returns:
+        ``source`` and ``target`` to the name of each split and its number of poses that have
+        enough visible joints to be put into a bin.
+
+    Raises:
+        SpecError: If labels or images of either domain cannot be used; tells everything that
+            is wrong with both.
+    """
+    fields = {**TrialConfig().to_flat(), **values}
+    poses, problems = {}, []
+    for role in ("source", "target"):
+        domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
+        num = fields[f"data.num_{role}"]
+        if domain not in FOLDER_DOMAINS or root is None:
+            from trainables.data.splits import split_sizes
+
+            poses[role] = split_sizes(num, role)
+            continue
+        from trainables.data.leeds_check import check_leeds
+        from trainables.data.problems import DatasetError
+
+        place = f"fixed.data.{role}_root"
+        try:
+            poses[role] = check_leeds(domain, Path(root).expanduser().resolve(), role, num)
+        except DatasetError as error:
+            problems += [f"{place}: {problem}" for problem in error.problems]
+        except (OSError, ValueError, RuntimeError) as error:
+            problems.append(f"{place}: {error}")
+    if problems:
+        raise SpecError("\n".join(problems))
+    return poses
+
+
+def check_bins(spec: StudySpec, poses: Mapping[str, Mapping[str, int]]) -> None:
+    """Look whether every bin can hold a pose.
+
+    Args:
+        spec: The study.
+        poses: See :func:`check_data`.
+
+    Raises:
+        SpecError: If the target validation poses are fewer than the bins of the evaluation, or
+            the source training poses fewer than a trial's own bins.
+    """
+    if spec.trainable != "adaptation":
+        return
+    trials = [{**TrialConfig().to_flat(), **draw.fields} for draw in draws(spec)]
+    for field, role, name in (
+        ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
+    ):  # fmt: skip
+        most = max(trial[field] for trial in trials)
+        if most > poses[role][name]:
+            raise SpecError(
+                f"{field} must be at most {poses[role][name]}, the {role} {name} poses among the "
+                f"samples of data.num_{role} that can be put into a bin, got {most}"
+            )
+
+
+def check_weights(spec: StudySpec) -> None:
+    """Read the files of weights that the study names, before anything starts.
+
+    Raises:
+        SpecError: If one is missing, damaged or of another network.
+    """
+    for named in named_files(spec):
+        _check_weights(named.place, Path(named.path).expanduser(), named.field, named.fields)
+
+
+def _check_weights(place: str, path: Path, field: str, fields: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise SpecError(f"{place}: {path} is not a file")
+    from trainables.network.pose_net import ResNet
+    from trainables.style.style_net import VGG19_PLAN, Encoder
+
+    try:
+        if field == "style.encoder":
+            Encoder(VGG19_PLAN).load_vgg19(path)
+        else:
+            net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)
+            net.load_imagenet(path)
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error

@@ -1,0 +1,83 @@
+"""What the commands share: how they speak, and the codes that they end with."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.record.full_disk import StillFullError
+from harness.record.ledger import TrialRecord
+from harness.record.outage import OutageError
+from harness.yaml.text import SpecError
+
+DONE, BAD_INPUT, TOO_MANY_FAILED, OUTAGE, INTERRUPTED = 0, 2, 3, 4, 130
+
+
+def folder_argument(text: str) -> Path:
+    """A folder named on the command line; an empty name would be the current folder.
+
+    Raises:
+        ArgumentTypeError: If it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got an empty text")
+    return Path(text)
+
+
+def say(out: TextIO, text: str) -> None:
+    """Write a line at once, also into a pipe."""
+    print(text, file=out, flush=True)
+
+
+def say_json(found: Mapping[str, Any]) -> None:
+    """Write the result as one JSON object, the only thing on the standard output."""
+    say(sys.stdout, json.dumps(found, allow_nan=False))
+
+
+def ended(command: Callable[[], int]) -> int:
+    """Run a command; its exit code, also for what a person or the machine may do to it.
+
+    Args:
+        command: Returns its own exit code; raises :class:`SpecError` for bad input,
+            :class:`OutageError` or an OSError for what it needs and does not get.
+    """
+    try:
+        return command()
+    except SpecError as error:
+        say(sys.stderr, f"error: {error}")
+        return BAD_INPUT
+    except StillFullError as error:  # an interruption ended the wait
+        say(sys.stderr, f"{error}: the end could not be written; the same command goes on")
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        say(sys.stderr, "interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OutageError as error:
+        say(sys.stderr, f"error: {error}")
+        return OUTAGE
+    except OSError as error:  # a disk, a process or a socket that the machine does not give
+        where = f"{error.filename}: " if error.filename else ""
+        say(sys.stderr, f"error: {where}{error.strerror or error}; run it again to continue")
+        return OUTAGE
+
+
+def failure_code(trials: Sequence[TrialRecord], max_rate: float) -> int:
+    """:data:`TOO_MANY_FAILED`, and a line that says so, or :data:`DONE`.
+
+    Args:
+        trials: Of a study; one that was tried again does not count.
+        max_rate: Share of failed trials that is allowed, in [0, 1].
+    """
+    retried = {record.retry_of for record in trials}
+    counted = [record for record in trials if record.setting not in retried]
+    failed = sum(record.state == "failed" for record in counted)
+    if failed <= max_rate * max(len(counted), 1):
+        return DONE
+    say(sys.stderr, f"{failed} of {len(counted)} trials failed; --retry-failed tries again")
+    return TOO_MANY_FAILED

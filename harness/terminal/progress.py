@@ -1,0 +1,276 @@
+"""What the person at the terminal sees while a study runs.
+
+On a terminal: a live table of the last trials with the best so far, a bar and the time left.
+Elsewhere: one plain line per event. Both are ledger subscribers.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.record.ledger import Event, TrialRecord
+from harness.spec.sections import Metric
+
+SHOWN_TRIALS = 12
+
+
+class Progress(Protocol):
+    """A view of a study."""
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show a line of text."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+class StudyView:
+    """State behind both views.
+
+    Args:
+        objective: First optimised metric.
+        num_settings: Settings that the study will try; None without an end.
+        num_seeds: Trials of each.
+        trials: The ledger's records, which it keeps up to date.
+    """
+
+    def __init__(
+        self,
+        objective: Metric,
+        num_settings: int | None,
+        num_seeds: int,
+        trials: Mapping[int, TrialRecord],
+    ) -> None:
+        self.objective = objective.name
+        self.num_trials = None if num_settings is None else num_settings * num_seeds
+        self.trials = trials
+        self._goal = objective.goal
+        self._started = time.monotonic()
+        self._last_seen: dict[int, float] = {}
+        self._epoch_s: list[float] = []
+        self._num_repeated = 0
+
+    def apply(self, event: Event) -> None:
+        """Take an event that the ledger has applied."""
+        if event["event"] == "duplicate":
+            self._num_repeated += 1
+        if event["event"] == "trial":
+            self._num_repeated = 0
+        if event["event"] == "continued":
+            self._last_seen.pop(event["number"], None)
+        if event["event"] == "epoch":
+            # A trial's first epoch includes its preparation and says little of the others; one
+            # that was told says nothing.
+            is_told = _is_told(event, self.trials[event["number"]])
+            if event["step"] > 1 and not is_told and event["number"] in self._last_seen:
+                self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
+            self._last_seen[event["number"]] = event["time"]
+
+    @property
+    def begins_to_repeat(self) -> bool:
+        """Whether the last proposal was known already, and the one before was not.
+
+        Those that follow say nothing new to a person.
+        """
+        return self._num_repeated == 1
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def num_finished(self) -> int:
+        """Trials that have ended, however."""
+        return sum(record.state != "running" for record in list(self.trials.values()))
+
+    def best(self) -> TrialRecord | None:
+        """The best complete trial."""
+        complete = [record for record in list(self.trials.values()) if record.value is not None]
+        sign = -1 if self._goal == "maximize" else 1
+        return min(complete, key=lambda record: sign * (record.value or 0), default=None)
+
+    def fraction_done(self) -> float:
+        """Share of the study's epochs that have run or will not run any more, in [0, 1].
+
+        Without an end it is 0.
+        """
+        if self.num_trials is None:
+            return 0.0
+        done = sum(
+            1.0 if record.state != "running" else record.step / max(record.num_steps, 1)
+            for record in list(self.trials.values())
+        )
+        return min(1.0, done / max(self.num_trials, 1))
+
+    def eta_s(self) -> float | None:
+        """Seconds left if epochs go on as they went; None before there are any to judge by."""
+        running = sum(record.state == "running" for record in list(self.trials.values()))
+        length = max((record.num_steps for record in list(self.trials.values())), default=0)
+        if not self._epoch_s or not running or self.num_trials is None:
+            return None
+        mean = sum(self._epoch_s) / len(self._epoch_s)
+        return (1 - self.fraction_done()) * self.num_trials * length * mean / running
+
+
+class PlainProgress:
+    """One line per event, for pipes and log files.
+
+    Args:
+        view: State to keep.
+        stream: Where to write.
+    """
+
+    def __init__(self, view: StudyView, stream: TextIO) -> None:
+        self._view = view
+        self._stream = stream
+
+    def __call__(self, event: Event) -> None:
+        """Write an event as a line."""
+        self._view.apply(event)
+        if event["event"] == "duplicate" and self._view.begins_to_repeat:
+            self.say(_duplicate(event))
+        if event["event"] not in ("trial", "epoch", "continued", "finished"):
+            return
+        record = self._view.trials[event["number"]]
+        match event["event"]:
+            case "trial":
+                text = f"starts: {describe_params(record)}"
+            case "continued":
+                text = _continued(event)
+            case "epoch":
+                value = event["metrics"].get(self._view.objective)
+                text = f"epoch {record.step}/{record.num_steps}"
+                text += f"  {self._view.objective} {_number(value)}{self._left()}"
+            case _:
+                text = record.state + (f": {record.reason}" if record.reason else "")
+        self.say(f"[{_clock(self._view.elapsed_s)}] trial {record.number} {record.name} {text}")
+
+    def _left(self) -> str:
+        eta = self._view.eta_s()
+        return "" if eta is None else f"  about {_clock(eta)} left"
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing to restore."""
+
+
+class LiveProgress:
+    """A table that is redrawn in place, for terminals.
+
+    Args:
+        view: State to keep.
+        stream: The terminal.
+    """
+
+    def __init__(self, view: StudyView, stream: TextIO) -> None:
+        self._view = view
+        self._console = Console(file=stream)
+        self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4)
+        self._live.start()
+
+    def __call__(self, event: Event) -> None:
+        """Take an event; the next redraw shows it."""
+        self._view.apply(event)
+        if event["event"] == "continued":
+            self.say(f"trial {event['number']} {_continued(event)}")
+        if event["event"] == "duplicate" and self._view.begins_to_repeat:
+            self.say(_duplicate(event))
+
+    def say(self, text: str) -> None:
+        """Write a line above the table."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Draw a last time and leave the table on the screen."""
+        self._live.stop()
+
+    def _render(self) -> Group:
+        view = self._view
+        table = Table(box=None, pad_edge=False)
+        for heading in ("trial", "name", "state", "epoch", view.objective, "settings"):
+            is_text = heading in ("name", "state", "settings")
+            table.add_column(
+                heading, justify="left" if is_text else "right", no_wrap=heading != "settings"
+            )
+        # Running trials first, then the most recent ones.
+        recent = sorted(
+            list(view.trials.values()), key=lambda r: (r.state != "running", -r.number)
+        )
+        for record in sorted(recent[:SHOWN_TRIALS], key=lambda r: r.number):
+            table.add_row(
+                str(record.number),
+                record.name,
+                record.state if record.step or record.state != "running" else "preparing",
+                f"{record.step}/{record.num_steps}" if record.num_steps else "",
+                _number(record.metrics.get(view.objective)),
+                describe_params(record),
+            )
+        best, eta = view.best(), view.eta_s()
+        of = "" if view.num_trials is None else f"/{view.num_trials}"
+        status = f" {view.num_finished}{of} trials  {_clock(view.elapsed_s)}"
+        if eta is not None:
+            status += f"  about {_clock(eta)} left"
+        elif view.fraction_done() < 1:
+            status += "  starting"
+        if best is not None:
+            status += f"  best {_number(best.value)} ({best.name})"
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=1.0, completed=view.fraction_done(), width=30), Text(status))
+        return Group(table, bar)
+
+
+def _continued(event: Event) -> str:
+    after = f"after epoch {event['step']}" if event["step"] else "from its start"
+    return f"goes on {after}: {event['why']}"
+
+
+def _duplicate(event: Event) -> str:
+    return f"proposal {event['setting']} is the same as {event['of']} and is not run again"
+
+
+def describe_params(record: TrialRecord) -> str:
+    """Searched parameters in a few words; subset members as one list."""
+    if not record.searched:
+        return "as given" if record.is_baseline else "defaults"
+    return "  ".join(f"{name}={_setting(value)}" for name, value in record.searched.items())
+
+
+def _is_told(event: Event, record: TrialRecord) -> bool:
+    """Whether an epoch was told what another trial had trained."""
+    hits = {name for name, stage in event["stages"].items() if stage[0] == "hit"}
+    is_pretraining = event["step"] <= record.fields.get("adapt.pretrain_epochs", 0)
+    return "training" in hits or ("pretrain" in hits and is_pretraining)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return str(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

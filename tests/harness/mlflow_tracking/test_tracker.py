@@ -1,0 +1,368 @@
+"""A study in MLflow's real database: everything once, whatever is killed or lost on the way."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from harness.mlflow_tracking.cursor import cursor_path
+from harness.mlflow_tracking.tracker import MLflowTracker
+from harness.mlflow_tracking.uri_check import check_tracking
+from harness.record.ledger import Ledger
+from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
+
+
+def _uri(folder):
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """A database with MLflow's tables, whose creation takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    client(_uri(folder)).search_experiments()
+    return (folder / "mlflow.db").read_bytes()
+
+
+@pytest.fixture
+def uri(tmp_path, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database)
+    return _uri(tmp_path)
+
+
+def _track(uri, folder):
+    return MLflowTracker(uri, folder / "artifacts", folder / "events.jsonl")
+
+
+def _wait_until(is_true, limit_s=60):
+    started = time.monotonic()
+    while not is_true():
+        assert time.monotonic() - started < limit_s
+        time.sleep(0.05)
+
+
+def test_a_study_is_recorded_in_a_new_database(tmp_path):
+    with Ledger(tmp_path / "events.jsonl") as ledger:
+        tracker = _track(_uri(tmp_path), tmp_path)
+        ledger.subscribe(tracker)
+        for event in study_events(TRIALS):
+            content = {k: v for k, v in event.items() if k not in ("event", "time")}
+            ledger.append(event["event"], **content)
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    check_study(_uri(tmp_path), tracker)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("tables", [1, 20])
+def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tables):
+    write(tmp_path, list(study_events(TRIALS)))
+    tracker = _track(_uri(tmp_path), tmp_path)
+
+    def has_tables():
+        for path in tmp_path.glob("*mlflow.db*"):
+            database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            try:
+                (found,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            except sqlite3.Error:  # it is being written
+                found = 0
+            finally:
+                database.close()
+            if found >= tables:
+                return True
+        return False
+
+    _wait_until(has_tables, 120)
+    tracker.give_up()
+    check_tracking(_uri(tmp_path))
+    tracker = _track(_uri(tmp_path), tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0, 200)
+    tracker.close()
+    check_study(_uri(tmp_path), tracker)
+
+
+def test_a_ledger_that_is_there_already_is_written_first(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events)
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    check_study(uri, tracker)
+
+
+@pytest.mark.parametrize("lost", ["the cursor", "nothing", "half of the cursor", "its end"])
+def test_writing_again_repeats_nothing(tmp_path, uri, lost):
+    write(tmp_path, list(study_events(TRIALS)))
+    before = written(uri, tmp_path)
+    path = cursor_path(tmp_path / "events.jsonl")
+    if lost == "the cursor":
+        path.unlink()
+    elif lost == "half of the cursor":
+        path.write_text(path.read_text()[:200])
+    elif lost == "its end":  # as after a kill between the write to MLflow and the cursor's
+        content = json.loads(path.read_text())
+        first = (tmp_path / "events.jsonl").read_text().index("\n") + 1
+        path.write_text(json.dumps(content | {"offset": first, "run_ids": {}, "steps": {}}))
+    after = written(uri, tmp_path)
+    assert after.run_ids == before.run_ids
+    assert after.parent_run_id == before.parent_run_id
+    check_study(uri, after)
+
+
+def test_a_killed_writer_is_followed_by_one_that_repeats_nothing(tmp_path, uri, monkeypatch):
+    monkeypatch.setattr("harness.mlflow_tracking.tracker.RESTART_S", 0.0)
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:3])
+    tracker = _track(uri, tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    os.kill(tracker._process.pid, signal.SIGKILL)
+    tracker._process.wait()
+    write(tmp_path, events[3:])
+    tracker(events[-1])
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    check_study(uri, tracker)
+
+
+def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
+    first = list(study_events([(0, "stopped")]))
+    write(tmp_path, first)
+    before = written(uri, tmp_path)
+    run_id = before.run_ids[0]
+    assert client(uri).get_run(run_id).info.status == "KILLED"
+    write(tmp_path, [
+        {"event": "resume", "time": 1_700_000_100.0, "reason": "again"},
+        {"event": "continued", "number": 0, "step": 1, "why": "stopped", "time": 1_700_000_101.0},
+    ])  # fmt: skip
+    written(uri, tmp_path)
+    for running in (run_id, before.parent_run_id):
+        assert client(uri).get_run(running).info.status == "RUNNING"
+    # Step 2 had been reported already: it is trained again, and is one point all the same.
+    epoch = next(event for event in first if event["event"] == "epoch")
+    again = [
+        {**epoch, "step": step, "time": 1_700_000_102.0 + step, "metrics": {"m": float(step)}}
+        for step in (2, 3)
+    ]
+    finished = {"event": "finished", "number": 0, "state": "complete", "reason": None}
+    end = {"event": "end", "state": "complete", "wall_s": 3.0, "reason": None}
+    write(tmp_path, [
+        *again,
+        {**finished, "value": 3.0, "time": 1_700_000_106.0},
+        {**end, "time": 1_700_000_107.0},
+    ])  # fmt: skip
+    after = written(uri, tmp_path)
+    assert (after.run_ids, after.parent_run_id) == (before.run_ids, before.parent_run_id)
+    run = client(uri).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert (run.data.tags["state"], run.data.tags["reason"]) == ("complete", "")
+    assert run.info.end_time == 1_700_000_106_000
+    assert points(uri, run_id, "m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert client(uri).get_run(after.parent_run_id).data.metrics["best/m"] == 3.0
+
+
+def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_database):
+    write(tmp_path, list(study_events(TRIALS)))
+    before = written(uri, tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mlflow.db").write_bytes(empty_database)
+    other = written(_uri(tmp_path / "other"), tmp_path)
+    assert not set(other.run_ids.values()) & set(before.run_ids.values())
+    check_study(_uri(tmp_path / "other"), other)
+
+
+def test_a_database_that_was_deleted_is_filled_again(tmp_path, uri, empty_database):
+    write(tmp_path, list(study_events(TRIALS)))
+    written(uri, tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(empty_database)
+    write(tmp_path, [{"event": "resume", "time": 1_700_000_200.0}])
+    after = written(uri, tmp_path)
+    assert len(client(uri).search_runs(["1"])) == 1 + len(TRIALS)
+    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+
+
+def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    client(uri).delete_run(before.run_ids[0])
+    write(tmp_path, events[2:])
+    after = _track(uri, tmp_path)
+    after.close()
+    assert after.num_unwritten > 0
+    assert "must be in the 'active' state" in after.last_error
+    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+
+
+@pytest.mark.parametrize("when", ["between two drivers", "while one writes"])
+@pytest.mark.parametrize("is_parent", [True, False])
+def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
+    tmp_path, uri, is_parent, when
+):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    run_id = before.parent_run_id if is_parent else before.run_ids[0]
+    client(uri).delete_run(run_id)
+    if when == "while one writes":
+        tracker = _track(uri, tmp_path)
+        write(tmp_path, events[2:6])
+        _wait_until(
+            lambda: tracker._cursor().num_refused or is_parent and len(tracker.run_ids) > 1
+        )
+    else:
+        write(tmp_path, events[2:])
+        tracker = _track(uri, tmp_path)
+        tracker.close()
+        assert tracker.num_unwritten > 0
+        tracker = None
+    client(uri).restore_run(run_id)
+    if when == "while one writes":
+        write(tmp_path, events[6:])
+    else:
+        tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 0, tracker.last_error
+    check_study(uri, tracker)
+
+
+def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    before = written(uri, tmp_path)
+    client(uri).rename_experiment(before.experiment_id, "which poses?")
+    write(tmp_path, events[4:])
+    check_study(uri, written(uri, tmp_path))
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    other = written(uri, tmp_path / "other")
+    check_study(uri, other, "1e" * 16)
+    assert other.experiment_id == before.experiment_id
+    names = {experiment.name for experiment in client(uri).search_experiments()}
+    assert names == {"Default", "which poses?"}
+
+
+def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_then_by_its_mark(
+    tmp_path, uri
+):
+    known = client(uri).create_experiment("posebins")
+    write(tmp_path, list(study_events(TRIALS)))
+    assert written(uri, tmp_path).experiment_id == known
+    client(uri).rename_experiment(known, "mine")
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    assert written(uri, tmp_path / "other").experiment_id == known
+
+
+def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:4])
+    known = written(uri, tmp_path).experiment_id
+    client(uri).delete_experiment(known)
+    write(tmp_path, events[4:])
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert f"posebins is deleted; restore it with: mlflow experiments restore -x {known}" in (
+        tracker.last_error
+    )
+    client(uri).restore_experiment(known)
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
+    events = list(study_events([(0, "complete")]))
+    next(event for event in events if event["event"] == "epoch")["metrics"]["no,comma"] = 1.0
+    write(tmp_path, events)
+    tracker = _track(uri, tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 1
+    assert points(uri, tracker.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
+
+
+def test_of_two_runs_of_a_trial_one_is_kept(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:2])
+    before = written(uri, tmp_path)
+    twin = client(uri).create_run(
+        "1", tags={"study_id": "0f" * 16, "trial": "0"}, run_name="created by a late request"
+    )
+    write(tmp_path, events[2:])
+    after = written(uri, tmp_path)
+    assert after.run_ids[0] == before.run_ids[0]
+    assert client(uri).get_run(twin.info.run_id).info.lifecycle_stage == "deleted"
+    check_study(uri, after)
+
+
+def test_events_of_unknown_kinds_are_skipped(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    events.insert(3, {"event": "comet", "time": 1.0})
+    write(tmp_path, events)
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_a_line_that_is_being_written_waits_for_its_end(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:-1])
+    last = json.dumps(events[-1])
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(last[:20])
+    assert client(uri).get_run(written(uri, tmp_path).parent_run_id).info.status == "RUNNING"
+    with (tmp_path / "events.jsonl").open("a") as file:
+        file.write(last[20:] + "\n")
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_signals_to_the_writer_do_not_stop_it(tmp_path, uri):
+    events = list(study_events(TRIALS))
+    write(tmp_path, events[:1])
+    tracker = _track(uri, tmp_path)
+    _wait_until(lambda: tracker.num_unwritten == 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(tracker._process.pid, number)
+    write(tmp_path, events[1:])
+    tracker.close()
+    check_study(uri, tracker)
+    assert tracker._process.returncode == 0
+
+
+def test_a_driver_that_is_killed_leaves_no_writer_and_nothing_unwritten(tmp_path, uri):
+    write(tmp_path, list(study_events(TRIALS)))
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from harness.mlflow_tracking.tracker import MLflowTracker\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        f"tracker = MLflowTracker({uri!r}, folder / 'artifacts', folder / 'events.jsonl')\n"
+        "print(tracker._process.pid, flush=True); time.sleep(600)"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    writer = psutil.Process(int(driver.stdout.readline()))
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    writer.wait(60)
+    check_study(uri, written(uri, tmp_path))
+
+
+def test_a_lock_on_the_database_is_waited_for(tmp_path, uri, monkeypatch):
+    write(tmp_path, list(study_events(TRIALS)))
+    holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    tracker = _track(uri, tmp_path)
+    time.sleep(3)
+    assert tracker.num_unwritten > 0
+    holder.close()
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    check_study(uri, tracker)
+
+
+def test_nothing_of_mlflow_reaches_the_terminal(tmp_path, capfd):
+    write(tmp_path, list(study_events(TRIALS)))
+    tracker = _track(_uri(tmp_path), tmp_path)
+    tracker.close()
+    assert tracker.num_unwritten == 0
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,213 @@
+"""What the person at the terminal reads at the end of a study."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from harness.record.ledger import TrialRecord
+from harness.record.storage import Storage
+from harness.record.study_result import StudyResult
+from harness.spec import load_study
+from harness.terminal.summary import as_json, as_text
+from trainables.config import TrialConfig
+
+STUDY = """
+name: s
+trainable: adaptation
+metric: {name: target_val/pck_05, goal: maximize}
+parameters: {sampling.strategy: {values: [all, hardest]}}
+baselines: {all: {}}
+budget: {run_cap: 3}
+"""
+
+
+@pytest.fixture
+def lines(tmp_path, write_study):
+    """Lines for trials given as (name, is_baseline, value, further metrics)."""
+
+    def make(*trials):
+        records = [
+            TrialRecord(
+                number, number, name, is_baseline, {"sampling.strategy": "all"},
+                TrialConfig().to_flat() | ({"adapt.method": "oracle"} if name == "oracle" else {}),
+                state="complete", metrics={"target_val/pck_05": value, **metrics}, value=value,
+            )
+            for number, (name, is_baseline, value, metrics) in enumerate(trials)
+        ]  # fmt: skip
+        result = StudyResult(
+            "s", "maximize", "complete", None, False, 90.0, records, "sqlite:///o.db", "s"
+        )
+        spec = load_study(write_study(STUDY))
+        return list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
+
+    return make
+
+
+def test_trials_are_ranked_with_their_gap_to_the_best_baseline(lines):
+    text = lines(("all", True, 50.0, {}), ("trial-1", False, 52.5, {}))
+    rows = [line.split() for line in text if line.split()[:1] in (["0"], ["1"])]
+    assert [row[1] for row in rows] == ["trial-1", "all"]
+    assert rows[0][2:4] == ["52.5", "+2.5"]
+    assert any("One seed each" in line for line in text)
+
+
+def test_the_oracle_is_not_what_others_are_compared_with(lines):
+    text = lines(("oracle", True, 90.0, {}), ("all", True, 50.0, {}), ("trial-2", False, 52.5, {}))
+    rows = {line.split()[1]: line.split() for line in text if line.split()[:1] in (["0"], ["2"])}
+    assert rows["trial-2"][3] == "+2.5"
+    assert rows["oracle"][4] == "+40"
+
+
+def test_trials_that_are_not_shown_are_counted(lines):
+    text = lines(*((f"trial-{i}", False, float(i), {}) for i in range(9)))
+    assert "  and 4 more complete settings below the best 5" in text
+
+
+def test_the_best_trials_checkpoints_are_told_apart_by_who_chose_them(lines):
+    chosen = {
+        "chosen_pck_05/last": 52.5, "chosen_epoch/last": 6.0, "chosen_pck_05/default": 53.0,
+        "chosen_epoch/default": 5.0, "chosen_pck_05/oracle_val": 54.25,
+        "chosen_epoch/oracle_val": 4.0,
+    }  # fmt: skip
+    (line,) = (text for text in lines(("all", True, 52.5, chosen)) if "Checkpoints" in text)
+    assert line.strip() == (
+        "Checkpoints of all, target_val/pck_05: last 52.5 (epoch 6), by label-free validators "
+        "53 (epoch 5), by target labels, which is not allowed 54.25 (epoch 4)."
+    )
+
+
+def test_a_study_without_checkpoints_says_nothing_of_them(lines):
+    assert not any("Checkpoints" in line for line in lines(("all", True, 52.5, {})))
+
+
+SEVERAL = """
+name: s
+metrics:
+  - {name: target_val/pck_05, goal: maximize}
+  - {name: target_val/evalpose, goal: maximize}
+constraints: [{name: target_val/evalpose, min: 90}]
+parameters: {sampling.strategy: {values: [all, hardest]}}
+seeds: 2
+budget: {run_cap: 4}
+"""
+
+
+def _several(*settings, **more):
+    """A result of settings given as (pck, evalpose) of each seed."""
+    records = [
+        TrialRecord(
+            2 * setting + seed, setting, f"trial-{setting}-seed{seed}", False,
+            {"sampling.strategy": "all"}, TrialConfig().to_flat() | {"seed": seed},
+            state="complete", value=pck, step=6,
+            metrics={"target_val/pck_05": pck, "target_val/evalpose": evalpose},
+            stages={"images/source": ["hit", "0123", 4.0]},
+        )
+        for setting, seeds in enumerate(settings)
+        for seed, (pck, evalpose) in enumerate(seeds)
+    ]  # fmt: skip
+    ended = {"state": "complete", "reason": None, "notes": (), **more}
+    return StudyResult(
+        study_name="s", goal="maximize", was_interrupted=False, wall_s=60.0, trials=records,
+        optuna_url="postgresql+psycopg://me:secret@db/s", optuna_name="s", **ended,
+    )  # fmt: skip
+
+
+SETTINGS = (
+    [(50.0, 95.0), (54.0, 95.0)],
+    [(40.0, 99.0), (40.0, 99.0)],
+    [(45.0, 94.0), (45.0, 94.0)],
+    [(90.0, 80.0), (90.0, 80.0)],
+)
+
+
+def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_constraint(
+    tmp_path, write_study
+):
+    spec = load_study(write_study(SEVERAL))
+    arguments = (spec, Storage(tmp_path), _several(*SETTINGS), SimpleNamespace(run_ids={}))
+    text = list(as_text(*arguments))
+    rows = {line.split()[1]: line.split() for line in text if line.split()[:1] != ["and"]
+            and len(line.split()) > 5 and line.split()[0].isdigit()}  # fmt: skip
+    assert [name for name in rows] == ["trial-0", "trial-2", "trial-1", "trial-3"]
+    assert rows["trial-0"][2:7] == ["+", "52", "95", "[26.59,", "77.41]"]
+    assert rows["trial-1"][2] == "+"
+    assert rows["trial-2"][2] == "45", "dominated by trial 0"
+    assert rows["trial-3"][2] == "!"
+    assert "  ! trial-3 breaks target_val/evalpose >= 90 (it is 80)" in text
+    assert any("Means over 2 seeds" in line for line in text)
+
+
+def test_the_json_ranks_settings_and_masks_the_password(tmp_path, write_study):
+    spec = load_study(write_study(SEVERAL))
+    tracker, result = SimpleNamespace(run_ids={0: "run"}), _several(*SETTINGS)
+    result.trials[2].params = {"sampling.strategy/quantile": 0.24}
+    found = as_json(spec, Storage(tmp_path), result, tracker)
+    assert found["trials"][2]["params"] == {"sampling.strategy": "all"}, "what was trained"
+    assert found["best"] == 0
+    assert found["pareto"] == [0, 1]
+    assert found["settings"][0]["means"] == {
+        "target_val/pck_05": 52.0, "target_val/evalpose": 95.0
+    }  # fmt: skip
+    assert found["settings"][3]["broken_constraints"]
+    assert found["trials"][0]["stages"] == {"images/source": "hit"}
+    assert found["trials"][0]["mlflow_run_id"] == "run"
+    assert found["trials"][1]["seed"] == 1
+    assert "secret" not in json.dumps(found)
+
+
+def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):
+    spec = load_study(write_study(SEVERAL))
+    result = _several(*SETTINGS, state="stopped", reason="budget.hours 1 used up", notes=("so",))
+    text = list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
+    assert "  budget.hours 1 used up; the same command goes on where it was" in text
+    assert "  so" in text
+
+
+def test_how_many_trials_were_told_what_an_earlier_one_found_is_said(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    words = "of the trials equal earlier ones, whose results they were told"
+    assert not any(words in line for line in as_text(*arguments))
+    for record in result.trials[:3]:
+        record.stages = {"training": ["hit", "0123", 40.0]}
+    result.trials[3].stages = {"training": ["miss", "0123", 40.0]}
+    assert f"  3 {words}" in list(as_text(*arguments))
+
+
+def test_that_no_searched_setting_ran_to_its_end_is_said(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    words = "no searched setting ran to its end"
+    assert not any(words in line for line in as_text(*arguments))
+    for record in result.trials:
+        record.state, record.value = "pruned", None
+    assert any(words in line for line in as_text(*arguments))
+
+
+def test_what_the_metrics_give_to_no_network_stands_below_the_settings(lines):
+    controls = {
+        "target_val/control/pck_05/centre": 3.25,
+        "target_val/control/pck_05/mean_pose": 6.75,
+        "target_val/control/evalpose/mean_pose": 93.0,  # is not a column of this study
+    }
+    text = lines(("all", True, 52.5, controls))
+    rows = [line.split() for line in text if line.endswith("(no network)")]
+    assert [row[:3] for row in rows] == [["-", "centre", "3.25"], ["-", "mean_pose", "6.75"]]
+    assert not any("(no network)" in line for line in lines(("all", True, 52.5, {})))
+
+
+def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*SETTINGS)
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    for record in result.trials[:3]:
+        record.metrics["vae/is_collapsed"] = 1.0
+    lines = list(as_text(*arguments))
+    assert not any("collapsed Pose VAE" in line for line in lines), "strategy all has no use"
+    for record in result.trials[2:]:
+        record.fields["sampling.strategy"] = "hardest"
+    (line,) = (line for line in as_text(*arguments) if "collapsed Pose VAE" in line)
+    assert line.startswith(
+        "  warning: 1 of the trials (trial-1-seed0) chose samples by a collapsed"
+    )
+    assert line.endswith("lower vae.kl_weight")

@@ -1,0 +1,257 @@
+"""One training run: source pre-training, then adaptation, an epoch at a time.
+
+The loop is the same for every method and every sampling strategy: equal numbers of steps of
+equal batch size, evaluated after each epoch. It knows no clock, no disk and no Ray.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.adapt.adapter import Adapter, TargetBatch
+from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
+from trainables.adapt.restyle import Restyler
+from trainables.adapt.source_only import SourceOnly
+from trainables.config import TrialConfig
+from trainables.distributed.collectives import mean_over_processes
+from trainables.distributed.shard import WHOLE, Shard
+from trainables.evaluation.judge import Domains, Judge
+from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
+from trainables.network.pose_net import PoseNet
+from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
+from trainables.seeding import derive_seed, torch_generator
+
+
+class AdaptationRun:
+    """State of a run between epochs.
+
+    Args:
+        config: The trial's settings.
+        domains: Data.
+        net: Network from :func:`trainables.adapt.methods.build_net`, possibly with loaded
+            weights.
+        device: Where to train.
+        shard: Part of each batch that this process trains on.
+
+    Raises:
+        ValueError: If the batch size is no multiple of the number of processes.
+
+    Attributes:
+        total_epochs: Of both phases.
+        epoch: Epochs that have run.
+        best: ``epoch`` and ``net`` (parameters and buffers) of the last epoch that the default
+            label-free choice preferred to all before it.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        domains: Domains,
+        net: PoseNet,
+        device: torch.device,
+        shard: Shard = WHOLE,
+    ) -> None:
+        self._config = config
+        self._domains = domains
+        self._shard = shard
+        adapt = config.adapt
+        if adapt.batch_size % shard.world:
+            raise ValueError(
+                f"adapt.batch_size must be a multiple of the {shard.world} processes of a trial, "
+                f"got {adapt.batch_size}"
+            )
+        self.total_epochs = adapt.pretrain_epochs + adapt.epochs
+        self.epoch = 0
+        net.place(device)
+        net.accelerate(uses_bfloat16(adapt.precision, device), config.net.compile)
+        self._restyler = self._build_restyler()
+        pretraining = pretraining_adapter(config, net, self._restyler)
+        self._adapter: Adapter = pretraining
+        self._pretraining: SourceOnly | None = pretraining
+        self._is_adapting = False
+        # The oracle is the one method that is trained on target labels, and on nothing else.
+        labelled = domains.target if adapt.method == "oracle" else domains.source
+        batches = BatchSettings(
+            heatmap_size=config.data.heatmap_size,
+            device=device,
+            seed=config.seed,
+            ranges=augment_ranges(config, domains.source.skeleton),
+            is_quantised=config.parity,
+            shard=shard,
+        )
+        self._source = SourceBatches(labelled, batches)
+        unlabelled = domains.target.images, domains.target.splits["train"]
+        self._target = TargetBatches(*unlabelled, batches)
+        self._judge = Judge(
+            domains, config.data.heatmap_size, config.evaluation.bin_count, config.adapt.loss
+        )
+        self._history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {}
+
+    def _build_restyler(self) -> Restyler | None:
+        domains, udape = self._domains, self._config.adapt.udape
+        if domains.style is None or self._config.adapt.method != "udape":
+            return None
+        return Restyler(
+            domains.style,
+            {"source": domains.source.splits["train"], "target": domains.target.splits["train"]},
+            {"source": udape.style_target, "target": udape.style_source},
+            udape.style_alpha,
+            torch_generator(self._config.seed, "udape", "style"),
+            is_one_strength=self._config.parity,
+            shard=self._shard,
+        )
+
+    @property
+    def net(self) -> PoseNet:
+        """The network that is judged: a mean teacher where the method has one."""
+        return self._adapter.net
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all epochs have run."""
+        return self.epoch >= self.total_epochs
+
+    def run_epoch(self) -> dict[str, float]:
+        """Train one epoch and, in the first of several processes, evaluate.
+
+        Returns:
+            Flat metrics: ``train/*`` mean losses, ``sampling/active_fraction``,
+            ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ... of the target validation
+            split, ``validator/*``; with the last epoch also ``final/pck_bin/*``, ``chosen_*/*``
+            and, if the run may read it, ``target_test/*``. Empty in the other processes.
+
+        Raises:
+            FloatingPointError: If a loss is not finite; names the first one, epoch and step.
+        """
+        config = self._config
+        clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
+        if clock.phase == "adapt" and not self._is_adapting:
+            self._start_adapting()
+        weights = sample_weights(
+            config, self._domains.difficulty, len(self._domains.target.splits["train"]), clock
+        )
+        losses = self._train(weights)
+        self.epoch += 1
+        if self._shard.rank > 0:
+            return {}
+        metrics = {f"train/{name}": value for name, value in losses.items()}
+        metrics["sampling/active_fraction"] = float((weights > 0).mean())
+        metrics |= self._judge.metrics(
+            self.net, self._adapter.second_opinion, is_last=self.is_done
+        )
+        self._remember(metrics)
+        if self.is_done:
+            metrics |= chosen_metrics(self._history)
+            kept = self.best["epoch"]
+            metrics["chosen_epoch/kept"] = float(kept)
+            metrics["chosen_pck_05/kept"] = self._history[kept - 1][TARGET_PCK]
+        return metrics
+
+    def _remember(self, metrics: dict[str, float]) -> None:
+        """Keep what checkpoints are chosen by, and the network if it is the choice so far."""
+        read = {
+            name: value
+            for name, value in metrics.items()
+            if name.startswith("validator/") or name == TARGET_PCK
+        }
+        self._history.append(read)
+        if default_choice(self._history) == len(self._history) - 1:
+            state = {name: value.cpu() for name, value in self.net.state_dict().items()}
+            self.best = {"epoch": self.epoch, "net": deepcopy(state)}
+
+    def _train(self, weights: NDArray[np.float64]) -> dict[str, float]:
+        adapt = self._config.adapt
+        steps = []
+        for source in self._source.epoch(weights, adapt.steps_per_epoch, adapt.batch_size):
+            target = self._next_target()
+            steps.append(self._adapter.step(source, target))
+        names = list(steps[0])
+        losses = torch.stack([torch.stack(list(step.values())) for step in steps])
+        losses = mean_over_processes(losses).cpu()
+        broken = (~losses.isfinite()).nonzero().tolist()
+        if broken:
+            step, column = broken[0]  # the first: from there NaN spreads to the other losses
+            raise FloatingPointError(
+                f"loss {names[column]} is {float(losses[step, column])} in epoch "
+                f"{self.epoch + 1} of {self.total_epochs}, step {step + 1}"
+            )
+        return dict(zip(names, losses.mean(0).tolist(), strict=True))
+
+    def _next_target(self) -> TargetBatch | None:
+        adapter = self._adapter
+        if not adapter.needs_target:
+            return None
+        return self._target.next(self._config.adapt.batch_size, adapter.needs_teacher_view)
+
+    def _start_adapting(self) -> None:
+        self._is_adapting = True
+        assert self._pretraining is not None
+        self._adapter = adaptation_adapter(
+            self._config, self._pretraining, self._restyler, self._shard
+        )
+        self._pretraining = None  # its optimiser is as large as the network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the following epochs depend on, but for ``best``, which they only replace."""
+        return {
+            "epoch": self.epoch,
+            "history": self._history,
+            "is_adapting": self._is_adapting,
+            "adapter": self._adapter.state_dict(),
+            "source": self._source.state_dict(),
+            "target": self._target.state_dict(),
+            "style": None if self._restyler is None else self._restyler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: If this run adapts already and the state is of its pre-training.
+        """
+        if self._is_adapting and not state["is_adapting"]:
+            raise ValueError("a run that adapts cannot go back to a state of its pre-training")
+        self.epoch = state["epoch"]
+        self._history = state["history"]
+        if state["is_adapting"] and not self._is_adapting:
+            self._start_adapting()
+        self._adapter.load_state_dict(state["adapter"])
+        self._source.load_state_dict(state["source"])
+        self._target.load_state_dict(state["target"])
+        if self._restyler is not None:
+            self._restyler.load_state_dict(state["style"])
+
+
+def sample_weights(
+    config: TrialConfig, difficulty: DifficultyView, num_target: int, clock: TrainingClock
+) -> NDArray[np.float64]:
+    """Weights of the labelled training samples in an epoch: all that sampling decides.
+
+    Args:
+        config: The trial's settings.
+        difficulty: Order and bins of the source training split.
+        num_target: Size of the target training split, from which the oracle draws.
+        clock: The epoch.
+    """
+    if config.adapt.method == "oracle":
+        return np.ones(num_target)
+    return epoch_weights(
+        difficulty,
+        config.sampling,
+        config.curriculum,
+        config.bins.subset,
+        clock,
+        derive_seed(config.seed, "sampling", "random"),
+    )
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether networks compute in bfloat16, for a value of ``adapt.precision``."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"

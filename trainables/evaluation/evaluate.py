@@ -1,0 +1,164 @@
+"""Predictions of a network on one split, and what the metrics say of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.data.augment import normalise
+from trainables.data.heatmaps import decode_keypoints
+from trainables.data.image_store import ImageStore
+from trainables.distributed.collectives import BatchNorm2d
+from trainables.metrics.controls import control_predictions
+from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
+from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
+from trainables.network.pose_net import PoseNet
+
+BATCH_SIZE = 100
+READINGS: dict[EvalPoseVariant, str] = {
+    "printed": "evalpose",
+    "cosines": "evalpose_cosines",
+    "within_20": "evalpose_within_20",
+    "unit_signed": "evalpose_unit_signed",
+}
+"""Readings of EvalPose that are reported, and the names of their metrics."""
+ADABN_IMAGES = 500
+"""Images behind the statistics of :func:`with_target_statistics`."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one split.
+
+    Attributes:
+        pck: PCK@0.05.
+        evalpose: Readings of EvalPose; their means in percent and what they rest on.
+        pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; None without bins.
+    """
+
+    pck: PckResult
+    evalpose: Mapping[EvalPoseVariant, EvalPoseResult]
+    pck_bins: list[float] | None
+
+    def metrics(self, split: str) -> dict[str, float]:
+        """Flat metrics ``<split>/<metric>``; what could not be measured is left out."""
+        named = {
+            "pck_05": self.pck.all,
+            **{READINGS[variant]: result.mean for variant, result in self.evalpose.items()},
+            "evalpose_coverage": self.evalpose["printed"].coverage,
+            "evalpose_degenerate": float(self.evalpose["printed"].num_degenerate),
+            **{f"pck_05_{group}": value for group, value in self.pck.groups.items()},
+        }
+        return {f"{split}/{name}": v for name, v in named.items() if not np.isnan(v)}
+
+
+@torch.no_grad()
+def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.Tensor:
+    """Keypoints (N, K, 2) in pixels that the main head sees in un-augmented images."""
+    net.eval()
+    device = next(net.parameters()).device
+    predicted = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        images = torch.from_numpy(store.images[rows[start : start + BATCH_SIZE]]).to(device)
+        predicted.append(decode_keypoints(net(normalise(images)), store.image_size))
+    return torch.cat(predicted)
+
+
+@torch.no_grad()
+def with_target_statistics(
+    net: PoseNet, images: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> PoseNet:
+    """A copy whose batch norms have the statistics of some images (AdaBN, Li et al. 2016).
+
+    What adapts without any training: the control that says how much of a method's gain is owed
+    to batch norms that saw target images.
+
+    Args:
+        net: Network.
+        images: (N, H, W, 3) uint8 images of the target domain.
+        rows: Images to take the statistics of, un-augmented; at most :data:`ADABN_IMAGES` are
+            read.
+    """
+    copy = net.frozen_copy()
+    for module in copy.modules():
+        if isinstance(module, BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over batches
+            module.is_local = True
+    device = next(net.parameters()).device
+    copy.train()
+    for batch in np.array_split(rows[:ADABN_IMAGES], max(1, ADABN_IMAGES // BATCH_SIZE)):
+        if len(batch) > 1:
+            copy(normalise(torch.from_numpy(images[batch]).to(device)))
+    return copy.eval()
+
+
+def evaluate(
+    net: PoseNet,
+    store: ImageStore,
+    rows: NDArray[np.int64],
+    heatmap_size: int,
+    bin_index: NDArray[np.int64] | None = None,
+    num_bins: int = 0,
+) -> Evaluation:
+    """PCK and EvalPose on samples of a store.
+
+    Args:
+        net: Network; its main head is read, in evaluation mode.
+        store: Images with labels.
+        rows: (N,) samples.
+        heatmap_size: Side of the maps; a ground-truth limb shorter than a cell has no angle.
+        bin_index: (N,) evaluation bin of each sample, -1 for none.
+        num_bins: Number of evaluation bins.
+    """
+    predicted = predict(net, store, rows)
+    device = predicted.device
+    keypoints = torch.from_numpy(store.keypoints_px[rows]).to(device)
+    visible = torch.from_numpy(store.visible[rows]).to(device)
+    pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
+    readings = evalpose_readings(
+        predicted,
+        keypoints,
+        visible,
+        store.skeleton,
+        tuple(READINGS),
+        min_limb_px=store.image_size / heatmap_size,
+    )
+    bins = None
+    if bin_index is not None:
+        index = torch.from_numpy(bin_index).to(device)
+        bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
+    return Evaluation(pck, readings, bins)
+
+
+def control_metrics(
+    store: ImageStore, rows: NDArray[np.int64], constant_pose_px: torch.Tensor, heatmap_size: int
+) -> dict[str, float]:
+    """PCK and the readings of EvalPose of predictions that no network made.
+
+    Args:
+        store: Images with labels.
+        rows: (N,) samples.
+        constant_pose_px: (K, 2) mean pose of the labelled training samples.
+        heatmap_size: Side of the maps, see :func:`evaluate`.
+
+    Returns:
+        ``<metric>/<control>`` in percent; a control that too few joints are left for is left out.
+    """
+    keypoints = torch.from_numpy(store.keypoints_px[rows])
+    visible = torch.from_numpy(store.visible[rows])
+    metrics = {}
+    for name, (predicted, judged) in control_predictions(
+        keypoints, visible, constant_pose_px, store.skeleton, store.image_size
+    ).items():
+        arguments = predicted, keypoints, judged, store.skeleton
+        cell = store.image_size / heatmap_size
+        try:
+            readings = evalpose_readings(*arguments, tuple(READINGS), min_limb_px=cell)
+        except ValueError:  # no image keeps enough triplets
+            continue
+        metrics[f"pck_05/{name}"] = pck_pooled(*arguments, store.image_size).all
+        metrics |= {f"{READINGS[v]}/{name}": result.mean for v, result in readings.items()}
+    return metrics

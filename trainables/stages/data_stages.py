@@ -1,0 +1,252 @@
+"""The stages that a trial asks of a stage cache: images of a domain, a Pose VAE and its scores."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.config import FOLDER_DOMAINS, DataConfig, VAEConfig
+from trainables.data.image_store import ImageStore, build_image_store, open_image_store
+from trainables.data.leeds import leeds_fingerprint
+from trainables.network.weight_file import read_weights
+from trainables.pose_vae.fit import VAEEpoch, fit_pose_vae
+from trainables.pose_vae.model import PoseVAE
+from trainables.pose_vae.normalise import pose_vae_inputs
+from trainables.pose_vae.pose_scorer import PoseScorer
+from trainables.pose_vae.score import Information, information
+from trainables.seeding import derive_seed, torch_generator
+from trainables.stages.protocol import StageCache, StageClaim, StageEntry, WaitStoppedError
+
+__all__ = [  # the protocol as well: a trial needs both
+    "ScoredPoses",
+    "StageCache",
+    "StageClaim",
+    "StageEntry",
+    "WaitStoppedError",
+    "image_stage",
+    "lineage",
+    "new_pose_vae",
+    "pose_vae_stage",
+    "pose_vae_stage_inputs",
+    "shared_joints",
+    "train_pose_vae",
+    "vae_inputs",
+]
+
+IMAGES_VERSION = 3
+POSE_VAE_VERSION = 5
+"""Part of the stage keys: raised when the code of a stage changes its results."""
+
+_MODEL_FILE = "model.pt"
+_INFORMATION_FILE = "information.npy"
+
+
+@dataclass(frozen=True)
+class ScoredPoses:
+    """Scores of one Pose VAE, and the Pose VAE.
+
+    Attributes:
+        scores: ``<role>/<split>`` to the (N,) scores of its poses, NaN where unscored.
+        information: What the latent code says of the source training poses.
+        model: The fitted Pose VAE on the CPU, frozen; its J joints are those of ``joints``.
+        joints: (K,) the skeleton's joints that both domains label.
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    information: Information
+    model: PoseVAE
+    joints: NDArray[np.bool_]
+
+
+def lineage(entries: Mapping[str, StageEntry]) -> dict[str, list[str | float]]:
+    """What a trial reports of its stages: name to outcome, key and seconds of computing.
+
+    Lists, since Tune flattens the dicts of a report.
+    """
+    return {name: [entry.outcome, entry.key, entry.seconds] for name, entry in entries.items()}
+
+
+def image_stage(
+    cache: StageCache, data: DataConfig, role: str, num_threads: int
+) -> tuple[ImageStore, StageEntry]:
+    """Images of the ``source`` or ``target`` domain of a trial.
+
+    The domains are the same for every seed of a study: seeds vary training, not data.
+    """
+    domain, root, num = (
+        (data.source, data.source_root, data.num_source)
+        if role == "source"
+        else (data.target, data.target_root, data.num_target)
+    )
+    inputs = {
+        "version": IMAGES_VERSION,
+        "role": role,
+        "domain": domain,
+        "root": root,
+        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
+        "num": num,
+        "image_size": data.image_size,
+    }
+    entry = cache.get(
+        "images",
+        inputs,
+        lambda folder: build_image_store(
+            folder,
+            role,
+            domain,
+            Path(root) if root is not None else None,
+            num,
+            data.image_size,
+            seed=0,
+            num_threads=num_threads,
+        ),
+    )
+    return open_image_store(entry.path), entry
+
+
+def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
+    """(K,) joints that both data sets label; a Pose VAE for both is trained on these.
+
+    Whether a data set labels a joint at all is read off its training split; no coordinate is.
+    """
+    seen = [store.visible[store.splits["train"]].any(0) for store in (source, target)]
+    return np.asarray(seen[0] & seen[1])
+
+
+def vae_inputs(
+    store: ImageStore, rows: NDArray[np.int64], joints: NDArray[np.bool_], norm: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised poses (N, J, 2) and mask (N, J) of some samples, shared joints only."""
+    return pose_vae_inputs(
+        torch.from_numpy(store.keypoints_px[rows]),
+        torch.from_numpy(store.visible[rows]),
+        torch.from_numpy(joints),
+        norm,
+        store.image_size,
+        store.skeleton.torso,
+    )
+
+
+def pose_vae_stage(
+    cache: StageCache,
+    source: tuple[ImageStore, StageEntry],
+    target: tuple[ImageStore, StageEntry],
+    vae: VAEConfig,
+    seed: int,
+    splits: tuple[str, ...],
+) -> tuple[ScoredPoses, StageEntry]:
+    """Fit the Pose VAE on the source training poses and score the poses of some splits.
+
+    Args:
+        cache: Where stages are kept.
+        source: Source images and their stage.
+        target: Target images and their stage.
+        vae: Settings.
+        seed: Seed of the fit.
+        splits: ``<role>/<split>`` of the poses to score; the labels of others are not read.
+    """
+    inputs = pose_vae_stage_inputs(source[1].key, target[1].key, vae, seed, splits)
+    stores = {"source": source[0], "target": target[0]}
+    entry = cache.get(
+        "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
+    )
+    return _load_scored(entry.path, vae, seed, splits), entry
+
+
+def pose_vae_stage_inputs(
+    source_key: str, target_key: str, vae: VAEConfig, seed: int, splits: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the stage of :func:`pose_vae_stage` depends on.
+
+    Args:
+        source_key: Of the source images' stage.
+        target_key: Of the target images' stage.
+        vae: Settings.
+        seed: Seed of the fit.
+        splits: ``<role>/<split>`` of the poses to score.
+    """
+    return {
+        "version": POSE_VAE_VERSION,
+        "source": source_key,
+        "target": target_key,
+        "seed": seed,
+        "splits": list(splits),
+        **{name: getattr(vae, name) for name in VAEConfig.__dataclass_fields__},
+    }
+
+
+def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> ScoredPoses:
+    """What :func:`_fit_and_score` wrote.
+
+    Raises:
+        ValueError: If the folder holds something else; nothing in it can run code.
+    """
+    weights = read_weights(folder / _MODEL_FILE)
+    try:
+        joints = np.load(folder / "joints.npy", allow_pickle=False)
+        model = new_pose_vae(int(joints.sum()), vae, seed)
+        model.load_state_dict(weights)
+        return ScoredPoses(
+            scores={
+                name: np.load(folder / _score_file(name), allow_pickle=False) for name in splits
+            },
+            information=_read_information(folder),
+            model=model.requires_grad_(False).eval(),
+            joints=joints,
+        )
+    except (OSError, EOFError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} is not a readable stage of a Pose VAE: {error}") from error
+
+
+def _read_information(folder: Path) -> Information:
+    units, kl_nats, correlation = np.load(folder / _INFORMATION_FILE, allow_pickle=False).tolist()
+    return Information(int(units), kl_nats, correlation)
+
+
+def _score_file(split: str) -> str:
+    return split.replace("/", "_") + ".npy"
+
+
+def new_pose_vae(num_joints: int, vae: VAEConfig, seed: int) -> PoseVAE:
+    """A Pose VAE initialised from the trial's seed tree, whatever the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "pose_vae", "init"))
+        return PoseVAE(num_joints, vae.latent_dim, vae.hidden_dim)
+
+
+def train_pose_vae(
+    source: ImageStore, joints: NDArray[np.bool_], vae: VAEConfig, seed: int
+) -> tuple[PoseVAE, list[VAEEpoch]]:
+    """Fit a Pose VAE on the source training poses; returns it with its epochs."""
+    poses, mask = vae_inputs(source, source.splits["train"], joints, vae.norm)
+    model = new_pose_vae(int(joints.sum()), vae, seed)
+    generator = torch_generator(seed, "pose_vae", "fit")
+    return model, list(fit_pose_vae(model, poses, mask, vae.kl_weight, vae.epochs, generator))
+
+
+def _fit_and_score(
+    folder: Path,
+    stores: Mapping[str, ImageStore],
+    vae: VAEConfig,
+    seed: int,
+    splits: tuple[str, ...],
+) -> None:
+    joints = shared_joints(stores["source"], stores["target"])
+    model, _ = train_pose_vae(stores["source"], joints, vae, seed)
+    source = stores["source"]
+    scorer = PoseScorer(model, joints, vae.norm, source.skeleton, source.image_size)
+    for name in splits:
+        role, split = name.split("/")
+        store = stores[role]
+        rows = store.splits[split]
+        keypoints, visible = store.keypoints_px[rows], store.visible[rows]
+        scores = scorer.calibrated(torch.from_numpy(keypoints), torch.from_numpy(visible))
+        np.save(folder / _score_file(name), scores.double().numpy())
+    found = information(model, *vae_inputs(source, source.splits["train"], joints, vae.norm))
+    np.save(folder / _INFORMATION_FILE, np.array(astuple(found)))
+    np.save(folder / "joints.npy", joints)
+    torch.save(model.state_dict(), folder / _MODEL_FILE)

@@ -1,0 +1,90 @@
+"""The stage that trains the style network of two domains, once for all trials on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from trainables.config import StyleConfig
+from trainables.data.image_store import ImageStore
+from trainables.seeding import torch_generator
+from trainables.stages.digests import file_digest
+from trainables.stages.protocol import StageCache, StageEntry
+from trainables.style.style_fit import UnlabelledImages, train_style_net
+from trainables.style.style_net import StyleNet, load_style_net, save_style_net
+
+STYLE_VERSION = 1
+"""Part of the stage key: raised when the code of the stage changes its results."""
+_FILE = "style_net.pt"
+
+
+def style_stage(
+    cache: StageCache,
+    source: tuple[ImageStore, StageEntry],
+    target: tuple[ImageStore, StageEntry],
+    style: StyleConfig,
+    num_threads: int,
+    device: torch.device | str = "cpu",
+) -> tuple[StyleNet, StageEntry]:
+    """Train or fetch the style network of two domains.
+
+    It is the same for every seed of a study, as the domains are. Of an encoder's file the key
+    holds a digest of the content: a file that was moved is the same encoder, one that was
+    written over is not.
+
+    Args:
+        cache: Where stages are kept.
+        source: Source images and their stage; the training split is read, without labels.
+        target: Target images and their stage, likewise.
+        style: Settings.
+        num_threads: Threads of the training on the CPU; not part of the key.
+        device: Where to train; not part of the key.
+
+    Returns:
+        The frozen network on the CPU, and its stage.
+
+    Raises:
+        ValueError: If the file of the encoder cannot be read or is not VGG-19, or the images are
+            too small.
+        FloatingPointError: If a loss is not finite.
+    """
+    fields = {name: getattr(style, name) for name in StyleConfig.__dataclass_fields__}
+    inputs = {
+        "version": STYLE_VERSION,
+        "source": source[1].key,
+        "target": target[1].key,
+        **fields,
+        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
+    }
+    domains = (
+        UnlabelledImages.training_split(source[0]),
+        UnlabelledImages.training_split(target[0]),
+    )
+
+    def compute(folder: Path) -> None:
+        with _threads(num_threads):
+            net = train_style_net(
+                domains, style, torch_generator(0, "style"), torch.device(device)
+            )
+        save_style_net(folder / _FILE, net)
+
+    entry = cache.get("style", inputs, compute)
+    return load_style_net(entry.path / _FILE), entry
+
+
+@contextmanager
+def _threads(num: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(num)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _encoder_digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable file of weights: {error}") from error

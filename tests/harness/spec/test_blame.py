@@ -1,12 +1,11 @@
 """An error that an override brings about names the override, wherever it shows."""
 
-from pathlib import Path
-
 import pytest
 
 from harness.spec import SpecError, load_study
+from tests.conftest import ROOT
 
-SMOKE = Path(__file__).parents[3] / "search_spaces" / "smoke.yaml"
+SMOKE = ROOT / "search_spaces" / "smoke.yaml"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from trainables.config import FIELD_TYPES
 
 STUDIES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
-SWEEPS = sorted((ROOT / "tests" / "harness" / "wandb").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "tests" / "harness" / "spec" / "wandb").glob("*.yaml"))
 SCHEMA = study_schema()
 CHECK = jsonschema.Draft202012Validator(SCHEMA)
 

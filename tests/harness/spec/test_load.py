@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.spec import SpecError, StudySpec, load_study
+from tests.conftest import ROOT
 from trainables.config import SCORED_STRATEGIES
 
-SEARCH_SPACES = Path(__file__).parents[2] / "search_spaces"
+SEARCH_SPACES = ROOT / "search_spaces"
 SMOKE = SEARCH_SPACES / "smoke.yaml"
 
 HEAD = """\

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from harness.spec import SpecError, load_study
+from tests.conftest import ROOT
 
-SMOKE = Path(__file__).parents[3] / "search_spaces" / "smoke.yaml"
+SMOKE = ROOT / "search_spaces" / "smoke.yaml"
 
 VALID = """\
 name: test

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainables.adapt.conftest import Negative
+from tests.trainables.conftest import Negative
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.adapt.restyle import Restyler

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.trainables.adapt.conftest import HEATMAP_SIZE, IMAGE_SIZE
+from tests.trainables.conftest import HEATMAP_SIZE, IMAGE_SIZE
 from trainables.adapt.methods import (
     adaptation_adapter,
     augment_ranges,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import trainables.adapt.source_only
-from tests.trainables.adapt.conftest import Negative
+from tests.trainables.conftest import Negative
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from harness import run
 from tests.conftest import ROOT
 
-DEPLOY = ROOT / "harness" / "deploy"
+DEPLOY = ROOT / "harness" / "nodes" / "deploy"
 SLURM = DEPLOY / "slurm.sh"
 
 
@@ -106,7 +106,7 @@ def test_the_readme_names_every_file_and_our_version_of_ray():
 
 def test_the_files_are_shipped_with_the_package():
     pyproject = (ROOT / "pyproject.toml").read_text()
-    assert 'harness = ["deploy/*"]' in pyproject
+    assert '"harness.nodes" = ["deploy/*"]' in pyproject
 
 
 def test_the_slurm_script_is_valid_shell():

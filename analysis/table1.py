@@ -16,6 +16,7 @@ SCORES = {"All": "pck_05", "EvalPose": "evalpose", "unit_signed": "evalpose_unit
 CONTROLS = {
     "centre": "All joints in the centre",
     "mean_pose": "Mean source pose",
+    "mean_target_pose": "Mean target pose (labels)",
     "mirrored": "True pose, mirrored",
     "swapped": "True pose, left and right swapped",
 }

@@ -49,7 +49,8 @@ network with the batch-norm statistics of target training images in place of its
 
 The other controls, of target splits in the last epoch, are predictions that no network made
 (:mod:`trainables.metrics.controls`): ``centre``, all joints in the middle of the image;
-``mean_pose``, the mean of the source training poses for every image; ``mirrored``, the true pose
+``mean_pose``, the mean of the source training poses for every image; ``mean_target_pose``, that of
+the target, which takes labels that no method has; ``mirrored``, the true pose
 in a mirror; ``swapped``, the true pose with left and right exchanged. Where a reading of EvalPose
 gives them as much as a network, it does not show that the network has learned anything;
 ``docs/evalpose.md`` says which reading tells them apart.

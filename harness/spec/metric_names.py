@@ -22,7 +22,7 @@ EVALPOSE_READINGS = (
     *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
 )
 """Readings of EvalPose, ``<split>/<reading>``."""
-CONTROLS = ("centre", "mean_pose", "mirrored", "swapped")
+CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
 """Predictions that no network made, ``<target split>/control/<metric>/<control>``."""
 VALIDATORS = (
     *("source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement"),

@@ -11,7 +11,7 @@ from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
 from trainables.data.image_store import ImageStore
 from trainables.distributed.collectives import BatchNorm2d
-from trainables.metrics.controls import control_predictions
+from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 from trainables.network.pose_net import PoseNet
@@ -134,31 +134,43 @@ def evaluate(
 
 
 def control_metrics(
-    store: ImageStore, rows: NDArray[np.int64], constant_pose_px: torch.Tensor, heatmap_size: int
+    source: ImageStore, target: ImageStore, split: str, heatmap_size: int
 ) -> dict[str, float]:
     """PCK and the readings of EvalPose of predictions that no network made.
 
     Args:
-        store: Images with labels.
-        rows: (N,) samples.
-        constant_pose_px: (K, 2) mean pose of the labelled training samples.
+        source: Domain whose labelled training poses a constant predictor may learn from.
+        target: Domain that is judged. The mean of its own training poses is one of the controls,
+            as a bound: no method has these labels.
+        split: Target split to judge.
         heatmap_size: Side of the maps, see :func:`evaluate`.
 
     Returns:
         ``<metric>/<control>`` in percent; a control that too few joints are left for is left out.
     """
-    keypoints = torch.from_numpy(store.keypoints_px[rows])
-    visible = torch.from_numpy(store.visible[rows])
+    rows = target.splits[split]
+    keypoints = torch.from_numpy(target.keypoints_px[rows])
+    visible = torch.from_numpy(target.visible[rows])
+    constants = {
+        "mean_pose": _mean_training_pose(source),
+        "mean_target_pose": _mean_training_pose(target),
+    }
     metrics = {}
     for name, (predicted, judged) in control_predictions(
-        keypoints, visible, constant_pose_px, store.skeleton, store.image_size
+        keypoints, visible, constants, target.skeleton, target.image_size
     ).items():
-        arguments = predicted, keypoints, judged, store.skeleton
-        cell = store.image_size / heatmap_size
+        arguments = predicted, keypoints, judged, target.skeleton
+        cell = target.image_size / heatmap_size
         try:
             readings = evalpose_readings(*arguments, tuple(READINGS), min_limb_px=cell)
         except ValueError:  # no image keeps enough triplets
             continue
-        metrics[f"pck_05/{name}"] = pck_pooled(*arguments, store.image_size).all
+        metrics[f"pck_05/{name}"] = pck_pooled(*arguments, target.image_size).all
         metrics |= {f"{READINGS[v]}/{name}": result.mean for v, result in readings.items()}
     return metrics
+
+
+def _mean_training_pose(store: ImageStore) -> torch.Tensor:
+    rows = store.splits["train"]
+    keypoints, visible = store.keypoints_px[rows], store.visible[rows]
+    return mean_pose(torch.from_numpy(keypoints), torch.from_numpy(visible), store.image_size)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,7 +16,6 @@ from trainables.config import Loss
 from trainables.data.image_store import ImageStore
 from trainables.evaluation.evaluate import control_metrics, evaluate, with_target_statistics
 from trainables.evaluation.validation import LabelFreeValidation
-from trainables.metrics.controls import mean_pose
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.sampler import DifficultyView
@@ -100,20 +98,9 @@ class Judge:
             for split in splits:
                 judged = evaluate(adapted, target, target.splits[split], self._heatmap_size)
                 metrics[f"target_{split}/pck_05_adabn"] = judged.pck.all
-                metrics |= self._controls(split)
+                controls = control_metrics(source, target, split, self._heatmap_size)
+                metrics |= {f"target_{split}/control/{n}": v for n, v in controls.items()}
         return metrics
-
-    def _controls(self, split: str) -> dict[str, float]:
-        source, target = self._domains.source, self._domains.target
-        train = source.splits["train"]
-        constant = mean_pose(
-            torch.from_numpy(source.keypoints_px[train]),
-            torch.from_numpy(source.visible[train]),
-            source.image_size,
-        )
-        rows = target.splits[split]
-        values = control_metrics(target, rows, constant, self._heatmap_size)
-        return {f"target_{split}/control/{name}": value for name, value in values.items()}
 
     def _on_target(
         self, net: PoseNet, split: str, bins: NDArray[np.int64], prefix: str

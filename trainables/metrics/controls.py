@@ -4,14 +4,17 @@ A metric that scores one of these as high as a trained network cannot tell wheth
 learned anything. They stand beside PCK and every reading of EvalPose.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from trainables.data.skeleton import Skeleton
 
-CONTROLS = ("centre", "mean_pose", "mirrored", "swapped")
-"""All joints in the middle of the image; one mean pose for every image; the true pose seen in a
-mirror, joints keeping their names; the true pose with left and right exchanged."""
+CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
+"""All joints in the middle of the image; the mean training pose of the source for every image;
+that of the target, which takes target labels and bounds what a constant can reach; the true pose
+seen in a mirror, joints keeping their names; the true pose with left and right exchanged."""
 
 
 def mean_pose(keypoints_px: Tensor, visible: Tensor, image_size: int) -> Tensor:
@@ -35,7 +38,7 @@ def mean_pose(keypoints_px: Tensor, visible: Tensor, image_size: int) -> Tensor:
 def control_predictions(
     keypoints_px: Tensor,
     visible: Tensor,
-    constant_pose_px: Tensor,
+    constant_poses_px: Mapping[str, Tensor],
     skeleton: Skeleton,
     image_size: int,
 ) -> dict[str, tuple[Tensor, Tensor]]:
@@ -44,7 +47,7 @@ def control_predictions(
     Args:
         keypoints_px: ``(N, K, 2)`` true keypoints in pixels; NaN is allowed where not visible.
         visible: ``(N, K)`` bool.
-        constant_pose_px: ``(K, 2)`` from :func:`mean_pose`, of training poses.
+        constant_poses_px: Name to a ``(K, 2)`` pose from :func:`mean_pose`, of training poses.
         skeleton: Joint order.
         image_size: Side of the square images in pixels.
 
@@ -58,7 +61,10 @@ def control_predictions(
     mirrored = torch.stack([image_size - 1 - known[..., 0], known[..., 1]], dim=-1)
     predictions = {
         "centre": (middle, visible),
-        "mean_pose": (constant_pose_px.to(known).expand_as(known), visible),
+        **{
+            name: (pose.to(known).expand_as(known), visible)
+            for name, pose in constant_poses_px.items()
+        },
         "mirrored": (mirrored, visible),
     }
     mirror = list(skeleton.mirror)

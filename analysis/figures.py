@@ -35,7 +35,7 @@ METHOD_COLOURS = {
     "UDAPE random third": "#d9a21b",
     "UDAPE easy third": "#8c6600",
 }
-"""One colour per method or setting in every figure; others take matplotlib's cycle."""
+"""One colour per method or trial in every figure; others take matplotlib's cycle."""
 MAX_LABEL = 46
 
 
@@ -49,23 +49,23 @@ def per_bin_pck(
 
     Args:
         summary: From :func:`analysis.tables.bin_summary`.
-        methods: Settings to show, in order; None for all, best mean first.
+        methods: Trials to show, in order; None for all, best mean first.
         title: Title of the axes.
 
     Raises:
         ValueError: If a method is not in the summary.
     """
-    known = summary.groupby("config")["mean"].mean().sort_values(ascending=False)
+    known = summary.groupby("trial")["mean"].mean().sort_values(ascending=False)
     shown = list(known.index) if methods is None else list(methods)
     for method in shown:
         if method not in known.index:
-            raise ValueError(f"no setting named {method!r}; known are {', '.join(known.index)}")
+            raise ValueError(f"no trial named {method!r}; known are {', '.join(known.index)}")
     bins = np.sort(summary["bin"].unique())
     figure = Figure(figsize=(max(7.0, 1.3 * len(bins)), 4.2), layout="constrained")
     axes = figure.subplots()
     width = 0.82 / len(shown)
     for place, method in enumerate(shown):
-        rows = summary[summary["config"] == method].set_index("bin").reindex(bins)
+        rows = summary[summary["trial"] == method].set_index("bin").reindex(bins)
         centre = np.arange(len(bins)) + (place - (len(shown) - 1) / 2) * width
         mean = rows["mean"].to_numpy()
         axes.bar(
@@ -93,28 +93,28 @@ def per_bin_pck(
     return figure
 
 
-def setting_intervals(scores: pd.DataFrame, column: str = "All", title: str = "") -> Figure:
-    """A score of every setting: mean and interval over seeds, seeds as small points.
+def trial_intervals(scores: pd.DataFrame, column: str = "All", title: str = "") -> Figure:
+    """A score of every trial: mean and interval over seeds, seeds as small points.
 
     Args:
-        scores: From :func:`analysis.table1.seed_scores`; settings from the top in their order.
+        scores: From :func:`analysis.table1.seed_scores`; trials from the top in their order.
         column: Score to draw.
         title: Title of the axes.
     """
-    settings = list(scores["setting"].unique())
-    figure = Figure(figsize=(7.0, 1.1 + 0.34 * len(settings)), layout="constrained")
+    trials = list(scores["trial"].unique())
+    figure = Figure(figsize=(7.0, 1.1 + 0.34 * len(trials)), layout="constrained")
     axes = figure.subplots()
-    for place, setting in enumerate(settings):
-        values = scores.loc[scores["setting"] == setting, column].dropna()
-        colour = METHOD_COLOURS.get(setting, "#333333")
+    for place, trial in enumerate(trials):
+        values = scores.loc[scores["trial"] == trial, column].dropna()
+        colour = METHOD_COLOURS.get(trial, "#333333")
         low, high = mean_interval(values)
         if not np.isnan(low):
             axes.plot([low, high], [place, place], color=colour, linewidth=2.2, zorder=2)
         # Beside the line, or the points of close seeds would hide it.
         axes.plot(values, [place + 0.24] * len(values), "o", color=colour, markersize=3, alpha=0.8)
         axes.plot(values.mean(), place, "o", color=colour, markersize=8, zorder=3)
-    axes.set_yticks(range(len(settings)), [_shortened(setting) for setting in settings])
-    axes.set_ylim(len(settings) - 0.4, -0.6)
+    axes.set_yticks(range(len(trials)), [_shortened(trial) for trial in trials])
+    axes.set_ylim(len(trials) - 0.4, -0.6)
     name = "PCK@0.05, mean of the limb joints (%)" if column == "All" else f"{column} (%)"
     axes.set_xlabel(f"{name}\nlarge point and line: mean and 95 % t interval; small: seeds")
     axes.set_title(title)

@@ -47,11 +47,11 @@ def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``way``, ``method``, ``mean`` regret over seeds, each seed the mean of its arms,
-        ``worst`` regret of a single run, ``num_seeds``, ``num_trials``. ``oracle_val`` is left
+        ``worst`` regret of a single run, ``num_seeds``, ``num_runs``. ``oracle_val`` is left
         out: its regret is 0 by definition.
 
     Raises:
-        ValueError: If no trial has chosen.
+        ValueError: If no run has chosen.
     """
     _require_choices(choices)
     rows = []
@@ -66,33 +66,33 @@ def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
                 "mean": seeds.mean(),
                 "worst": group["regret"].max(),
                 "num_seeds": len(seeds),
-                "num_trials": len(group),
+                "num_runs": len(group),
             }
         )
-    columns = ["way", "method", "mean", "worst", "num_seeds", "num_trials"]
+    columns = ["way", "method", "mean", "worst", "num_seeds", "num_runs"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
-    """Target PCK of every setting under the three selections, and what label-free choice gains.
+    """Target PCK of every trial under the three selections, and what label-free choice gains.
 
     Args:
-        choices: ``Study.choices()``, its ``config`` replaced by readable names
-            (:func:`analysis.setting_names.named`) if they are to be read.
+        choices: ``Study.choices()``, its ``trial`` replaced by readable names
+            (:func:`analysis.trial_names.named`) if they are to be read.
 
     Returns:
-        One row per setting and selection, in the order of ``choices``: ``config``,
+        One row per trial and selection, in the order of ``choices``: ``trial``,
         ``selection`` (a value of :data:`SELECTIONS`, or :data:`GAIN`), ``mean`` PCK@0.05 over
         seeds in percent (of the gain in points, seed by seed), ``low`` and ``high`` of its 95 %
         t interval (NaN for one seed), ``num_seeds``.
 
     Raises:
-        ValueError: If no trial has chosen.
+        ValueError: If no run has chosen.
     """
     _require_choices(choices)
     rows = []
-    for config, setting in choices.groupby("config", sort=False):
-        by_seed = setting.pivot_table("pck_05", "seed", "way")
+    for trial, runs in choices.groupby("trial", sort=False):
+        by_seed = runs.pivot_table("pck_05", "seed", "way")
         by_seed = by_seed.reindex(columns=list(SELECTIONS)).rename(columns=SELECTIONS)
         by_seed[GAIN] = by_seed["label-free"] - by_seed["last epoch"]
         for selection, values in by_seed.items():
@@ -101,7 +101,7 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
                 low, high = mean_interval(seeds)
                 rows.append(
                     {
-                        "config": config,
+                        "trial": trial,
                         "selection": selection,
                         "mean": seeds.mean(),
                         "low": low,
@@ -109,10 +109,10 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
                         "num_seeds": len(seeds),
                     }
                 )
-    columns = ["config", "selection", "mean", "low", "high", "num_seeds"]
+    columns = ["trial", "selection", "mean", "low", "high", "num_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _require_choices(choices: pd.DataFrame) -> None:
     if choices.empty:
-        raise ValueError("no complete trial reported a choice of its epochs")
+        raise ValueError("no complete run reported a choice of its epochs")

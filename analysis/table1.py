@@ -5,7 +5,7 @@
 
 import pandas as pd
 
-from analysis.setting_names import setting_names
+from analysis.trial_names import trial_names
 from harness.results import Study
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.metrics.intervals import mean_interval
@@ -27,39 +27,39 @@ GAPS = {
     "over source only with AdaBN": ("source_only", ADABN),
     "below the oracle": ("oracle", "All"),
 }
-"""Gap of a setting's All to the method and the column that it is taken to."""
+"""Gap of a trial's All to the method and the column that it is taken to."""
 
 _SAMPLING = ("sampling.", "bins.", "curriculum.", "vae.")
 _METHOD_ONLY = ("adapt.regda.", "adapt.udape.", "style.")
-_KEYS = ["setting", "method", "strategy", "recipe", "variant", "seed"]
+_KEYS = ["trial", "method", "strategy", "recipe", "variant", "seed"]
 _GAP_COLUMNS = ["mean", "low", "high", "num_positive", "num_seeds", "verdict"]
 
 
 def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
-    """Scores of the last epoch, one row per setting and seed, settings in the paper's order.
+    """Scores of the last epoch, one row per trial and seed, trials in the paper's order.
 
     Args:
-        study: The study; its complete trials are read.
+        study: The study; its complete runs are read.
         split: ``target_val``, or ``target_test`` of a confirmation.
 
     Returns:
-        ``setting`` (readable name), ``method``, ``strategy``, ``recipe`` and ``variant`` (varied
+        ``trial`` (readable name), ``method``, ``strategy``, ``recipe`` and ``variant`` (varied
         fields that are not about sampling: of all methods, of this method alone), ``seed``, one
         column of PCK@0.05 per joint group (``Sld`` ...), ``All``, ``EvalPose``, ``unit_signed``
         and ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a split lacks it).
 
     Raises:
-        ValueError: If no complete trial reported the split.
+        ValueError: If no complete run reported the split.
     """
-    done = study.trials[study.trials["state"] == "complete"].set_index("number", drop=False)
+    done = study.runs[study.runs["state"] == "complete"].set_index("number", drop=False)
     metrics = {name: f"{split}/{metric}" for name, metric in _columns(study, split).items()}
     scores = pd.DataFrame({name: study.final(metric) for name, metric in metrics.items()})
     rows = done.join(scores).dropna(subset=["All"])
     if rows.empty:
-        raise ValueError(f"no complete trial reported {split}/pck_05")
-    names = setting_names(rows)
+        raise ValueError(f"no complete run reported {split}/pck_05")
+    names = trial_names(rows)
     rows = rows.assign(
-        setting=pd.Categorical(rows["config"].map(names), list(names.values()), ordered=True),
+        trial=pd.Categorical(rows["trial"].map(names), list(names.values()), ordered=True),
         method=rows["adapt.method"],
         strategy=rows["sampling.strategy"],
         recipe=_varied_fields(rows, leave_out=(*_SAMPLING, *_METHOD_ONLY)),
@@ -67,28 +67,28 @@ def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
     )
     # A seed run twice is one seed.
     means = rows.groupby(_KEYS, observed=True, sort=True)[list(metrics)].mean()
-    return means.reset_index().astype({"setting": str})
+    return means.reset_index().astype({"trial": str})
 
 
 def table1(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of every setting, in the paper's order of rows and columns.
+    """Mean over seeds of every trial, in the paper's order of rows and columns.
 
     Args:
         scores: From :func:`seed_scores`.
 
     Returns:
-        ``setting``, the columns of ``scores`` in percent (``unit_signed`` from -100), ``low``
+        ``trial``, the columns of ``scores`` in percent (``unit_signed`` from -100), ``low``
         and ``high`` after ``All``, the 95 % t interval of its mean over seeds (NaN for one
         seed), and ``num_seeds``.
     """
     columns = [name for name in scores.columns if name not in _KEYS]
     rows = []
-    for setting, group in scores.groupby("setting", sort=False):
-        row = {"setting": setting, **group[columns].mean()}
+    for trial, group in scores.groupby("trial", sort=False):
+        row = {"trial": trial, **group[columns].mean()}
         row["low"], row["high"] = mean_interval(group["All"])
         rows.append(row | {"num_seeds": len(group)})
     after = columns.index("All") + 1
-    order = ["setting", *columns[:after], "low", "high", *columns[after:], "num_seeds"]
+    order = ["trial", *columns[:after], "low", "high", *columns[after:], "num_seeds"]
     return pd.DataFrame(rows, columns=order)
 
 
@@ -100,7 +100,7 @@ def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
         split: See :func:`seed_scores`.
 
     Returns:
-        ``setting`` and a column for each of :data:`SCORES`, in percent. No rows for a study that
+        ``trial`` and a column for each of :data:`SCORES`, in percent. No rows for a study that
         did not report them.
     """
     rows = []
@@ -111,14 +111,14 @@ def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
         }
         if not finals["All"].empty:
             means = {column: values.mean() for column, values in finals.items()}
-            rows.append({"setting": name, **means})
-    return pd.DataFrame(rows, columns=["setting", *SCORES])
+            rows.append({"trial": name, **means})
+    return pd.DataFrame(rows, columns=["trial", *SCORES])
 
 
 def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFrame:
     """What each way of sampling gains over all of the source, and over as many random samples.
 
-    Differences are taken seed by seed, which share data and initial weights, between settings
+    Differences are taken seed by seed, which share data and initial weights, between trials
     that differ in the sampling alone. Of many rows at 95 %, one in twenty has an interval
     without 0 by chance.
 
@@ -127,7 +127,7 @@ def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFr
         column: Score to compare.
 
     Returns:
-        ``setting``, ``against``, ``mean`` difference in points, ``low`` and ``high`` of its
+        ``trial``, ``against``, ``mean`` difference in points, ``low`` and ``high`` of its
         95 % t interval over seeds (NaN for one seed), ``num_positive`` of ``num_seeds`` seeds
         with a gain, ``verdict``: higher, lower, no difference shown or one seed.
     """
@@ -137,12 +137,12 @@ def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFr
     # Random against all and not the reverse, which says the same.
     compared = (pairs["strategy"] != "all") & (pairs["strategy"] != pairs["strategy_against"])
     rows = [
-        {"setting": setting, "against": against} | _gap(group[column] - group[f"{column}_against"])
-        for (setting, against), group in pairs[compared].groupby(
-            ["setting", "setting_against"], sort=False
+        {"trial": trial, "against": against} | _gap(group[column] - group[f"{column}_against"])
+        for (trial, against), group in pairs[compared].groupby(
+            ["trial", "trial_against"], sort=False
         )
     ]
-    return pd.DataFrame(rows, columns=["setting", "against", *_GAP_COLUMNS])
+    return pd.DataFrame(rows, columns=["trial", "against", *_GAP_COLUMNS])
 
 
 def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
         scores: From :func:`seed_scores`.
 
     Returns:
-        One row per adapted setting and key of :data:`GAPS` with the same columns as
+        One row per adapted trial and key of :data:`GAPS` with the same columns as
         :func:`sampling_differences`, ``gap`` in place of ``against``; positive gaps are in the
         expected order. Gaps to an anchor that the study lacks are left out.
     """
@@ -164,7 +164,7 @@ def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
     adapted = scores[~scores["method"].isin(["source_only", "oracle"])]
     for gap, (method, anchor_column) in GAPS.items():
         anchor = scores[(scores["method"] == method) & (scores["strategy"] == "all")]
-        # Of several settings that could be the anchor, the first: each seed counts once.
+        # Of several trials that could be the anchor, the first: each seed counts once.
         anchor = anchor.drop_duplicates(["recipe", "seed"])
         pairs = adapted.merge(
             anchor[["recipe", "seed", anchor_column]].rename(columns={anchor_column: "anchor"}),
@@ -172,13 +172,13 @@ def anchor_gaps(scores: pd.DataFrame) -> pd.DataFrame:
             validate="many_to_one",
         ).dropna(subset=["anchor"])
         sign = -1 if method == "oracle" else 1
-        for setting, group in pairs.groupby("setting", sort=False):
+        for trial, group in pairs.groupby("trial", sort=False):
             gaps = sign * (group["All"] - group["anchor"])
-            rows.append({"setting": setting, "gap": gap, **_gap(gaps)})
-    table = pd.DataFrame(rows, columns=["setting", "gap", *_GAP_COLUMNS])
-    order = list(scores["setting"].unique())
+            rows.append({"trial": trial, "gap": gap, **_gap(gaps)})
+    table = pd.DataFrame(rows, columns=["trial", "gap", *_GAP_COLUMNS])
+    order = list(scores["trial"].unique())
     return table.sort_values(
-        "setting", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+        "trial", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
 
 
@@ -192,7 +192,7 @@ def verdict(low: float, high: float) -> str:
 
 
 def _gap(differences: pd.Series) -> dict[str, object]:
-    """Summary of the differences of two settings, one per seed."""
+    """Summary of the differences of two trials, one per seed."""
     low, high = mean_interval(differences)
     return {
         "mean": differences.mean(),

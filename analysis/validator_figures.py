@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures import METHOD_COLOURS
-from analysis.setting_names import METHODS
+from analysis.trial_names import METHODS
 from trainables.metrics.selection import VALIDATORS
 
 MEASURES = {

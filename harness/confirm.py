@@ -1,7 +1,7 @@
 """``python -m harness.confirm STUDY``: train finalists again and read the test split.
 
-The search chose its settings on ``target_val``; a best value found that way is too good. Here the
-best settings and every baseline are trained with fresh seeds, and ``target_test`` is read for the
+The search chose its trials on ``target_val``; a best value found that way is too good. Here the
+best trials and every baseline are trained with fresh seeds, and ``target_test`` is read for the
 first time. The same command again goes on; with more ``--seeds`` it adds seeds.
 
 Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 4 Ray, the
@@ -41,18 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.confirm",
-        description="Train the best settings of a study and all its baselines again, with fresh "
+        description="Train the best trials of a study and all its baselines again, with fresh "
         "seeds, and compare them on the test split, which no search reads. The same command "
         "again goes on with it; with more --seeds it adds seeds.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
     parser.add_argument(
         "--top", type=int, default=3, metavar="N",
-        help="how many of the best settings to train again (default: 3)",
+        help="how many of the best trials to train again (default: 3)",
     )  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, default=5, metavar="N",
-        help="fresh seeds of each setting (default: 5)",
+        help="fresh seeds of each trial (default: 5)",
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE",
-        help="change a field of all settings, e.g. --set adapt.epochs=6, or the confirmation's "
+        help="change a field of all trials, e.g. --set adapt.epochs=6, or the confirmation's "
         "name, resources or failures, e.g. --set resources.parallel=1; may be repeated",
     )  # fmt: skip
     parser.add_argument(
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--accept-change", action="store_true",
-        help="go on although the settings or the code differ from when it was started",
+        help="go on although the trials or the code differ from when it was started",
     )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
     parser.add_argument(
@@ -116,7 +116,7 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         _tell(storage, result, plan.selection, out)
     if result.was_interrupted:
         return INTERRUPTED
-    return failure_code(result.trials, spec.failures.max_rate)
+    return failure_code(result.runs, spec.failures.max_rate)
 
 
 def _storage(options: argparse.Namespace) -> Storage:
@@ -143,15 +143,15 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
     from harness.confirmation.verdict import as_lines, judge
 
     say(out, "")
-    retried = {record.retry_of for record in result.trials}
-    for record in result.trials:
-        if record.state == "failed" and record.setting not in retried:
+    retried = {record.retry_of for record in result.runs}
+    for record in result.runs:
+        if record.state == "failed" and record.trial not in retried:
             say(out, f"  {record.name} failed: {record.reason}")
     ledger = storage.ledger(result.study_name)
     if result.state != "complete":
         say(out, f"{result.reason}; the same command goes on, and the verdict waits for its end")
     else:
-        for line in as_lines(judge(result.trials, selection)):
+        for line in as_lines(judge(result.runs, selection)):
             say(out, line)
         if (looks := num_looks(ledger)) > 1:
             say(
@@ -182,7 +182,7 @@ def _as_json(
         **found,
         "confirms": searched,
         "looks": num_looks(storage.ledger(result.study_name)),
-        "verdict": as_json(judge(result.trials, selection)) if is_over else None,
+        "verdict": as_json(judge(result.runs, selection)) if is_over else None,
     }
 
 

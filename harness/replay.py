@@ -1,7 +1,7 @@
-"""``python -m harness.replay MLFLOW_RUN_ID``: run a recorded trial again and compare.
+"""``python -m harness.replay MLFLOW_RUN_ID``: train a recorded run again and compare.
 
-On the same machine and code every metric of every epoch must be equal, to the last bit. A trial
-that was pruned or stopped is run to its last recorded epoch. One that failed is run one epoch
+On the same machine and code every metric of every epoch must be equal, to the last bit. A run that
+was pruned or stopped is trained to its last recorded epoch. One that failed is trained one epoch
 further, as the epoch that failed has no record: it is the same if it fails again and what it
 reported before is equal. Metrics alone are compared; times are not.
 
@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.replay",
-        description="Run a trial again from its MLflow run and say whether its metrics are equal. "
-        "Exit code 0: equal, 1: different.",
+        description="Train a run again from its record in MLflow and say whether its metrics are "
+        "equal. Exit code 0: equal, 1: different.",
     )
     parser.add_argument(
         "run_id", metavar="MLFLOW_RUN_ID",
-        help="run of a trial, as MLflow's pages and the result of harness.run --json name it",
+        help="run to train again, as MLflow's pages and the result of harness.run --json name it",
     )  # fmt: skip
     parser.add_argument(
         "--tracking-uri", metavar="URI",
@@ -97,7 +97,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _spec(run: "RecordedRun", name: str) -> StudySpec:
-    """A study of the recorded trial alone, which nothing draws, prunes or starts again."""
+    """A study of the recorded run alone, which nothing draws, prunes or starts again."""
     from pydantic import ValidationError
 
     from harness.confirmation.finalists import judging_fields
@@ -146,7 +146,7 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
 
 
 def replaying_trainable(run: "RecordedRun") -> type:
-    """The recorded trial's trainable, which trains all for itself and no longer than is recorded.
+    """The recorded run's trainable, which trains all for itself and no longer than is recorded.
 
     Args:
         run: The record; a failed one runs for an epoch more, in which it should fail again.

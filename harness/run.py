@@ -1,6 +1,6 @@
 """``python -m harness.run STUDY.yaml``: run a study and say what came out.
 
-Exit codes: 0 done, 2 bad input, 3 more trials failed than the file allows, 4 Ray, the
+Exit codes: 0 done, 2 bad input, 3 more runs failed than the file allows, 4 Ray, the
 database or the machine fails, 130 interrupted.
 """
 
@@ -96,7 +96,7 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
             say(out, line)
     if result.was_interrupted:
         return INTERRUPTED
-    return failure_code(result.trials, spec.failures.max_rate)
+    return failure_code(result.runs, spec.failures.max_rate)
 
 
 def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
@@ -125,12 +125,8 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _summary(spec: StudySpec) -> str:
-    settings = spec.max_settings
-    trials = (
-        "trials until it is stopped"
-        if settings is None
-        else f"{settings} trial{'s' * (settings != 1)}"
-    )
+    most = spec.max_trials
+    trials = "trials until it is stopped" if most is None else f"{most} trial{'s' * (most != 1)}"
     if spec.seeds > 1:
         trials += f" of {spec.seeds} seeds"
     objectives = ", ".join(f"{metric.goal} {metric.name}" for metric in spec.objectives)

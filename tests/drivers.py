@@ -150,10 +150,10 @@ def outcome(storage: Path, name: str = "tiny", database: str | None = None) -> d
     url = database or f"sqlite:///{storage / 'optuna.db'}"
     study = optuna.load_study(study_name=name, storage=url)
     return {
-        "trials": {
+        "runs": {
             event["number"]: (event["name"], event["params"], event["fields"])
             for event in ledger
-            if event["event"] == "trial"
+            if event["event"] == "run"
         },
         "curves": {
             (event["number"], event["step"]): event["metrics"]
@@ -174,7 +174,7 @@ def outcome(storage: Path, name: str = "tiny", database: str | None = None) -> d
 
 
 def mlflow_runs(storage: Path) -> dict[str, Any]:
-    """Trial's number, or ``study``, to its MLflow run; asserts that each is there once.
+    """Run's number, or ``study``, to its MLflow run; asserts that each is there once.
 
     Read from the database itself, where a point that was written twice is there twice.
     """
@@ -195,7 +195,7 @@ def mlflow_runs(storage: Path) -> dict[str, Any]:
     parents = set()
     for run, state in status.items():
         tags = columns["tags"][run]
-        name = tags.get("trial", "study")
+        name = tags.get("run", "study")
         assert name not in found, f"two MLflow runs of {name}"
         parents.add(tags.get("mlflow.parentRunId", run))
         # Of the study there is a summary at the end of each of its drivers; the last one counts.
@@ -215,9 +215,9 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 
 def assert_nothing_runs(storage: Path, name: str = "tiny") -> None:
-    """Every trial has ended, everywhere."""
+    """Every run has ended, everywhere."""
     found = outcome(storage, name)
-    assert set(found["ends"]) == set(found["trials"])
+    assert set(found["ends"]) == set(found["runs"])
     assert "RUNNING" not in {trial[1] for trial in found["optuna"]}
     assert "RUNNING" not in {run[0] for run in found["mlflow"].values()}
-    assert set(found["mlflow"]) == {"study", *map(str, found["trials"])}
+    assert set(found["mlflow"]) == {"study", *map(str, found["runs"])}

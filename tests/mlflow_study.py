@@ -7,7 +7,7 @@ from harness.mlflow_tracking.cursor import load_cursor, num_events_from
 from harness.mlflow_tracking.writer import Ending, LedgerFollower
 
 STUDY_ID = "0f" * 16
-TRIALS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
+RUNS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
 FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}
 STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
 
@@ -16,8 +16,8 @@ def _event(kind, **content):
     return {"event": kind, "time": 1_700_000_000.0 + content.get("step", 0), **content}
 
 
-def study_events(trials, num_metrics=0, study_id=STUDY_ID):
-    """Events of a study whose trials report twice and then end in the given states."""
+def study_events(runs, num_metrics=0, study_id=STUDY_ID):
+    """Events of a study whose runs report twice and then end in the given states."""
     yield _event(
         "study", study="s", study_id=study_id,
         yaml=json.dumps({"name": "s", "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1}}}),
@@ -25,9 +25,9 @@ def study_events(trials, num_metrics=0, study_id=STUDY_ID):
         varied=["vae.kl_weight", "bins.subset"],
         fixed={"data.source": "people_clean", "adapt.epochs": 4},
     )  # fmt: skip
-    for number, state in trials:
+    for number, state in runs:
         yield _event(
-            "trial", number=number, setting=number, name=f"t{number}", is_baseline=number == 0,
+            "run", number=number, trial=number, name=f"t{number}", is_baseline=number == 0,
             params={}, fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
             retry_of=None,
         )  # fmt: skip
@@ -73,27 +73,27 @@ def points(uri, run_id, metric):
 
 
 def check_study(uri, tracker, study_id=STUDY_ID):
-    """Assert that MLflow has the study of :data:`TRIALS`, all of it and once.
+    """Assert that MLflow has the study of :data:`RUNS`, all of it and once.
 
     ``tracker`` is whoever knows the ids of the runs: a tracker or a cursor.
     """
     mlflow = client(uri)
     experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
     runs = mlflow.search_runs([experiment], f"tags.study_id = '{study_id}'")
-    assert len(runs) == 1 + len(TRIALS)
+    assert len(runs) == 1 + len(RUNS)
     _check_parent(mlflow.get_run(tracker.parent_run_id), tracker)
-    runs = [mlflow.get_run(tracker.run_ids[number]) for number, _ in TRIALS]
+    runs = [mlflow.get_run(tracker.run_ids[number]) for number, _ in RUNS]
     assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED", "FAILED"]
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {tracker.parent_run_id}
-    assert [run.data.tags["state"] for run in runs] == [state for _, state in TRIALS]
+    assert [run.data.tags["state"] for run in runs] == [state for _, state in RUNS]
     assert [run.data.tags["pruned"] for run in runs] == ["false", "true", "false", "false"]
     assert runs[2].data.tags["reason"] == "interrupted by SIGINT"
     own = {"vae.kl_weight": "0.1", "bins.subset": "0,2", "seed": "0"}
     assert runs[0].data.params == own
-    # What a trial has of its own beside what varies, as the fields that ``parity`` sets.
+    # What a run has of its own beside what varies, as the fields that ``parity`` sets.
     assert runs[3].data.params == own | {"adapt.epochs": "30"}
     assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
-    for number, _ in TRIALS:
+    for number, _ in RUNS:
         run_id = tracker.run_ids[number]
         curve = [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
         assert points(uri, run_id, "m") == curve
@@ -110,6 +110,6 @@ def _check_parent(parent, tracker):
     assert parent.info.status == "FINISHED"
     assert parent.data.params == {"data.source": "people_clean", "adapt.epochs": "4"}
     assert parent.data.metrics["best/m"] == 2.0
-    states = {f"trials/{state}": 1.0 for _, state in TRIALS}
+    states = {f"runs/{state}": 1.0 for _, state in RUNS}
     assert states.items() <= parent.data.metrics.items()
     assert parent.data.tags["best_run_id"] == tracker.run_ids[0]

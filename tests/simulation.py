@@ -1,4 +1,4 @@
-"""A study driven by hand, without Ray: what Tune does with a bridge, on a made-up trial."""
+"""A study driven by hand, without Ray: what Tune does with a bridge, on made-up runs."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from harness.study.launch import Launch
 from harness.study.open import open_bridge
 
 Curve = Callable[[dict[str, Any], int], dict[str, float]]
-"""A trial's fields and an epoch to its metrics."""
+"""A run's fields and an epoch to its metrics."""
 
 
 class Simulation:
@@ -39,12 +39,12 @@ class Simulation:
         self._num_started = 0
 
     def run(self, curve: Curve, num_steps: int, parallel: int = 1) -> None:
-        """Run to the end; trials take turns, an epoch each.
+        """Run to the end; runs take turns, an epoch each.
 
         Args:
             curve: Makes the metrics.
-            num_steps: Epochs of a trial.
-            parallel: Trials at once.
+            num_steps: Epochs of a run.
+            parallel: Runs at once.
         """
         while self.step(curve, num_steps, parallel):
             pass
@@ -52,7 +52,7 @@ class Simulation:
         self.ledger.append("end", state="complete", reason=None, wall_s=0.0)
 
     def step(self, curve: Curve, num_steps: int, parallel: int = 1) -> bool:
-        """Start what may start, then an epoch of every running trial; False at the end."""
+        """Start what may start, then an epoch of every open run; False at the end."""
         while len(self._running) < parallel:
             name = f"ray-{self._num_started}"
             asked = self.bridge.ask(name)

@@ -1,4 +1,4 @@
-"""A confirmation as a study: every run is a baseline, told apart by setting and seed.
+"""A confirmation as a study: every run is a baseline of its own, with a finalist and a seed.
 
 So nothing is drawn, nothing is pruned, and a run is known by its name when the study goes on:
 more seeds are more baselines.
@@ -21,7 +21,7 @@ from harness.confirmation.finalists import (
     select,
 )
 from harness.optuna_study.continuation import check_identity, identity
-from harness.record.ledger import SEED_MARK, Event, read_events, read_trials
+from harness.record.ledger import SEED_MARK, Event, read_events, read_runs
 from harness.space.fields import FieldValues
 from harness.spec import SpecError, StudySpec
 from harness.yaml.errors import did_you_mean, problems
@@ -61,7 +61,7 @@ def plan_confirmation(
     Args:
         searched: Ledger of the search.
         top: Number of finalists.
-        num_seeds: Fresh seeds of each setting.
+        num_seeds: Fresh seeds of each finalist and baseline.
         changes: Texts ``path=value``: a field, with or without ``fixed.`` before it, or a value
             of the confirmation's name, resources or failures.
 
@@ -69,7 +69,7 @@ def plan_confirmation(
         SpecError: If there is nothing to confirm, or a change is not possible.
     """
     try:
-        description, trials = read_trials(searched)
+        description, runs = read_runs(searched)
     except ValueError as error:
         raise SpecError(str(error)) from error
     name = description["study"]
@@ -80,20 +80,18 @@ def plan_confirmation(
             f"study {name} has {description['trainable']} trials; only adaptation trials have a "
             "test split to confirm on"
         )
-    selection = select(description, trials, top)
+    selection = select(description, runs, top)
     content = _sections(description, changes)
     changed, notes = _changed(selection, content.pop("fixed"))
     if not changed.all:
         raise SpecError(f"study {name} has no baseline, so --top must be at least 1, got {top}")
     notes += [f"baseline {sentence}; it is left out" for sentence in selection.left_out]
     if len(selection.finalists) < top:
-        notes.append(
-            f"the study has {len(selection.finalists)} settings to choose from, not {top}"
-        )
-    if any(record.state in ("running", "stopped") for record in trials.values()):
+        notes.append(f"the study has {len(selection.finalists)} trials to choose from, not {top}")
+    if any(record.state in ("running", "stopped") for record in runs.values()):
         notes.append(f"study {name} has not ended; what it finds later is not confirmed here")
     judging = judging_fields(changed.all[0].fields)
-    runs = {
+    baselines = {
         f"{finalist.name}{SEED_MARK}{FIRST_SEED + i}": {
             field: value
             for field, value in {**finalist.fields, "seed": FIRST_SEED + i}.items()
@@ -109,23 +107,23 @@ def plan_confirmation(
             "metrics": metric_sections(description),
             "method": "random",
             "fixed": judging,
-            "baselines": runs,
+            "baselines": baselines,
         }
     )
-    summary = f"{len(changed.all)} settings x {num_seeds} seeds"
+    summary = f"{len(changed.all)} trials x {num_seeds} seeds"
     return ConfirmationPlan(spec, changed, summary, tuple(notes))
 
 
 def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[StudySpec, bool]:
     """Compare a confirmation with the one that is there.
 
-    More seeds of the same settings are a way of going on. Other settings need ``accept_change``;
-    those that are there already stay part of it.
+    More seeds of the same trials are a way of going on. Other trials need ``accept_change``; those
+    that are there already stay part of it.
 
     Args:
         ledger: Of the confirmation that is there.
         spec: The one that is asked for.
-        accept_change: Whether settings and code may differ.
+        accept_change: Whether trials and code may differ.
 
     Returns:
         The study to go on with, and whether the engine must accept that it has changed.
@@ -134,7 +132,7 @@ def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stu
         SpecError: If it cannot be gone on with; says how it differs and what to do.
     """
     try:
-        description, trials = read_trials(ledger)
+        description, _ = read_runs(ledger)
     except ValueError as error:
         raise SpecError(str(error)) from error
     if not description.get("read_test"):
@@ -171,7 +169,7 @@ def num_looks(ledger: Path) -> int:
     """How often the test split was looked at: ends of the study, each after new runs."""
     looks, has_new_runs = 0, False
     for event in read_events(ledger):
-        if event["event"] == "trial":
+        if event["event"] == "run":
             has_new_runs |= event.get("retry_of") is None
         elif event["event"] == "end" and event["state"] == "complete" and has_new_runs:
             looks, has_new_runs = looks + 1, False
@@ -235,7 +233,7 @@ def _confirmation_name(searched: str) -> str:
 
 
 def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selection, list[str]]:
-    """The settings with changed fields; of those that are then equal, the first.
+    """The trials with changed fields; of those that are then equal, the first.
 
     Baselines before finalists: one of them is what the others are compared with.
     """
@@ -245,7 +243,7 @@ def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selectio
         try:
             fields = TrialConfig.from_flat({**finalist.fields, **changes}).to_flat()
         except ValueError as error:
-            raise SpecError(f"setting {finalist.name}, as changed by --set: {error}") from error
+            raise SpecError(f"trial {finalist.name}, as changed by --set: {error}") from error
         alike = json.dumps({n: v for n, v in fields.items() if n != "seed"}, sort_keys=True)
         if alike in kept:
             notes.append(f"{finalist.name} is the same as {kept[alike].name} with these changes")
@@ -263,26 +261,26 @@ def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selectio
 
 def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
     """How the runs of two confirmations differ, unless it is only by more seeds."""
-    old, new = _settings(before), _settings(now)
+    old, new = _trials(before), _trials(now)
     if gone := old.keys() - new:
         return (
-            f"has the settings {', '.join(old)}, and without --accept-change keeps to them "
+            f"has the trials {', '.join(old)}, and without --accept-change keeps to them "
             f"(now without {', '.join(sorted(gone))})"
         )
     if added := [name for name in new if name not in old]:
-        return f"has no setting {', '.join(added)}, which --top or the search now add"
+        return f"has no trial {', '.join(added)}, which --top or the search now add"
     old_seeds, new_seeds = max(map(len, old.values())), max(map(len, new.values()))
     if new_seeds < old_seeds:
         return f"has {old_seeds} seeds, more than --seeds {new_seeds}"
     return None
 
 
-def _settings(runs: Iterable[str]) -> dict[str, set[str]]:
-    """Settings of named runs, each with its seeds."""
+def _trials(runs: Iterable[str]) -> dict[str, set[str]]:
+    """Trials of named runs, each with its seeds."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        setting, _, seed = run.rpartition(SEED_MARK)
-        found.setdefault(setting, set()).add(seed)
+        trial, _, seed = run.rpartition(SEED_MARK)
+        found.setdefault(trial, set()).add(seed)
     return found
 
 

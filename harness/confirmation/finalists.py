@@ -1,4 +1,4 @@
-"""Which settings of a search are worth training again: its best ones and every baseline."""
+"""Which trials of a search are worth training again: its best ones and every baseline."""
 
 import json
 import math
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.record.ledger import Event, TrialRecord
-from harness.results.frames import setting_name
-from harness.results.ranking import RankedSetting, ranked_settings
+from harness.record.ledger import Event, RunRecord
+from harness.results.frames import trial_name
+from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import SpecError, StudySpec
 
 MAX_NAME = 52
-"""Characters of a setting's name; with a seed's number it is the name of a baseline."""
+"""Characters of a finalist's name; with a seed's number it is the name of a baseline."""
 _JUDGING = ("data.", "evaluation.")
 """Fields that are the same in all trials of a study, and have to be."""
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A setting to train again.
+    """A trial to train again.
 
     Attributes:
         name: Says what it is; unique among the finalists.
         is_baseline: Whether the search's file asked for it.
-        fields: Flat fields of its trials; the seed is replaced.
+        fields: Flat fields of its config; the seed is replaced.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Selection:
     """What a search says about who is to be confirmed.
 
     Attributes:
-        finalists: The best searched settings, best first.
+        finalists: The best searched trials, best first.
         baselines: Baselines, in the search's order of quality.
         left_out: Baselines that are not complete, each with why.
     """
@@ -66,39 +66,39 @@ class Selection:
         return tuple(b.name for b in self.baselines if not b.reads_target_labels)
 
 
-def select(description: Event, trials: Mapping[int, TrialRecord], top: int) -> Selection:
+def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selection:
     """Choose by what the search measured.
 
-    A setting counts as the mean over its seeds, also where the search drew the seed like another
+    A trial counts as the mean over its seeds, also where the search drew the seed like another
     parameter. Those that keep the constraints alone can be finalists; of several objectives the
-    Pareto-optimal settings come first, and among these the better by the first objective.
+    Pareto-optimal trials come first, and among these the better by the first objective.
 
     Args:
         description: Of the search.
-        trials: Its trials.
+        runs: Its runs.
         top: Number of finalists.
 
     Raises:
-        SpecError: If no setting is complete.
+        SpecError: If no trial is complete.
     """
-    if not trials:
+    if not runs:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
-    spec = _judging_spec(description, next(iter(trials.values())).fields)
-    complete = ranked_settings(spec, list(trials.values()))
-    ranked = ranked_settings(
-        spec.model_copy(update={"seeds": 1}), [_mean_trial(same) for same in _alike(complete)]
+    spec = _judging_spec(description, next(iter(runs.values())).fields)
+    complete = ranked_trials(spec, list(runs.values()))
+    ranked = ranked_trials(
+        spec.model_copy(update={"seeds": 1}), [_mean_run(same) for same in _alike(complete)]
     )
     if not ranked:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
-    searched = [s for s in ranked if not s.is_baseline and not s.broken]
-    searched.sort(key=lambda setting: not setting.is_pareto)  # stable: ranked within
-    baselines = [setting for setting in ranked if setting.is_baseline]
+    searched = [t for t in ranked if not t.is_baseline and not t.broken]
+    searched.sort(key=lambda trial: not trial.is_pareto)  # stable: ranked within
+    baselines = [trial for trial in ranked if trial.is_baseline]
     names = _names(baselines)
-    done = {setting.number for setting in complete}
+    done = {trial.number for trial in complete}
     return Selection(
-        tuple(Finalist(_searched_name(s), False, _fields(s)) for s in searched[:top]),
-        tuple(Finalist(name, True, _fields(s)) for name, s in zip(names, baselines, strict=True)),
-        tuple(_reasons(trials.values(), done)),
+        tuple(Finalist(_searched_name(t), False, _fields(t)) for t in searched[:top]),
+        tuple(Finalist(name, True, _fields(t)) for name, t in zip(names, baselines, strict=True)),
+        tuple(_reasons(runs.values(), done)),
     )
 
 
@@ -117,7 +117,7 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
     if "space" not in description:
         raise SpecError(
             f"study {description['study']} was recorded by an earlier version, whose ledger does "
-            "not say how it judged its settings; run it again"
+            "not say how it judged its trials; run it again"
         )
     space = description["space"]
     constraints = [
@@ -138,48 +138,48 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
     )
 
 
-def _alike(settings: Sequence[RankedSetting]) -> list[list[RankedSetting]]:
-    """Settings grouped where they differ in their seed alone."""
-    groups: dict[str, list[RankedSetting]] = {}
-    for setting in sorted(settings, key=lambda setting: setting.number):
-        fields = {n: v for n, v in setting.trials[0].fields.items() if n != "seed"}
-        groups.setdefault(json.dumps(fields, sort_keys=True), []).append(setting)
+def _alike(trials: Sequence[RankedTrial]) -> list[list[RankedTrial]]:
+    """Trials grouped where they differ in their seed alone."""
+    groups: dict[str, list[RankedTrial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        fields = {n: v for n, v in trial.runs[0].fields.items() if n != "seed"}
+        groups.setdefault(json.dumps(fields, sort_keys=True), []).append(trial)
     return list(groups.values())
 
 
-def _mean_trial(settings: Sequence[RankedSetting]) -> TrialRecord:
-    """One trial in place of all that differ in their seed, with their mean metrics."""
+def _mean_run(trials: Sequence[RankedTrial]) -> RunRecord:
+    """One run in place of all trials that differ in their seed, with their mean metrics."""
     # As a baseline if one of them is: its name is the one a person gave.
-    first = next((s for s in settings if s.is_baseline), settings[0])
-    shared = [name for name in first.means if all(name in s.means for s in settings)]
-    means = {name: math.fsum(s.means[name] for s in settings) / len(settings) for name in shared}
-    return replace(first.trials[0], name=first.name, metrics=means)
+    first = next((t for t in trials if t.is_baseline), trials[0])
+    shared = [name for name in first.means if all(name in t.means for t in trials)]
+    means = {name: math.fsum(t.means[name] for t in trials) / len(trials) for name in shared}
+    return replace(first.runs[0], name=first.name, metrics=means)
 
 
-def _fields(setting: RankedSetting) -> dict[str, Any]:
-    return setting.trials[0].fields
+def _fields(trial: RankedTrial) -> dict[str, Any]:
+    return trial.runs[0].fields
 
 
-def _searched_name(setting: RankedSetting) -> str:
+def _searched_name(trial: RankedTrial) -> str:
     """The trial's number, which is unique, and in words what is searched."""
-    words = re.sub("[^A-Za-z0-9]+", "-", setting_name(setting.trials[0])).strip("-")
-    name = setting.name
+    words = re.sub("[^A-Za-z0-9]+", "-", trial_name(trial.runs[0])).strip("-")
+    name = trial.name
     return (name if words == name else f"{name}_{words}")[:MAX_NAME].rstrip("-_")
 
 
-def _names(baselines: Sequence[RankedSetting]) -> list[str]:
-    """Names of the baselines, shortened by their setting's number where they are too long."""
+def _names(baselines: Sequence[RankedTrial]) -> list[str]:
+    """Names of the baselines, shortened by their trial's number where they are too long."""
     return [
-        s.name if len(s.name) <= MAX_NAME else f"{s.name[: MAX_NAME - 8]}_{s.number}"
-        for s in baselines
+        t.name if len(t.name) <= MAX_NAME else f"{t.name[: MAX_NAME - 8]}_{t.number}"
+        for t in baselines
     ]
 
 
-def _reasons(trials: Sequence[TrialRecord] | Any, done: set[int]) -> list[str]:
+def _reasons(runs: Sequence[RunRecord] | Any, done: set[int]) -> list[str]:
     """The baselines that cannot be confirmed, each once and with why."""
     reasons: dict[int, str] = {}
-    for record in trials:
-        if record.is_baseline and record.setting not in done and record.state != "complete":
+    for record in runs:
+        if record.is_baseline and record.trial not in done and record.state != "complete":
             why = f": {record.reason}" if record.reason else ""
-            reasons.setdefault(record.setting, f"{record.name} is {record.state}{why}")
+            reasons.setdefault(record.trial, f"{record.name} is {record.state}{why}")
     return list(reasons.values())

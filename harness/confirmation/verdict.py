@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.confirmation.finalists import Selection
-from harness.record.ledger import SEED_MARK, TrialRecord
+from harness.record.ledger import SEED_MARK, RunRecord
 from harness.spec.metric_names import CONTROLS, control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 
@@ -39,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference of a setting to the reference.
+    """Paired difference of a trial to the reference.
 
     Attributes:
         mean: Of the differences, over the seeds that both have.
@@ -64,10 +64,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Judged:
-    """One setting.
+    """One finalist or baseline.
 
     Attributes:
-        name: Of the setting.
+        name: Of it.
         is_baseline: Whether the search's file asked for it.
         estimates: Metric to its estimate.
         difference: To the reference; None for itself, or where no seed has both.
@@ -84,35 +84,35 @@ class Verdict:
     """The test split's answer.
 
     Attributes:
-        settings: Best mean first.
+        trials: Best mean first.
         reference: Baseline that differences are to; None if there is none.
-        num_seeds: Seeds of the setting that has most.
+        num_seeds: Seeds of the trial that has most.
         num_finalists: Size of the family that is adjusted.
     """
 
-    settings: tuple[Judged, ...]
+    trials: tuple[Judged, ...]
     reference: str | None
     num_seeds: int
     num_finalists: int
 
 
-def judge(trials: Sequence[TrialRecord], selection: Selection) -> Verdict:
+def judge(runs: Sequence[RunRecord], selection: Selection) -> Verdict:
     """Work out the verdict.
 
     Args:
-        trials: Of the confirmation; those that are not complete do not count.
-        selection: Says which settings are baselines, and which is the reference.
+        runs: Of the confirmation; those that are not complete do not count.
+        selection: Says which trials are baselines, and which is the reference.
     """
-    runs: dict[str, dict[int, Mapping[str, float]]] = {}
-    for record in trials:
+    found: dict[str, dict[int, Mapping[str, float]]] = {}
+    for record in runs:
         if record.state == "complete" and METRIC in record.metrics:
             name = record.name.rpartition(SEED_MARK)[0]
-            runs.setdefault(name, {})[record.fields["seed"]] = record.metrics
+            found.setdefault(name, {})[record.fields["seed"]] = record.metrics
     baselines = {baseline.name for baseline in selection.baselines}
-    reference = next((name for name in selection.references if name in runs), None)
+    reference = next((name for name in selection.references if name in found), None)
     gaps = {
-        name: _gaps(runs[name], runs[reference])
-        for name in runs
+        name: _gaps(found[name], found[reference])
+        for name in found
         if reference is not None and name != reference
     }
     p_values = {name: mean_p_value(values) for name, values in gaps.items()}
@@ -120,18 +120,18 @@ def judge(trials: Sequence[TrialRecord], selection: Selection) -> Verdict:
     adjusted = p_values | dict(
         zip(finalists, holm([p_values[name] for name in finalists]), strict=True)
     )
-    settings = [
+    trials = [
         Judged(
             name,
             name in baselines,
             _estimates(list(seeds.values())),
             _difference(gaps[name], p_values[name], adjusted[name]) if gaps.get(name) else None,
         )
-        for name, seeds in runs.items()
+        for name, seeds in found.items()
     ]
-    settings.sort(key=lambda setting: -setting.estimates[METRIC].mean)
-    most = max(map(len, runs.values()), default=0)
-    return Verdict(tuple(settings), reference, most, len(finalists))
+    trials.sort(key=lambda trial: -trial.estimates[METRIC].mean)
+    most = max(map(len, found.values()), default=0)
+    return Verdict(tuple(trials), reference, most, len(finalists))
 
 
 def _gaps(
@@ -169,17 +169,17 @@ def _finite(bounds: tuple[float, float]) -> tuple[float, float] | None:
 
 def as_lines(verdict: Verdict) -> list[str]:
     """The verdict in words, for the terminal."""
-    if not verdict.settings:
+    if not verdict.trials:
         return ["no run reported the test split"]
-    width = max(len(setting.name) for setting in verdict.settings)
+    width = max(len(trial.name) for trial in verdict.trials)
     seeds = f"{verdict.num_seeds} seed{'s' if verdict.num_seeds > 1 else ''}"
     lines = [f"{METRIC}, mean and 95 % t interval over {seeds}:"]
-    for setting in verdict.settings:
-        estimate = setting.estimates[METRIC]
-        line = f"  {setting.name:<{width}}  {estimate.mean:6.2f} {_bounds(estimate.interval)}"
+    for trial in verdict.trials:
+        estimate = trial.estimates[METRIC]
+        line = f"  {trial.name:<{width}}  {estimate.mean:6.2f} {_bounds(estimate.interval)}"
         if estimate.num_seeds < verdict.num_seeds:
             line += f" from {estimate.num_seeds} seed{'s' if estimate.num_seeds > 1 else ''}"
-        lines.append(line + ("  (reference)" if setting.name == verdict.reference else ""))
+        lines.append(line + ("  (reference)" if trial.name == verdict.reference else ""))
     lines += _difference_lines(verdict, width)
     lines += _more_lines(verdict, width)
     return lines
@@ -189,14 +189,14 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
     if verdict.reference is None:
         return ["no baseline without target labels to compare with"]
     lines = [f"paired differences to {verdict.reference}, the best baseline of the search:"]
-    for setting in verdict.settings:
-        found = setting.difference
+    for trial in verdict.trials:
+        found = trial.difference
         if found is None:
-            if setting.name != verdict.reference:
-                lines.append(f"  {setting.name:<{width}}  no seed in common")
+            if trial.name != verdict.reference:
+                lines.append(f"  {trial.name:<{width}}  no seed in common")
             continue
-        is_adjusted = not setting.is_baseline and verdict.num_finalists > 1
-        line = f"  {setting.name:<{width}}  {found.mean:+6.2f} {_bounds(found.interval)}"
+        is_adjusted = not trial.is_baseline and verdict.num_finalists > 1
+        line = f"  {trial.name:<{width}}  {found.mean:+6.2f} {_bounds(found.interval)}"
         line += f", bootstrap-t {_bounds(found.bootstrap, 'unbounded')}"
         line += f", {found.num_same_sign} of {found.num_seeds} seeds agree"
         if found.p_adjusted is not None:
@@ -216,7 +216,7 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
 
 def _more_lines(verdict: Verdict, width: int) -> list[str]:
     """EvalPose, the bins and the controls: means alone, as their number would drown the rest."""
-    names = sorted({n for s in verdict.settings for n in s.estimates if n.startswith(BIN_PREFIX)})
+    names = sorted({n for s in verdict.trials for n in s.estimates if n.startswith(BIN_PREFIX)})
     columns = {
         "evalpose": "target_test/evalpose",
         "unit_signed": "target_test/evalpose_unit_signed",
@@ -229,14 +229,14 @@ def _more_lines(verdict: Verdict, width: int) -> list[str]:
         shown = (f"{e.mean:11.2f}" if e else f"{'-':>11}" for e in estimates)
         lines.append(f"  {label:<{width}}  " + " ".join(shown))
 
-    for setting in verdict.settings:
-        add(setting.name, [setting.estimates.get(name) for name in columns.values()])
-    any_setting = verdict.settings[0]  # what controls score does not depend on the network
+    for trial in verdict.trials:
+        add(trial.name, [trial.estimates.get(name) for name in columns.values()])
+    any_trial = verdict.trials[0]  # what controls score does not depend on the network
     for control in CONTROLS:
         controls = [control_metric(name, control) for name in columns.values()]
-        if any(name in any_setting.estimates for name in controls):
-            add(control, [any_setting.estimates.get(name) for name in controls])
-    if any(control_metric(METRIC, c) in any_setting.estimates for c in CONTROLS):
+        if any(name in any_trial.estimates for name in controls):
+            add(control, [any_trial.estimates.get(name) for name in controls])
+    if any(control_metric(METRIC, c) in any_trial.estimates for c in CONTROLS):
         lines.append(f"  {', '.join(CONTROLS)}: predictions that no network made")
     return lines
 
@@ -255,15 +255,13 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "metric": METRIC,
         "reference": verdict.reference,
         "adjustment": "holm" if verdict.num_finalists > 1 else None,
-        "settings": [
+        "trials": [
             {
-                "name": setting.name,
-                "role": "baseline" if setting.is_baseline else "finalist",
-                "metrics": {
-                    name: asdict(estimate) for name, estimate in setting.estimates.items()
-                },
-                "difference": None if setting.difference is None else asdict(setting.difference),
+                "name": trial.name,
+                "role": "baseline" if trial.is_baseline else "finalist",
+                "metrics": {name: asdict(estimate) for name, estimate in trial.estimates.items()},
+                "difference": None if trial.difference is None else asdict(trial.difference),
             }
-            for setting in verdict.settings
+            for trial in verdict.trials
         ],
     }

@@ -1,4 +1,4 @@
-"""What a study's trials cost, from what was measured of a few configurations.
+"""What a study's runs cost, from what was measured of a few configurations.
 
 Constants of the harness itself (start, reports, databases) were measured with whole studies, see
 ``tests/benchmarks/test_plan_accuracy.py``.
@@ -14,7 +14,7 @@ from trainables.config import TrialConfig
 from trainables.cost.measurement import Measurement
 
 POSE_VAE_REPORTS = 5
-"""Reports of a ``pose_vae`` trial, as in its trainable."""
+"""Reports of a ``pose_vae`` run, as in its trainable."""
 
 _COUNTS = frozenset({
     "adapt.pretrain_epochs", "adapt.epochs", "adapt.steps_per_epoch", "data.num_source",
@@ -33,18 +33,18 @@ _DEFAULTS = TrialConfig().to_flat()
 
 
 @dataclass(frozen=True)
-class TrialCost:
-    """What one trial takes; seconds and bytes.
+class RunCost:
+    """What one run takes; seconds and bytes.
 
     Attributes:
         steps_s: Training, evaluation and checkpoint of each report.
         setup_s: Start, once all stages are there.
-        shared: Stage that other trials may share to the seconds that the first needs for it;
-            in the order in which a trial asks for them. What the storage has takes 0.
+        shared: Stage that other runs may share to the seconds that the first needs for it;
+            in the order in which a run asks for them. What the storage has takes 0.
         disk: Name of a stage to its size; of those that the storage has not.
         checkpoint_bytes: One checkpoint.
         memory_bytes: Resident memory of its process.
-        mapped_bytes: Images that all trials map to the same memory.
+        mapped_bytes: Images that all runs map to the same memory.
         is_baseline: Whether it is never stopped early.
         is_measured: Whether its configuration was, and not a similar one only.
     """
@@ -64,7 +64,7 @@ def cost_key(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What decides how long a step takes; equal for configurations that cost the same.
 
     Args:
-        fields: Flat fields of a trial.
+        fields: Flat fields of a run.
     """
     flat = {**_DEFAULTS, **fields}
     kept = {name: value for name, value in flat.items() if not _is_free(name)}
@@ -85,14 +85,14 @@ def similarity(
     return one["adapt.method"] == other["adapt.method"], equal
 
 
-def trial_cost(
+def run_cost(
     trainable: str, fields: Mapping[str, Any], measurements: Sequence[Measurement], vae: str
-) -> TrialCost:
-    """Cost of a trial by the medians of what was measured of its configuration.
+) -> RunCost:
+    """Cost of a run by the medians of what was measured of its configuration.
 
     Args:
         trainable: ``adaptation`` or ``pose_vae``.
-        fields: Flat fields of the trial.
+        fields: Flat fields of the run.
         measurements: Of this configuration or a similar one.
         vae: Name of its Pose VAE among the shared stages; empty if the storage has it.
     """
@@ -101,7 +101,7 @@ def trial_cost(
     shared = {f"images/{role}": _median(m.images_s[role] for m in measurements)
               for role in first.images_s}  # fmt: skip
     disk = {f"images/{role}": size for role, size in first.images_bytes.items()}
-    cost = TrialCost(
+    cost = RunCost(
         (),
         memory_bytes=max(m.peak_bytes for m in measurements),
         mapped_bytes=sum(first.images_bytes.values()),
@@ -175,7 +175,7 @@ def _is_free(name: str) -> bool:
 
 
 def _restyles(flat: Mapping[str, Any]) -> list[float]:
-    """How often images are restyled, to a quarter; nothing if no trial's image ever is."""
+    """How often images are restyled, to a quarter; nothing if no run's image ever is."""
     chances = [flat["adapt.udape.style_source"], flat["adapt.udape.style_target"]]
     if flat["adapt.udape.style_alpha"] == 0 or not any(chances):
         return []

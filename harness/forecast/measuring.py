@@ -1,7 +1,7 @@
-"""Measures configurations of a study in fresh processes, so that memory is that of a trial.
+"""Measures configurations of a study in fresh processes, so that memory is that of a run.
 
-As many processes work at once as the study has trials at once (at most :data:`MAX_AT_ONCE`):
-trials share caches, memory bandwidth and the power budget of the cores, and each is slower than
+As many processes work at once as the study has runs at once (at most :data:`MAX_AT_ONCE`):
+runs share caches, memory bandwidth and the power budget of the cores, and each is slower than
 alone. A process that has measured goes on training until the others have, so that all are
 measured under the same load.
 
@@ -40,7 +40,7 @@ def measure_configurations(
 
     Args:
         jobs: Fields of :class:`trainables.cost.measure.Job`.
-        at_once: Trials of the study at once; spare processes repeat the first jobs.
+        at_once: Runs of the study at once; spare processes repeat the first jobs.
         stages: Folder of the stage cache, which is read only.
         say: Shows a line to the person at the terminal.
 
@@ -110,10 +110,10 @@ class _Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith("\n"):
-            raise SpecError(f"a trial cannot be measured: {self._last_words()}")
+            raise SpecError(f"a run cannot be measured: {self._last_words()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise SpecError(f"a trial cannot be measured: {answer['error']}")
+            raise SpecError(f"a run cannot be measured: {answer['error']}")
         return Measurement(**answer)
 
     def _last_words(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from harness.forecast.capacity import Interval, Machine, refusal_of, this_computer, warnings_of
 from harness.forecast.simulation import EarlyStops, Outcome, play
 from harness.forecast.trial_pool import TrialPool, measured_pool
-from harness.nodes.trial_slots import fitting_trials, this_machine
+from harness.nodes.run_slots import fitting_runs, this_machine
 from harness.record.quantities import size_text
 from harness.record.storage import Storage
 from harness.spec import StudySpec
@@ -30,9 +30,9 @@ DRIFT = 0.1
 """Relative standard deviation of a machine's speed between a few seconds and a whole study."""
 HARNESS_BYTES = (760 * 2**20, 860 * 2**20, 1000 * 2**20)
 """Memory of the driver, Ray's processes and MLflow, lowest, usual and highest: what whole studies
-needed beside their trials."""
-DATABASE_BYTES, TRIAL_BYTES, REPORT_BYTES = 3_000_000, 100_000, 15_000
-"""Disk of new databases, and of a trial and a report in them and in the ledger."""
+needed beside their runs."""
+DATABASE_BYTES, RUN_BYTES, REPORT_BYTES = 3_000_000, 100_000, 15_000
+"""Disk of new databases, and of a run and a report in them and in the ledger."""
 SIZE_ERROR = 0.1
 """Relative error of sizes that are scaled from a sample."""
 
@@ -42,21 +42,21 @@ class Plan:
     """What a study will cost.
 
     Attributes:
-        num_trials: Trials, each seed of a setting counted; None if only a budget ends it.
-        parallel: Trials at once.
+        num_runs: Runs, one for each trial and seed; None if only a budget ends it.
+        parallel: Runs at once.
         wall_s: Seconds from the command to its end, by a budget of hours at the latest.
         unpruned_s: The same without early termination and without a budget.
-        cpu_hours: Hours of cores that trials hold.
-        gpu_hours: Hours of GPUs that trials hold; None if they are not known.
+        cpu_hours: Hours of cores that runs hold.
+        gpu_hours: Hours of GPUs that runs hold; None if they are not known.
         memory_bytes: Largest memory of all processes together.
         disk_bytes: What the study adds to the storage.
-        stopped: Trials that are stopped early.
+        stopped: Runs that are stopped early.
         notes: What else to know; sentences.
         warnings: What may go wrong; sentences.
         refusal: Why the study must not start; None if it may.
     """
 
-    num_trials: int | None
+    num_runs: int | None
     parallel: int
     wall_s: Interval
     unpruned_s: Interval
@@ -71,9 +71,9 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Lines for a person; times and sizes as median and 90 % interval."""
-        trials = "trials" if self.num_trials is None else f"{self.num_trials} trials"
+        runs = "runs" if self.num_runs is None else f"{self.num_runs} runs"
         lines = [
-            f"expected of {trials}, {self.parallel} at once (median and 90 % interval):",
+            f"expected of {runs}, {self.parallel} at once (median and 90 % interval):",
             f"  wall time    {_spread(self.wall_s, _time_text)}",
             f"  CPU-hours    {self.cpu_hours}",
         ]
@@ -85,7 +85,7 @@ class Plan:
         ]
         if self.stopped.high > 0:
             lines.append(
-                f"  stopped early {self.stopped.middle:.0f} trials; without early termination "
+                f"  stopped early {self.stopped.middle:.0f} runs; without early termination "
                 f"{_spread(self.unpruned_s, _time_text)}"
             )
         lines += [f"  {note}" for note in self.notes]
@@ -116,10 +116,10 @@ def plan_study(
     machine = this_computer(storage_root)
     notes: list[str] = []
     try:
-        parallel = fitting_trials(spec.resources, this_machine(spec.resources))
+        parallel = fitting_runs(spec.resources, this_machine(spec.resources))
     except SpecError:
         parallel = spec.resources.parallel or 1
-        notes.append("this machine holds no such trial; on a cluster the times are others")
+        notes.append("this machine holds no such run; on a cluster the times are others")
     pool = measured_pool(spec, Storage(storage_root.resolve()).stages, parallel, say)
     return make_plan(spec, pool, parallel, machine, notes)
 
@@ -135,13 +135,13 @@ def make_plan(
 
     Args:
         spec: The study.
-        pool: Its trials and their costs.
-        parallel: Trials at once, >= 1.
+        pool: Its trials and what their runs cost.
+        parallel: Runs at once, >= 1.
         machine: What is there.
         notes: Sentences to keep.
     """
-    settings = spec.max_settings
-    num_played = _num_played(spec, pool, parallel) if settings is None else settings
+    num_trials = spec.max_trials
+    num_played = _num_played(spec, pool, parallel) if num_trials is None else num_trials
     guessed = sum(not cost.is_measured for cost in pool.all) / len(pool.all)
     sigma = math.hypot(DRIFT, pool.noise, guessed / 2)
     played: list[Outcome] = []
@@ -149,20 +149,20 @@ def make_plan(
     num_reports = 0
     for index in range(NUM_STUDIES):
         speed = math.exp(random.Random(f"speed {index}").gauss(0, sigma))
-        trials = pool.draw(num_played, random.Random(f"trials {index}"))
-        num_reports = max(num_reports, sum(len(trial.steps_s) for trial in trials))
+        runs = pool.draw(num_played, random.Random(f"trials {index}"))
+        num_reports = max(num_reports, sum(len(run.steps_s) for run in runs))
         stops = EarlyStops(spec.early_terminate, random.Random(f"ranks {index}"))
-        played.append(play(trials, parallel, stops.reports_of, speed))
-        unpruned.append(play(trials, parallel, None, speed))
+        played.append(play(runs, parallel, stops.reports_of, speed))
+        unpruned.append(play(runs, parallel, None, speed))
     limit_s = _limit_s(spec, parallel)
-    rows_bytes = DATABASE_BYTES + len(trials) * TRIAL_BYTES + num_reports * REPORT_BYTES
+    rows_bytes = DATABASE_BYTES + len(runs) * RUN_BYTES + num_reports * REPORT_BYTES
     share = [min(1.0, limit_s / outcome.wall_s) for outcome in played]
     busy_hours = _interval([o.busy_s * s / 3600 for o, s in zip(played, share, strict=True)])
     disk = _interval([o.disk_bytes + rows_bytes for o in played], SIZE_ERROR)
     memory = _memory(pool, parallel)
     is_known = spec.resources.gpus == 0 or pool.devices != {"cpu"}
     return Plan(
-        num_trials=None if settings is None else len(trials),
+        num_runs=None if num_trials is None else len(runs),
         parallel=parallel,
         wall_s=_interval([min(o.wall_s, limit_s) for o in played]),
         unpruned_s=_interval([o.wall_s for o in unpruned]),
@@ -178,7 +178,7 @@ def make_plan(
 
 
 def _num_played(spec: StudySpec, pool: TrialPool, parallel: int) -> int:
-    """Settings that surely use up the budgets of a study without a number of trials."""
+    """Trials that surely use up the budgets of a study without a number of trials."""
     shortest_s = min(sum(cost.steps_s) + cost.setup_s for cost in pool.all)
     enough = _limit_s(spec, parallel) * parallel / max(shortest_s * pool.seeds, 1e-3)
     return int(min(MAX_PLAYED, enough + parallel + 1))
@@ -212,18 +212,18 @@ def _notes(spec: StudySpec, pool: TrialPool) -> list[str]:
             "measured on the CPU of this machine, as it has no GPU; GPU-hours are not known"
         )
     if pool.gpu_bytes:
-        notes.append(f"memory of a trial on a GPU: {size_text(pool.gpu_bytes)}")
+        notes.append(f"memory of a run on a GPU: {size_text(pool.gpu_bytes)}")
     if spec.resources.gpus > 1:
-        notes.append("what the GPUs of a trial exchange is not measured")
+        notes.append("what the GPUs of a run exchange is not measured")
     if pool.num_measured < pool.num_keys:
         notes.append(
             f"{pool.num_measured} of {pool.num_keys} configurations that differ in cost were "
             "measured, the others are taken to cost what the most similar one does"
         )
-    if pool.num_told:
+    if pool.num_reused:
         notes.append(
-            f"{pool.num_told} of the baselines equal trials of this storage and will be told "
-            "what these found"
+            f"{pool.num_reused} of the baselines equal runs of this storage, whose results will "
+            "be reused"
         )
     if spec.early_terminate.type == "wilcoxon":
         notes.append("what the Wilcoxon test will stop is not known; nothing is counted as saved")
@@ -231,7 +231,7 @@ def _notes(spec: StudySpec, pool: TrialPool) -> list[str]:
 
 
 def _budget_notes(spec: StudySpec, parallel: int, played: Sequence[Outcome]) -> list[str]:
-    """Which end comes first, the last trial's or the budget's."""
+    """Which end comes first, the last run's or the budget's."""
     limit_s = _limit_s(spec, parallel)
     if math.isinf(limit_s):
         return []
@@ -240,11 +240,11 @@ def _budget_notes(spec: StudySpec, parallel: int, played: Sequence[Outcome]) -> 
     text = f"budget.{name} {float(getattr(spec.budget, name)):g}"
     cut = [outcome for outcome in played if outcome.wall_s > limit_s]
     if not cut:
-        return [f"the trials end before {text} does"]
+        return [f"the runs end before {text} does"]
     done = _interval([float(sum(end <= limit_s for end in o.ends_s)) for o in played])
     return [
-        f"{text} ends the study before its trials do in {len(cut) / len(played):.0%} of the "
-        f"cases, after {done.middle:.0f} [{done.low:.0f}, {done.high:.0f}] trials"
+        f"{text} ends the study before its runs do in {len(cut) / len(played):.0%} of the "
+        f"cases, after {done.middle:.0f} [{done.low:.0f}, {done.high:.0f}] runs"
     ]
 
 

@@ -1,8 +1,8 @@
 """A study played through without training: who runs when, who is stopped, what is left on disk.
 
-A free worker takes the next trial. What trials share is computed by the first to ask while the
+A free worker takes the next run. What runs share is computed by the first to ask while the
 others wait. Early termination is played with ranks that are as likely as any other: how good a
-trial is, is not known before it has run.
+run is, is not known before it ends.
 """
 
 import heapq
@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from harness.forecast.costs import TrialCost
+from harness.forecast.costs import RunCost
 from harness.spec.sections import EarlyTerminate
 
 START_S = 12.0
-"""From the command to the first trial: Ray, imports of the workers, databases."""
+"""From the command to the first run: Ray, imports of the workers, databases."""
 END_S = 4.0
 """From the last report to the end of the command."""
 REPORT_S = 0.25
-"""Way of a report through Tune, ledger and pruner, and of a trial to a reused worker."""
+"""Way of a report through Tune, ledger and pruner, and of a run to a reused worker."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Outcome:
 
     Attributes:
         wall_s: From the command to its end.
-        busy_s: Sum over trials of the time that they held their worker.
-        ends_s: When each trial ended, in the order in which they started.
+        busy_s: Sum over runs of the time that they held their worker.
+        ends_s: When each run ended, in the order in which they started.
         disk_bytes: What it adds to the storage at the largest.
-        num_stopped: Trials that were stopped early.
+        num_stopped: Runs that were stopped early.
     """
 
     wall_s: float
@@ -45,11 +45,11 @@ class Outcome:
 
 @dataclass
 class EarlyStops:
-    """Which of a study's trials are stopped early, and after which report.
+    """Which of a study's runs are stopped early, and after which report.
 
     Attributes:
         rule: Of the study. A Wilcoxon test stops nobody here: what it sees is not known.
-        rng: Where quality and brackets come from; a trial draws the same number of times
+        rng: Where quality and brackets come from; a run draws the same number of times
             whatever becomes of it.
     """
 
@@ -57,17 +57,17 @@ class EarlyStops:
     rng: random.Random
     _seen: dict[tuple[int, int], list[float]] = field(default_factory=dict)
 
-    def reports_of(self, trial: TrialCost) -> int:
-        """Reports that the next trial makes before it ends."""
+    def reports_of(self, run: RunCost) -> int:
+        """Reports that the next run makes before it ends."""
         quality, place = self.rng.random(), self.rng.random()
-        total = len(trial.steps_s)
+        total = len(run.steps_s)
         if self.rule.type in {"hyperband", "hyperband_brackets", "successive_halving"}:
             stops = self._halving(quality, place, total)
         elif self.rule.type == "median":
             stops = self._median(quality, total)
         else:
             stops = total
-        return total if trial.is_baseline else stops
+        return total if run.is_baseline else stops
 
     def _halving(self, quality: float, place: float, total: int) -> int:
         bracket = self._bracket(place, total)
@@ -77,7 +77,7 @@ class EarlyStops:
         return total
 
     def _rungs(self, bracket: int, total: int) -> Iterator[int]:
-        """Rungs of a bracket below a trial's last report."""
+        """Rungs of a bracket below a run's last report."""
         rule = self.rule
         if rule.type == "hyperband":
             yield from takewhile(lambda rung: rung < total, rule.rungs)
@@ -88,13 +88,13 @@ class EarlyStops:
             rung *= int(rule.eta)
 
     def _passes(self, rung: tuple[int, int], quality: float) -> bool:
-        """Whether a trial is good enough among those that came to this rung to go on."""
+        """Whether a run is good enough among those that came to this rung to go on."""
         others = self._seen.setdefault(rung, [])
         others.insert(bisect_left(others, quality), quality)
         return quality >= others[-self.rule.num_kept(len(others))]
 
     def _bracket(self, place: float, total: int) -> int:
-        """Hyperband's bracket: those with an earlier first rung get more trials."""
+        """Hyperband's bracket: those with an earlier first rung get more runs."""
         rule = self.rule
         if rule.type != "hyperband_brackets":
             return 0
@@ -117,17 +117,17 @@ class EarlyStops:
 
 
 def play(
-    trials: Sequence[TrialCost],
+    runs: Sequence[RunCost],
     parallel: int,
-    reports_of: Callable[[TrialCost], int] | None = None,
+    reports_of: Callable[[RunCost], int] | None = None,
     speed: float = 1.0,
 ) -> Outcome:
     """Play a study through.
 
     Args:
-        trials: In the order in which they start.
+        runs: In the order in which they start.
         parallel: Workers, >= 1.
-        reports_of: Reports that a trial makes; None lets all of them finish.
+        reports_of: Reports that a run makes; None lets all of them finish.
         speed: Factor on all measured times.
     """
     workers = [START_S] * parallel
@@ -135,28 +135,28 @@ def play(
     disk: dict[str, int] = {}
     ends: list[float] = []
     checkpoints, largest, busy_s, stopped = 0, 0, 0.0, 0
-    for trial in trials:
-        reports = len(trial.steps_s) if reports_of is None else reports_of(trial)
+    for run in runs:
+        reports = len(run.steps_s) if reports_of is None else reports_of(run)
         start = heapq.heappop(workers)
         now = start
-        for stage, seconds in trial.shared.items():
+        for stage, seconds in run.shared.items():
             if stage in ready:
                 now = max(now, ready[stage])
             else:
                 now += seconds * speed
                 ready[stage] = now
-        now += (trial.setup_s + sum(trial.steps_s[:reports])) * speed + reports * REPORT_S
-        disk |= {n: max(size, disk.get(n, 0)) for n, size in trial.disk.items()}
-        is_stopped = reports < len(trial.steps_s)
+        now += (run.setup_s + sum(run.steps_s[:reports])) * speed + reports * REPORT_S
+        disk |= {n: max(size, disk.get(n, 0)) for n, size in run.disk.items()}
+        is_stopped = reports < len(run.steps_s)
         stopped += is_stopped
-        # A complete trial keeps one checkpoint, others the last two that they wrote.
-        checkpoints += trial.checkpoint_bytes * (min(2, reports) if is_stopped else 1)
-        largest = max(largest, trial.checkpoint_bytes)
+        # A complete run keeps one checkpoint, others the last two that they wrote.
+        checkpoints += run.checkpoint_bytes * (min(2, reports) if is_stopped else 1)
+        largest = max(largest, run.checkpoint_bytes)
         busy_s += now - start
         ends.append(now)
         heapq.heappush(workers, now)
     wall_s = max([START_S, *ends]) + END_S
-    # While it runs a trial has a second checkpoint and the one that is being written.
-    running = 2 * min(parallel, len(trials)) * largest
+    # While it is trained a run has a second checkpoint and the one that is being written.
+    running = 2 * min(parallel, len(runs)) * largest
     total = sum(disk.values()) + checkpoints + running
     return Outcome(wall_s, busy_s, tuple(ends), total, stopped)

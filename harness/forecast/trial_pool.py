@@ -1,4 +1,4 @@
-"""The trials that a study may run, each with its cost: a pool that simulated studies draw from."""
+"""The trials that a study may have, with what their runs cost: simulated studies draw from it."""
 
 import json
 import random
@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from harness.forecast.costs import TrialCost, cost_key, noise_of, similarity, trial_cost
+from harness.forecast.costs import RunCost, cost_key, noise_of, run_cost, similarity
 from harness.forecast.measuring import measure_configurations
 from harness.record.storage import absolute_paths
 from harness.space.space import Baseline, Space
@@ -21,7 +21,7 @@ from trainables.cost.measurement import Measurement
 
 MAX_MEASURED = 6
 """Configurations that are measured; of more, the most frequent, the others by similarity."""
-MAX_TRIALS, MAX_EPOCHS = 10_000, 1_000_000
+MAX_RUNS, MAX_EPOCHS = 10_000, 1_000_000
 """Of a study that is played in less than a minute."""
 NUM_DRAWS = 256
 MAX_DRAWS = 2000
@@ -31,7 +31,7 @@ _Key = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class TrialPool:
-    """Costs of a study's trials.
+    """What the runs of a study's trials cost.
 
     Attributes:
         given: Trials that run first, in order: baselines, the points of a grid.
@@ -41,32 +41,32 @@ class TrialPool:
         num_measured: Configurations that were measured, of how many different ones.
         num_keys: Configurations that differ in what they cost.
         noise: Relative, of the measurement.
-        gpu_bytes: Largest memory of a trial on a GPU.
-        num_told: Given trials whose whole training is stored.
+        gpu_bytes: Largest memory of a run on a GPU.
+        num_reused: Given trials whose whole training is stored.
     """
 
-    given: tuple[TrialCost, ...]
-    drawn: tuple[TrialCost, ...]
+    given: tuple[RunCost, ...]
+    drawn: tuple[RunCost, ...]
     seeds: int
     devices: frozenset[str] = frozenset({"cpu"})
     num_measured: int = 1
     num_keys: int = 1
     noise: float = 0.0
     gpu_bytes: int = 0
-    num_told: int = 0
+    num_reused: int = 0
 
-    def draw(self, num_settings: int, rng: random.Random) -> list[TrialCost]:
-        """Runs of so many settings; a smaller number gives the first of a larger one's."""
-        settings = list(self.given[:num_settings])
-        left: list[TrialCost] = []
-        while len(settings) < num_settings and self.drawn:
+    def draw(self, num_trials: int, rng: random.Random) -> list[RunCost]:
+        """Runs of so many trials; a smaller number gives the first of a larger one's."""
+        trials = list(self.given[:num_trials])
+        left: list[RunCost] = []
+        while len(trials) < num_trials and self.drawn:
             if not left:
                 left = rng.sample(self.drawn, len(self.drawn))
-            settings.append(left.pop())
-        return [_with_seed(s, i) for s in settings for i in range(self.seeds)]
+            trials.append(left.pop())
+        return [_with_seed(t, i) for t in trials for i in range(self.seeds)]
 
     @property
-    def all(self) -> tuple[TrialCost, ...]:
+    def all(self) -> tuple[RunCost, ...]:
         """Given and drawn."""
         return self.given + self.drawn
 
@@ -79,7 +79,7 @@ def measured_pool(
     Args:
         spec: The study.
         stages: Folder of the stage cache, which is read only.
-        at_once: Trials at once.
+        at_once: Runs at once.
         say: Shows a line to the person at the terminal.
 
     Raises:
@@ -109,22 +109,20 @@ def measured_pool(
     measured = dict(zip(chosen, measure_configurations(jobs, at_once, stages, say), strict=True))
     repeats = [m for group in measured.values() for m in group]
     stored = _stored(list(vaes), repeats)
-    told = [any(known) for known in zip(*(m.stored_trainings for m in repeats), strict=False)]
+    reused = [any(known) for known in zip(*(m.stored_trainings for m in repeats), strict=False)]
 
-    def cost(fields: Mapping[str, Any], key: _Key) -> TrialCost:
+    def cost(fields: Mapping[str, Any], key: _Key) -> RunCost:
         nearest = key if key in measured else max(chosen, key=lambda k: similarity(k, key))
         name = vae_name(fields)
-        found = trial_cost(
-            spec.trainable, fields, measured[nearest], "" if name in stored else name
-        )
+        found = run_cost(spec.trainable, fields, measured[nearest], "" if name in stored else name)
         return replace(found, is_measured=key in measured)
 
     costs = [cost(fields, key) for fields, key in zip(every, keys, strict=True)]
-    is_told = chain(told, repeat(False))
+    is_reused = chain(reused, repeat(False))
     return TrialPool(
         given=tuple(
-            replace(_told(c) if known else c, is_baseline=is_baseline)
-            for c, (_, is_baseline), known in zip(costs, given, is_told, strict=False)
+            replace(_reused(c) if known else c, is_baseline=is_baseline)
+            for c, (_, is_baseline), known in zip(costs, given, is_reused, strict=False)
         ),
         drawn=tuple(costs[len(given) :]),
         seeds=spec.seeds,
@@ -133,28 +131,28 @@ def measured_pool(
         num_keys=len(weights),
         noise=max(noise_of(group) for group in measured.values()),
         gpu_bytes=max(m.peak_gpu_bytes for m in repeats),
-        num_told=sum(told),
+        num_reused=sum(reused),
     )
 
 
 def _check_size(spec: StudySpec, every: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a study that would take hours to play."""
-    num_trials = (spec.max_settings or 1) * spec.seeds
-    if num_trials > MAX_TRIALS:
+    num_runs = (spec.max_trials or 1) * spec.seeds
+    if num_runs > MAX_RUNS:
         raise SpecError(
-            f"a plan is made for {MAX_TRIALS} trials at most, got {num_trials}; plan fewer, with "
-            f"--set budget.run_cap={MAX_TRIALS // spec.seeds}, and multiply"
+            f"a plan is made for {MAX_RUNS} runs at most, got {num_runs}; plan fewer, with "
+            f"--set budget.run_cap={MAX_RUNS // spec.seeds}, and multiply"
         )
     longest = max(fields["adapt.pretrain_epochs"] + fields["adapt.epochs"] for fields in every)
-    if longest * num_trials > MAX_EPOCHS:
+    if longest * num_runs > MAX_EPOCHS:
         raise SpecError(
-            f"a plan is made for {MAX_EPOCHS} epochs at most, got {num_trials} trials of up to "
+            f"a plan is made for {MAX_EPOCHS} epochs at most, got {num_runs} runs of up to "
             f"{longest}; plan fewer and multiply"
         )
 
 
 def vae_name(fields: Mapping[str, Any]) -> str:
-    """Name of a trial's Pose VAE: equal for trials that share it."""
+    """Name of a run's Pose VAE: equal for runs that share it."""
     kept = {n: v for n, v in fields.items() if n.startswith("vae.") or n == "seed"}
     return f"pose_vae/{json.dumps(kept, sort_keys=True)}"
 
@@ -202,13 +200,13 @@ def _stored(names: list[str], measurements: list[Measurement]) -> set[str]:
     }
 
 
-def _told(cost: TrialCost) -> TrialCost:
-    """A trial that is told its whole training; its stages it opens all the same."""
+def _reused(cost: RunCost) -> RunCost:
+    """A run whose whole training is reused; its stages it opens all the same."""
     return replace(cost, steps_s=(0.0,) * len(cost.steps_s))
 
 
-def _with_seed(cost: TrialCost, index: int) -> TrialCost:
-    """Another run of a setting: its Pose VAE has a seed of its own."""
+def _with_seed(cost: RunCost, index: int) -> RunCost:
+    """Another run of a trial: its Pose VAE has a seed of its own."""
     if index == 0:
         return cost
 

@@ -1,9 +1,9 @@
-"""What an MLflow run of a study or of a trial says, worked out from the ledger's events."""
+"""What the MLflow runs of a study say, worked out from the ledger's events."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness.mlflow_tracking.provenance import git_commit, harness_version
 from harness.record.ledger import TERMINAL_STATES, Event, searched_fields
 
 BARS = ("final/", "chosen_pck_05/", "chosen_epoch/")
-"""Metrics that a trial has once, at its end."""
+"""Metrics that a run has once, at its end."""
 MAX_NAME = 80
 
 
@@ -36,9 +36,9 @@ def as_text(value: Any) -> str:
 
 
 def config_hash(fields: dict[str, Any]) -> str:
-    """Digest of a trial's fields but its seed: equal for runs that may be averaged."""
-    setting = {name: value for name, value in fields.items() if name != "seed"}
-    return hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:12]
+    """Digest of a run's fields but its seed: equal for runs that may be averaged."""
+    seedless = {name: value for name, value in fields.items() if name != "seed"}
+    return hashlib.sha256(json.dumps(seedless, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def study_tags(event: Event) -> dict[str, str]:
@@ -57,15 +57,15 @@ def study_tags(event: Event) -> dict[str, str]:
     }
 
 
-def trial_tags(study: Event, event: Event) -> dict[str, str]:
-    """Tags of a trial's run, to filter and to group by."""
+def run_tags(study: Event, event: Event) -> dict[str, str]:
+    """Tags of a run, to filter and to group by."""
     fields, retry_of = event["fields"], event.get("retry_of")
     tags = {
         "study": study["study"],
         "study_id": study["study_id"],
-        "stage": "trial",
-        "trial": str(event["number"]),
-        "setting": str(event["setting"]),
+        "stage": "run",
+        "run": str(event["number"]),
+        "trial": str(event["trial"]),
         "seed": str(fields["seed"]),
         "config_hash": config_hash(fields),
         "config": json.dumps(fields),
@@ -77,8 +77,17 @@ def trial_tags(study: Event, event: Event) -> dict[str, str]:
     return tags if retry_of is None else tags | {"retry_of": str(retry_of)}
 
 
+def run_number(tags: Mapping[str, str]) -> int | None:
+    """Number of a run by its tags; None for the run of the study.
+
+    Earlier versions wrote the number into the tag ``trial``.
+    """
+    number = tags.get("run") or tags.get("trial")
+    return None if number is None else int(number)
+
+
 def _circumstances(study: Event) -> dict[str, str]:
-    """What running the trial again needs beside its config, and what its numbers depend on."""
+    """What a replay of the run needs beside its config, and what its numbers depend on."""
     if "read_test" not in study:  # a ledger of an earlier version
         return environment()
     resources = study["resources"]
@@ -92,8 +101,8 @@ def _circumstances(study: Event) -> dict[str, str]:
     }
 
 
-def trial_params(study: Event, event: Event) -> dict[str, Any]:
-    """Fields that a trial does not share with the study, and its seed.
+def run_params(study: Event, event: Event) -> dict[str, Any]:
+    """Fields that a run does not share with the study, and its seed.
 
     Beside what varies these are what a baseline's ``parity`` sets and the study's fields do not.
     """
@@ -105,7 +114,7 @@ def trial_params(study: Event, event: Event) -> dict[str, Any]:
     }
 
 
-def trial_name(study: Event, event: Event) -> str:
+def run_name(study: Event, event: Event) -> str:
     """Readable and unique in the study: ``hardest kl_weight=0.0123 #12``, ``vae_hm#1``."""
     end = f"#{event['number']}"
     if event["is_baseline"]:
@@ -125,7 +134,7 @@ def _word(name: str, value: Any) -> str:
 
 
 def lineage(stages: dict[str, list[Any]]) -> tuple[str, dict[str, float]]:
-    """Tag that says which cached stages a trial stands on, and the seconds of them as metrics.
+    """Tag that says which cached stages a run stands on, and the seconds of them as metrics.
 
     Args:
         stages: Stage name to outcome, key and the seconds that computing the entry took.
@@ -141,7 +150,7 @@ def lineage(stages: dict[str, list[Any]]) -> tuple[str, dict[str, float]]:
 
 
 def dataset_sources(study: Event, event: Event) -> Iterator[tuple[str, str, str, str]]:
-    """Role, name, digest and origin of the data sets that a trial reports."""
+    """Role, name, digest and origin of the data sets that a run reports."""
     fixed = study["fixed"]
     for role, digest in event["digests"].items():
         name = str(fixed.get(f"data.{role}", role))
@@ -153,15 +162,15 @@ def summary(ledger_path: Path, study: Event, end: Event) -> tuple[dict[str, floa
     """What came out, from the ledger up to the end of a driver.
 
     Returns:
-        Metrics ``trials/<state>``, ``trials/duplicate`` and ``best/<objective>``, the best of
-        each objective by itself; and the trial that is best by the first one.
+        Metrics ``runs/<state>``, ``trials/duplicate`` and ``best/<objective>``, the best of
+        each objective by itself; and the run that is best by the first one.
     """
     states: dict[int, str] = {}
     metrics: dict[int, dict[str, float]] = {}
     num_duplicates = 0
     for event in _events_up_to(ledger_path, end):
         match event["event"]:
-            case "trial" | "continued":
+            case "run" | "continued":
                 states[event["number"]] = "running"
             case "finished":
                 states[event["number"]] = event["state"]
@@ -171,7 +180,7 @@ def summary(ledger_path: Path, study: Event, end: Event) -> tuple[dict[str, floa
                 num_duplicates += 1
     counts = Counter(states.values())
     # All of them: what was stopped when an earlier driver ended may be none now.
-    found = {f"trials/{state}": float(counts[state]) for state in TERMINAL_STATES}
+    found = {f"runs/{state}": float(counts[state]) for state in TERMINAL_STATES}
     found["trials/duplicate"] = float(num_duplicates)
     complete = [n for n, state in states.items() if state == "complete" and n in metrics]
     first: int | None = None

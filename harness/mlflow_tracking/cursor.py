@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.record.ledger import Event
+from harness.record.ledger import Event, translated
 
 CURSOR_NAME = "mlflow.json"
 MAX_READ_BYTES = 256 * 2**10
@@ -27,8 +27,8 @@ class Cursor:
         num_refused: Writes that MLflow will never take, such as to a run that was deleted.
         experiment_id: MLflow's experiment.
         parent_run_id: Run of the study.
-        run_ids: Trial number to its run.
-        steps: Trial number to the last step that was written.
+        run_ids: Run number to its id in MLflow.
+        steps: Run number to the last step that was written.
         refused_runs: Runs that were deleted when something was to be written to them.
         last_error: Why the writer got no further, without credentials; None if it did.
     """
@@ -128,7 +128,7 @@ def read_from(path: Path, offset: int, max_bytes: int = MAX_READ_BYTES) -> tuple
         file.seek(offset)
         while offset - start < max_bytes and (line := file.readline()).endswith(b"\n"):
             try:
-                events.append(json.loads(line))
+                events.append(translated(json.loads(line)))
             except ValueError as error:
                 raise ValueError(f"{path}: damaged event at byte {offset}") from error
             offset += len(line)

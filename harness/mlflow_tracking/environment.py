@@ -1,6 +1,6 @@
-"""What a trial's numbers depend on beside its settings: code, libraries, machine.
+"""What a run's numbers depend on beside its config: code, libraries, machine.
 
-Recorded with every trial, so that a replay that differs can say what else is different.
+Recorded with every run, so that a replay that differs can say what else is different.
 """
 
 import platform

@@ -31,7 +31,7 @@ def study_note(event: Event) -> str:
         lines += [f"| `{name}` | {_cell(domain)} |" for name, domain in space.items()]
         lines.append("")
     lines += [
-        "Runs of one setting that differ in their seed alone share the tag `config_hash`: choose "
+        "Runs of one trial differ in their seed alone and share the tag `config_hash`: choose "
         "*Group by* `config_hash` above the runs for means over seeds. All runs of the study: "
         f"`tags.study_id = '{event['study_id']}'`.",
         "",

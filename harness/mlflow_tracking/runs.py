@@ -1,4 +1,4 @@
-"""The ledger's events as MLflow runs: one for the study, below it one for each trial.
+"""The ledger's events as MLflow runs: one for the study, below it one for each run.
 
 Every write may be repeated: runs are looked up before one is created, MLflow leaves out a metric
 that it has with the same key, time, step and value, equal parameters may be logged again, and
@@ -22,12 +22,13 @@ from harness.mlflow_tracking.contents import (
     at_ms,
     dataset_sources,
     lineage,
+    run_name,
+    run_number,
+    run_params,
+    run_tags,
     step_of,
     study_tags,
     summary,
-    trial_name,
-    trial_params,
-    trial_tags,
 )
 from harness.mlflow_tracking.cursor import Cursor
 from harness.mlflow_tracking.experiment import experiment_of_studies
@@ -77,7 +78,7 @@ class RunWriter:
         self._handlers: dict[str, Callable[[Event], None]] = {
             "study": self._write_study,
             "resume": self._write_resume,
-            "trial": self._write_trial,
+            "run": self._write_run,
             "epoch": self._write_epoch,
             "continued": self._write_continued,
             "duplicate": self._write_duplicate,
@@ -132,9 +133,9 @@ class RunWriter:
     def _look_up_runs(self) -> None:
         """Find the study's runs, also such as were created by a request that got no answer.
 
-        If a server was slow rather than down there can be two of a trial; one is deleted.
+        If a server was slow rather than down there can be two of one run; one is deleted.
         """
-        found: dict[str, list[str]] = defaultdict(list)
+        found: dict[int | None, list[str]] = defaultdict(list)
         token: str | None = ""
         while token is not None:
             page = self._client.search_runs(
@@ -142,21 +143,19 @@ class RunWriter:
                 max_results=1000, page_token=token or None,
             )  # fmt: skip
             for run in page:
-                found[run.data.tags.get("trial", "study")].append(run.info.run_id)
+                found[run_number(run.data.tags)].append(run.info.run_id)
             token = page.token or None
-        for trial, run_ids in found.items():
+        for number, run_ids in found.items():
             known = (
-                self.cursor.parent_run_id
-                if trial == "study"
-                else self.cursor.run_ids.get(int(trial))
+                self.cursor.parent_run_id if number is None else self.cursor.run_ids.get(number)
             )
             kept = known if known in run_ids else min(run_ids)
             for run_id in set(run_ids) - {kept}:
                 self._client.delete_run(run_id)
-            if trial == "study":
+            if number is None:
                 self.cursor.parent_run_id = kept
             else:
-                self.cursor.run_ids[int(trial)] = kept
+                self.cursor.run_ids[number] = kept
 
     @property
     def _parent(self) -> str:
@@ -172,13 +171,13 @@ class RunWriter:
     def _write_resume(self, event: Event) -> None:
         self._reopen(self._parent)
 
-    def _write_trial(self, event: Event) -> None:
+    def _write_run(self, event: Event) -> None:
         number = event["number"]
         if number not in self.cursor.run_ids:
-            tags = {"mlflow.parentRunId": self._parent, **trial_tags(self._study, event)}
-            name = trial_name(self._study, event)
+            tags = {"mlflow.parentRunId": self._parent, **run_tags(self._study, event)}
+            name = run_name(self._study, event)
             self.cursor.run_ids[number] = self._create(event, name, tags)
-        self._batches[self._run(event)] += _params(trial_params(self._study, event))
+        self._batches[self._run(event)] += _params(run_params(self._study, event))
 
     def _write_epoch(self, event: Event) -> None:
         number, run_id = event["number"], self._run(event)
@@ -224,7 +223,7 @@ class RunWriter:
         self._reopen(self._parent)
 
     def _write_duplicate(self, event: Event) -> None:
-        self._batches[self._parent] += _tags({f"duplicate/{event['setting']}": event["of"]})
+        self._batches[self._parent] += _tags({f"duplicate/{event['trial']}": event["of"]})
 
     def _write_finished(self, event: Event) -> None:
         run_id, state = self._run(event), event["state"]
@@ -239,7 +238,7 @@ class RunWriter:
         metrics, best = summary(self._ledger_path, self._study, event)
         tags = {"state": event["state"], "reason": event.get("reason") or ""}
         if best is not None:
-            tags |= {"best_trial": str(best), "best_run_id": self.cursor.run_ids[best]}
+            tags |= {"best_run": str(best), "best_run_id": self.cursor.run_ids[best]}
         parent = self._parent
         self._batches[parent] += _tags(tags)
         self._batches[parent] += [Metric(n, v, at_ms(event), 0) for n, v in metrics.items()]

@@ -62,7 +62,7 @@ class MLflowTracker:
 
     @property
     def run_ids(self) -> dict[int, str]:
-        """Trial number to its MLflow run, as far as written."""
+        """Run number to its id in MLflow, as far as written."""
         return self._cursor().run_ids
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.nodes.local_ray import LocalRay
-from harness.nodes.trial_slots import Available, fitting_trials
+from harness.nodes.run_slots import Available, fitting_runs
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
 
@@ -72,7 +72,7 @@ def start_ray(
         os.environ.setdefault(name, value)
     import ray
 
-    # Trials' errors reach the person as one sentence; the traceback is in the trial's folder.
+    # Runs' errors reach the person as one sentence; the traceback is in the run's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         return
@@ -96,17 +96,17 @@ def shut_down_ray() -> None:
     _LOCAL.remove_folder()
 
 
-def parallel_trials(resources: Resources, say: Callable[[str], None]) -> int:
-    """Trials at once on the running Ray: what the file says, or as many as its nodes hold.
+def parallel_runs(resources: Resources, say: Callable[[str], None]) -> int:
+    """Runs at once on the running Ray: what the file says, or as many as its nodes hold.
 
     Args:
-        resources: What a trial needs.
-        say: Shows a line to the person at the terminal, if trials wait for nodes to come up.
+        resources: What a run needs.
+        say: Shows a line to the person at the terminal, if runs wait for nodes to come up.
 
     Raises:
-        SpecError: If not even one trial fits a node that is, or can be, there.
+        SpecError: If not even one run fits a node that is, or can be, there.
     """
-    return fitting_trials(resources, ray_nodes(), say)
+    return fitting_runs(resources, ray_nodes(), say)
 
 
 def ray_nodes() -> Available:
@@ -127,7 +127,7 @@ def _silence_workers() -> None:
     """Keep raw reports of Ray's raylet, such as of a killed worker, off the terminal.
 
     ``log_to_driver=False`` does not: the thread ``listen_error_messages`` (``ray/_private/
-    worker.py``) prints them always, with colour codes. The ledger has the reason of each trial.
+    worker.py``) prints them always, with colour codes. The ledger has the reason of each run.
     """
     from ray._private import worker
 

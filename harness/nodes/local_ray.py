@@ -19,7 +19,7 @@ from typing import Any
 from harness.record.outage import OutageError
 
 OBJECT_STORE_BYTES = 200 * 2**20
-"""Ray's shared memory: trials exchange small dictionaries, so the default third of the machine
+"""Ray's shared memory: runs exchange small dictionaries, so the default third of the machine
 would be reserved for nothing."""
 
 RECONNECT_TIMEOUT_S = 15
@@ -185,9 +185,9 @@ def _own_processes() -> "Iterator[list[subprocess.Popen[bytes]]]":
     """Give the processes that Ray starts a session of their own; yields those it starts.
 
     Ctrl-C, a closed terminal, ``timeout`` and job schedulers signal the driver's whole process
-    group. The driver answers by ending its trials in order, for which it needs Ray: without its
+    group. The driver answers by ending its runs in order, for which it needs Ray: without its
     store it waits a minute and is then ended by Ray. Blocking the signals instead would be
-    inherited by the trials, whose own processes could then not be terminated, and by Ray's, which
+    inherited by the runs, whose own processes could then not be terminated, and by Ray's, which
     then end by SIGKILL only, each after a second.
 
     Ray's processes still end with the driver, even after SIGKILL: the kernel tells them

@@ -1,9 +1,9 @@
 """Is the storage folder the same on every node of a cluster, and the code too?
 
 Checkpoints, stages and the locks around them live in one folder. A node that sees another folder
-under its path would compute every stage again and lose the checkpoints of trials that move; a
+under its path would compute every stage again and lose the checkpoints of runs that move; a
 node with other code would mix two versions in one study. Both are found here, in seconds,
-before the first trial.
+before the first run.
 """
 
 import fcntl
@@ -101,7 +101,7 @@ def _views(nodes: Sequence[dict[str, Any]], probe: Path) -> list[NodeView]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # No CPU is asked for: a head that takes no trials answers too, and a busy node at once.
+    # No CPU is asked for: a head that takes no runs answers too, and a busy node at once.
     ask = ray.remote(num_cpus=0, max_retries=0)(node_view)
     answers = [
         ask.options(

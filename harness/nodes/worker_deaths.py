@@ -22,7 +22,7 @@ _COUNTERS = (
     Path("/proc/vmstat"),
 )
 """Where the kernel counts what it killed for want of memory: cgroup 2, cgroup 1, the machine."""
-_LESS = "fewer trials at once, resources.parallel, need less"
+_LESS = "fewer runs at once, resources.parallel, need less"
 
 
 class WorkerDeaths:

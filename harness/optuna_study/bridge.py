@@ -1,5 +1,7 @@
 """Ask and tell over one stored Optuna study, in step with the ledger.
 
+A suggestion of Optuna becomes a trial, a trial one run for each seed. Ray Tune's trials are runs.
+
 Ray's own ``OptunaSearch`` tells a trial that a scheduler stopped as COMPLETE, leaves a trial
 with a NaN objective RUNNING for ever, never prunes, and forgets after a crash. Here the driver
 alone asks and tells. Every fact goes into the ledger first and to Optuna second; whatever a crash
@@ -15,17 +17,17 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.optuna_study.outcomes import Settings
-from harness.optuna_study.proposals import Proposal, Proposals
+from harness.optuna_study.outcomes import TrialOutcomes
 from harness.optuna_study.stored_trials import StoredTrials
-from harness.record.ledger import SEED_MARK, Ledger, TrialRecord, read_events
+from harness.optuna_study.suggestions import Suggestion, Suggestions
+from harness.record.ledger import SEED_MARK, Ledger, RunRecord, read_events
 from harness.record.run_report import Report, report_of
 from harness.spec import StudySpec
 
 
 @dataclass
-class _OpenTrial:
-    record: TrialRecord
+class _OpenRun:
+    record: RunRecord
     error: str | None = None
 
 
@@ -35,8 +37,8 @@ class StudyBridge:
     Args:
         spec: The study.
         ledger: Receives every event.
-        proposals: New settings.
-        settings: What became of the settings, nothing yet.
+        suggestions: Where the next trial comes from.
+        outcomes: How trials stand; knows of none yet.
         stored: Optuna's trials.
 
     Attributes:
@@ -47,18 +49,18 @@ class StudyBridge:
         self,
         spec: StudySpec,
         ledger: Ledger,
-        proposals: Proposals,
-        settings: Settings,
+        suggestions: Suggestions,
+        outcomes: TrialOutcomes,
         stored: StoredTrials,
     ) -> None:
         self.is_draining = False
         self._spec = spec
         self._ledger = ledger
-        self._proposals = proposals
-        self._settings = settings
+        self._suggestions = suggestions
+        self._outcomes = outcomes
         self._stored = stored
-        self._proposed: dict[int, Proposal] = {}
-        self._open: dict[str, _OpenTrial] = {}
+        self._taken: dict[int, Suggestion] = {}  # by trial, of those that have not ended
+        self._open: dict[str, _OpenRun] = {}
         self._ready: deque[tuple[int, int]] = deque()
         self._duplicates: dict[int, list[optuna.Trial]] = {}
 
@@ -68,62 +70,62 @@ class StudyBridge:
         """Bring Optuna and this bridge up to date with the ledger, before anything is asked.
 
         Args:
-            retry_failed: Queue every failed setting once more.
+            retry_failed: Queue every failed trial once more.
 
         Returns:
-            How many failed settings were queued.
+            How many failed trials were queued.
         """
         for event in read_events(self._ledger.path):
-            self._settings.apply(event)
+            self._outcomes.apply(event)
         trials = self._stored.all()
         first_runs = {
-            record.setting: record
-            for record in self._ledger.trials.values()
-            if self._settings.seed_index(record.number) == 0
+            record.trial: record
+            for record in self._ledger.runs.values()
+            if self._outcomes.seed_index(record.number) == 0
         }
-        self._proposals.restore(trials, first_runs)
+        self._suggestions.restore(trials, first_runs)
         for trial in trials:
             self._take_over(trial)
-        return self._proposals.queue_retries(trials) if retry_failed else 0
+        return self._suggestions.queue_retries(trials) if retry_failed else 0
 
     def _take_over(self, frozen: FrozenTrial) -> None:
         """Finish or go on with what an earlier driver left."""
-        number, runs = frozen.number, self._settings.runs(frozen.number)
+        number, runs = frozen.number, self._outcomes.runs(frozen.number)
         if frozen.state.is_finished():
-            if runs and self._settings.outcome(number) is None:
-                self._end_as_told(frozen)  # the ledger's end was lost in a power failure
+            if runs and self._outcomes.outcome(number) is None:
+                self._end_as_stored(frozen)  # the ledger's end was lost in a power failure
             return
         if frozen.state == TrialState.WAITING and not runs:
             return
         trial = self._stored.reopen(frozen)
         if not runs:
-            self._take_up(self._proposals.read(trial))
+            self._take_up(self._suggestions.read(trial))
             return
-        self._proposed[number] = self._proposals.read(trial)
+        self._taken[number] = self._suggestions.read(trial)
         self._report_missing(trial, frozen)
         for record in runs.values():
             if record.state in ("running", "stopped"):
                 if record.flaw is not None:  # its driver died before it could say so
                     self._finish(record, "failed", record.flaw)
-                elif self._settings.should_stop(record.number):
+                elif self._outcomes.should_stop(record.number):
                     self._finish(record, "pruned", None)
                 else:
-                    self._ready.append((number, self._settings.seed_index(record.number)))
+                    self._ready.append((number, self._outcomes.seed_index(record.number)))
         self._advance(number)
 
     def _report_missing(self, trial: optuna.Trial, frozen: FrozenTrial) -> None:
-        numbers = {record.number for record in self._settings.runs(frozen.number).values()}
+        numbers = {record.number for record in self._outcomes.runs(frozen.number).values()}
         for event in self._ledger.epochs():
             if event["number"] in numbers:
-                record = self._ledger.trials[event["number"]]
-                reports = self._settings.reports(record, event["metrics"], event["step"])
+                record = self._ledger.runs[event["number"]]
+                reports = self._outcomes.reports(record, event["metrics"], event["step"])
                 known = frozen.intermediate_values
                 self._stored.report(trial, {k: v for k, v in reports.items() if k not in known})
 
-    def _end_as_told(self, frozen: FrozenTrial) -> None:
-        told = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
-        state = told.get(frozen.state, "failed")
-        for record in self._settings.runs(frozen.number).values():
+    def _end_as_stored(self, frozen: FrozenTrial) -> None:
+        ended = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned"}
+        state = ended.get(frozen.state, "failed")
+        for record in self._outcomes.runs(frozen.number).values():
             if record.state in ("running", "stopped"):
                 reason = str(frozen.user_attrs.get("reason")) if state == "failed" else None
                 self._finish(record, state, reason)
@@ -131,72 +133,72 @@ class StudyBridge:
     # Asking
 
     def ask(self, ray_trial_id: str) -> tuple[int, dict[str, Any]] | None:
-        """Number and fields of the next trial; None if there is none now."""
-        while not self._ready and not self.is_draining and self._proposals.has_more:
-            self._take_up(self._proposals.ask())
+        """Number and fields of the next run; None if there is none now."""
+        while not self._ready and not self.is_draining and self._suggestions.has_more:
+            self._take_up(self._suggestions.ask())
         if self.is_draining or not self._ready:
             return None
-        setting, index = self._ready.popleft()
-        record = self._settings.runs(setting).get(index)
+        trial, index = self._ready.popleft()
+        record = self._outcomes.runs(trial).get(index)
         if record is None:
-            record = self._start(self._proposed[setting], index)
+            record = self._start(self._taken[trial], index)
         else:
             why = "its driver had ended"
             self._append("continued", number=record.number, step=record.step, why=why)
-        self._open[ray_trial_id] = _OpenTrial(record)
+        self._open[ray_trial_id] = _OpenRun(record)
         return record.number, record.fields
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will be asked, whatever the open trials bring."""
-        seeds_may_follow = self._settings.num_seeds > 1 and bool(self._proposed)
-        may_go_on = self._ready or self._proposals.has_more or seeds_may_follow
+        """Whether nothing more will be asked, whatever the open runs bring."""
+        seeds_may_follow = self._outcomes.num_seeds > 1 and bool(self._taken)
+        may_go_on = self._ready or self._suggestions.has_more or seeds_may_follow
         return self.is_draining or not may_go_on
 
     @property
     def is_over(self) -> bool:
-        """Whether every setting that there is has ended."""
-        return not (self._ready or self._proposals.has_more or self._proposed)
+        """Whether every trial that there is has ended."""
+        return not (self._ready or self._suggestions.has_more or self._taken)
 
     @property
     def is_exhausted(self) -> bool:
         """Whether the study ended because the space holds no further configuration."""
-        return self._proposals.is_exhausted
+        return self._suggestions.is_exhausted
 
-    def _take_up(self, proposal: Proposal) -> None:
-        """Ready a setting's first trial, or say why it will not run."""
-        number = proposal.trial.number
-        if proposal.duplicate_of is not None:
-            self._repeat(proposal, proposal.duplicate_of)
+    def _take_up(self, suggestion: Suggestion) -> None:
+        """Ready a trial's first run, or say why there is none."""
+        number = suggestion.trial.number
+        if suggestion.duplicate_of is not None:
+            self._repeat(suggestion, suggestion.duplicate_of)
             return
-        self._proposed[number] = proposal
-        if proposal.error is not None:
-            self._finish(self._start(proposal, 0), "failed", proposal.error)
+        self._taken[number] = suggestion
+        if suggestion.error is not None:
+            self._finish(self._start(suggestion, 0), "failed", suggestion.error)
         else:
             self._ready.append((number, 0))
 
-    def _start(self, proposal: Proposal, index: int) -> TrialRecord:
-        setting, num_seeds = proposal.trial.number, self._settings.num_seeds
-        seed = proposal.fields["seed"] + index
-        name = proposal.baseline or f"trial-{setting}"
-        number = setting * num_seeds + index
+    def _start(self, suggestion: Suggestion, index: int) -> RunRecord:
+        trial, num_seeds = suggestion.trial.number, self._outcomes.num_seeds
+        seed = suggestion.fields["seed"] + index
+        name = suggestion.baseline or f"trial-{trial}"
+        number = trial * num_seeds + index
         self._append(
-            "trial",
+            "run",
             number=number,
-            setting=setting,
+            trial=trial,
             name=name if num_seeds == 1 else f"{name}{SEED_MARK}{seed}",
-            is_baseline=proposal.baseline is not None,
-            params=proposal.params,
-            fields={**proposal.fields, "seed": seed},
-            retry_of=proposal.retry_of,
+            is_baseline=suggestion.baseline is not None,
+            params=suggestion.params,
+            fields={**suggestion.fields, "seed": seed},
+            retry_of=suggestion.retry_of,
         )
-        return self._ledger.trials[number]
+        return self._ledger.runs[number]
 
-    def _repeat(self, proposal: Proposal, original: int) -> None:
+    def _repeat(self, suggestion: Suggestion, original: int) -> None:
         """Give a configuration that is known already the outcome of its original."""
-        trial, outcome = proposal.trial, self._settings.outcome(original)
-        if not proposal.is_noted:
-            self._append("duplicate", setting=trial.number, of=original)
+        trial, outcome = suggestion.trial, self._outcomes.outcome(original)
+        if not suggestion.is_noted:
+            self._append("duplicate", trial=trial.number, of=original)
             self._stored.note_duplicate(trial, original)
         if outcome is None:
             self._duplicates.setdefault(original, []).append(trial)
@@ -206,15 +208,15 @@ class StudyBridge:
     # Reporting
 
     def report(self, ray_trial_id: str, result: dict[str, Any]) -> bool:
-        """Take a trial's flattened Tune result; True if the trial should stop here.
+        """Take a run's flattened Tune result; True if the run should stop here.
 
-        A step that was reported before (a retried trial starts again) changes nothing.
+        A step that was reported before (a run that crashed starts again) changes nothing.
         """
-        open_trial, report = self._open.get(ray_trial_id), report_of(result)
-        if open_trial is None or report is None or report.step <= open_trial.record.step:
+        open_run, report = self._open.get(ray_trial_id), report_of(result)
+        if open_run is None or report is None or report.step <= open_run.record.step:
             return False
-        record, step = open_trial.record, report.step
-        open_trial.error = self._flaw(record, report)
+        record, step = open_run.record, report.step
+        open_run.error = self._flaw(record, report)
         self._append(
             "epoch",
             number=record.number,
@@ -224,15 +226,15 @@ class StudyBridge:
             stages=report.stages,
             digests=report.digests,
             tags=report.tags,
-            flaw=open_trial.error,
+            flaw=open_run.error,
         )
-        if open_trial.error is not None:
+        if open_run.error is not None:
             return True
-        reports = self._settings.reports(record, record.metrics, step)
-        self._stored.report(self._proposed[record.setting].trial, reports)
-        return step < record.num_steps and self._settings.should_stop(record.number)
+        reports = self._outcomes.reports(record, record.metrics, step)
+        self._stored.report(self._taken[record.trial].trial, reports)
+        return step < record.num_steps and self._outcomes.should_stop(record.number)
 
-    def _flaw(self, record: TrialRecord, report: Report) -> str | None:
+    def _flaw(self, record: RunRecord, report: Report) -> str | None:
         for metric in self._spec.objectives:
             value = report.metrics.get(metric.name, math.nan)
             if not math.isfinite(value):
@@ -245,76 +247,76 @@ class StudyBridge:
         return None
 
     def note_error(self, ray_trial_id: str, sentence: str, *, goes_on: bool) -> None:
-        """Remember why a trial crashed, and whether it goes on in another process."""
-        open_trial = self._open.get(ray_trial_id)
-        if open_trial is not None:
-            open_trial.error = sentence
+        """Remember why a run crashed, and whether it goes on in another process."""
+        open_run = self._open.get(ray_trial_id)
+        if open_run is not None:
+            open_run.error = sentence
             if goes_on:
-                record = open_trial.record
+                record = open_run.record
                 self._append("continued", number=record.number, step=record.step, why=sentence)
 
-    def record_of(self, ray_trial_id: str) -> TrialRecord | None:
-        """The trial behind Ray's id, while it is open."""
+    def record_of(self, ray_trial_id: str) -> RunRecord | None:
+        """The run behind Ray's id, while it is open."""
         return self._open[ray_trial_id].record if ray_trial_id in self._open else None
 
     # Ending
 
     def complete(self, ray_trial_id: str) -> None:
-        """Tell the end of a trial that reported all it had, or was stopped by :meth:`report`."""
-        open_trial = self._open.pop(ray_trial_id, None)
-        if open_trial is None:
+        """End a run that reported all it had, or was stopped by :meth:`report`."""
+        open_run = self._open.pop(ray_trial_id, None)
+        if open_run is None:
             return
-        record, error = open_trial.record, open_trial.error
+        record, error = open_run.record, open_run.error
         is_whole = 0 < record.num_steps <= record.step
         if error is None and self._spec.objective.name not in record.metrics:
-            error = "the trial ended without a report"
+            error = "the run ended without a report"
         if error is not None:
             self._finish(record, "failed", error)
-        elif not is_whole and self._settings.should_stop(record.number):
+        elif not is_whole and self._outcomes.should_stop(record.number):
             self._finish(record, "pruned", None)
         else:
             self._finish(record, "complete", None)
 
     def fail(self, ray_trial_id: str) -> None:
-        """Tell that a trial crashed for good."""
-        open_trial = self._open.pop(ray_trial_id, None)
-        if open_trial is not None:
-            reason = open_trial.error or "the trial crashed without a message"
-            self._finish(open_trial.record, "failed", reason)
+        """End a run that crashed for good."""
+        open_run = self._open.pop(ray_trial_id, None)
+        if open_run is not None:
+            reason = open_run.error or "the run crashed without a message"
+            self._finish(open_run.record, "failed", reason)
 
     def stop_all(self, reason: str) -> None:
-        """End every trial that has not ended: nothing stays RUNNING.
+        """End every run that has not ended: nothing stays RUNNING.
 
-        In Optuna they wait, as they go on when the study does.
+        In Optuna their trials wait, as they go on when the study does.
         """
-        for open_trial in self._open.values():
-            self._finish(open_trial.record, "stopped", reason)
+        for open_run in self._open.values():
+            self._finish(open_run.record, "stopped", reason)
         self._open.clear()
         duplicates = [trial for trials in self._duplicates.values() for trial in trials]
-        for trial in [*(proposal.trial for proposal in self._proposed.values()), *duplicates]:
+        for trial in [*(suggestion.trial for suggestion in self._taken.values()), *duplicates]:
             self._stored.requeue(trial)
 
-    def _finish(self, record: TrialRecord, state: str, reason: str | None) -> None:
+    def _finish(self, record: RunRecord, state: str, reason: str | None) -> None:
         value = record.metrics.get(self._spec.objective.name) if state == "complete" else None
         self._append("finished", number=record.number, state=state, reason=reason, value=value)
         if state != "stopped":
-            self._advance(record.setting)
+            self._advance(record.trial)
 
-    def _advance(self, setting: int) -> None:
-        """Ready the seeds whose turn it is, or tell Optuna how the setting ended."""
-        outcome = self._settings.outcome(setting)
-        queued = {index for number, index in self._ready if number == setting}
-        for index in self._settings.seeds_to_start(setting):
+    def _advance(self, trial: int) -> None:
+        """Ready the seeds whose turn it is, or tell Optuna how the trial ended."""
+        outcome = self._outcomes.outcome(trial)
+        queued = {index for number, index in self._ready if number == trial}
+        for index in self._outcomes.seeds_to_start(trial):
             if index not in queued:
-                self._ready.append((setting, index))
-        if self._settings.is_pruned(setting):
-            self._ready = deque(entry for entry in self._ready if entry[0] != setting)
-        if outcome is None or setting not in self._proposed:
+                self._ready.append((trial, index))
+        if self._outcomes.is_pruned(trial):
+            self._ready = deque(entry for entry in self._ready if entry[0] != trial)
+        if outcome is None or trial not in self._taken:
             return
-        self._stored.tell(self._proposed.pop(setting).trial, outcome)
-        for duplicate in self._duplicates.pop(setting, []):
-            self._stored.tell_duplicate(duplicate, setting, outcome)
+        self._stored.tell(self._taken.pop(trial).trial, outcome)
+        for duplicate in self._duplicates.pop(trial, []):
+            self._stored.tell_duplicate(duplicate, trial, outcome)
 
     def _append(self, kind: str, **content: Any) -> None:
         self._ledger.append(kind, **content)
-        self._settings.apply({"event": kind, "time": 0.0, **content})
+        self._outcomes.apply({"event": kind, "time": 0.0, **content})

@@ -18,7 +18,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from harness.record.ledger import Event, TrialRecord
+from harness.record.ledger import Event, RunRecord
 from harness.space.suggester import Choice, RandomSuggester
 from harness.spec import SpecError, StudySpec
 from trainables.fingerprint import code_digest
@@ -82,7 +82,7 @@ def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
                 ) from error
 
 
-def check_meaning(trials: Iterable[TrialRecord], spec: StudySpec) -> None:
+def check_meaning(runs: Iterable[RunRecord], spec: StudySpec) -> None:
     """Check that a changed space reads the trials of a study as what they trained.
 
     Optuna stores some values encoded: a value of a distribution that it lacks as a quantile, a
@@ -93,13 +93,13 @@ def check_meaning(trials: Iterable[TrialRecord], spec: StudySpec) -> None:
         SpecError: If the code of a trial now means another value than the trial trained.
     """
     space = spec.space()
-    for record in trials:
+    for record in runs:
         for name, value in space.read(record.params, record.fields).items():
             trained = record.fields[name]
             if value != trained:
                 raise SpecError(
                     f"parameters.{name} cannot change like this within a study: trial "
-                    f"{record.number} trained {json.dumps(trained)}, which Optuna would now read "
+                    f"{record.trial} trained {json.dumps(trained)}, which Optuna would now read "
                     f"as {json.dumps(value)}; --new starts another study"
                 )
 

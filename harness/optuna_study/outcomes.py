@@ -1,8 +1,8 @@
-"""What has become of each setting: a function of the ledger's events, live and after a crash.
+"""How each trial stands and ends: a function of the ledger's events, live and after a crash.
 
-A setting is what Optuna proposes, one of its trials; with ``seeds: n`` it is trained n times.
-The first seed runs alone. If it is pruned or fails, the setting has ended; if it completes, the
-other seeds follow. Live, events are applied as they are written; after a crash, all of the file.
+With ``seeds: n`` a trial is trained by n runs. The first seed runs alone. If it is pruned or
+fails, the trial has ended; if it completes, the other seeds follow. Live, events are applied as
+they are written; after a crash, all of the file.
 """
 
 import math
@@ -13,19 +13,19 @@ from optuna.trial import TrialState
 
 from harness.optuna_study.pruners import Pruning
 from harness.optuna_study.samplers import brackets_for
-from harness.record.ledger import Event, TrialRecord, apply_event
+from harness.record.ledger import Event, RunRecord, apply_event
 from harness.spec import StudySpec
 
 _BIN_PREFIX = "pck_bin/"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a setting ended.
+class TrialOutcome:
+    """How a trial ended.
 
     Attributes:
         state: COMPLETE, PRUNED or FAIL.
-        values: Means of the objectives over the seeds, if complete.
+        values: Means of the objectives over the runs, if complete.
         constraints: Metric to its mean violation, feasible if <= 0.
         reason: Why it failed.
     """
@@ -37,15 +37,15 @@ class Outcome:
 
 
 @dataclass
-class _Setting:
+class _Trial:
     number: int
-    runs: dict[int, TrialRecord] = field(default_factory=dict)
+    runs: dict[int, RunRecord] = field(default_factory=dict)
     is_pruned: bool = False
-    outcome: Outcome | None = None
+    outcome: TrialOutcome | None = None
 
 
-class Settings:
-    """Settings of a study and the pruner that judges them.
+class TrialOutcomes:
+    """How the trials of a study stand, and the pruner that judges them.
 
     Args:
         spec: The study.
@@ -58,8 +58,8 @@ class Settings:
         self._rule = spec.early_terminate
         self._pruning_metric = spec.pruning_metric.name
         self._pruning = Pruning(brackets_for(spec, study_name), spec.pruning_metric.goal)
-        self._records: dict[int, TrialRecord] = {}
-        self._settings: dict[int, _Setting] = {}
+        self._records: dict[int, RunRecord] = {}
+        self._trials: dict[int, _Trial] = {}
 
     def apply(self, event: Event) -> None:
         """Take an event of the ledger."""
@@ -68,51 +68,51 @@ class Settings:
         if number is None or number not in self._records:
             return
         record = self._records[number]
-        setting = self._settings.setdefault(record.setting, _Setting(record.setting))
-        setting.runs[self.seed_index(number)] = record
+        trial = self._trials.setdefault(record.trial, _Trial(record.trial))
+        trial.runs[self.seed_index(number)] = record
         match event["event"]:
             case "epoch":
-                self._judge_epoch(setting, record)
+                self._judge_epoch(trial, record)
             case "finished":
-                self._judge_end(setting, record)
+                self._judge_end(trial, record)
 
     def seed_index(self, number: int) -> int:
-        """Index of a trial's seed in its setting."""
+        """Index of a run's seed in its trial."""
         return number % self.num_seeds
 
     def should_stop(self, number: int) -> bool:
-        """Whether the pruner has ended the setting of a trial."""
-        return self._settings[self._records[number].setting].is_pruned
+        """Whether the pruner has ended the trial of a run."""
+        return self._trials[self._records[number].trial].is_pruned
 
-    def is_pruned(self, setting: int) -> bool:
-        """Whether the pruner has ended a setting."""
-        return setting in self._settings and self._settings[setting].is_pruned
+    def is_pruned(self, trial: int) -> bool:
+        """Whether the pruner has ended a trial."""
+        return trial in self._trials and self._trials[trial].is_pruned
 
-    def outcome(self, setting: int) -> Outcome | None:
-        """How a setting ended; None while it has not."""
-        return self._settings[setting].outcome if setting in self._settings else None
+    def outcome(self, trial: int) -> TrialOutcome | None:
+        """How a trial ended; None while it has not."""
+        return self._trials[trial].outcome if trial in self._trials else None
 
-    def runs(self, setting: int) -> dict[int, TrialRecord]:
-        """Trials of a setting that have been started, by the index of their seed."""
-        return self._settings[setting].runs if setting in self._settings else {}
+    def runs(self, trial: int) -> dict[int, RunRecord]:
+        """Runs of a trial that have been started, by the index of their seed."""
+        return self._trials[trial].runs if trial in self._trials else {}
 
-    def seeds_to_start(self, setting: int) -> list[int]:
+    def seeds_to_start(self, trial: int) -> list[int]:
         """Indices of seeds whose turn it is and that have not been started."""
-        runs = self.runs(setting)
+        runs = self.runs(trial)
         if not runs:
             return [0]
-        known = self._settings[setting]
+        known = self._trials[trial]
         if known.outcome is not None or known.is_pruned or runs[0].state != "complete":
             return []
         return [index for index in range(self.num_seeds) if index not in runs]
 
     def reports(
-        self, record: TrialRecord, metrics: Mapping[str, float], step: int
+        self, record: RunRecord, metrics: Mapping[str, float], step: int
     ) -> dict[int, float]:
-        """What an epoch tells Optuna: step to value.
+        """What Optuna gets of an epoch: step to value.
 
         Args:
-            record: The trial; only the first seed's epochs are compared between settings.
+            record: The run; only the epochs of first seeds are compared between trials.
             metrics: Of the epoch.
             step: The epoch.
         """
@@ -128,51 +128,51 @@ class Settings:
         bins = sorted(name for name in metrics if name.startswith(_BIN_PREFIX))
         return {step * 1000 + index: metrics[name] for index, name in enumerate(bins)}
 
-    def _judge_epoch(self, setting: _Setting, record: TrialRecord) -> None:
+    def _judge_epoch(self, trial: _Trial, record: RunRecord) -> None:
         is_last = record.step >= record.num_steps and self._rule.type != "wilcoxon"
         may_prune = not record.is_baseline and not is_last
-        if setting.outcome is not None:
+        if trial.outcome is not None:
             return
         for at, value in self.reports(record, record.metrics, record.step).items():
-            if self._pruning.report(setting.number, value, at, may_prune=may_prune):
-                setting.is_pruned = True
+            if self._pruning.report(trial.number, value, at, may_prune=may_prune):
+                trial.is_pruned = True
 
-    def _judge_end(self, setting: _Setting, record: TrialRecord) -> None:
-        states = [run.state for run in setting.runs.values()]
-        if setting.outcome is not None or {"running", "stopped"} & set(states):
+    def _judge_end(self, trial: _Trial, record: RunRecord) -> None:
+        states = [run.state for run in trial.runs.values()]
+        if trial.outcome is not None or {"running", "stopped"} & set(states):
             return
-        complete = [run for run in setting.runs.values() if run.state == "complete"]
-        reasons = [run.reason for run in setting.runs.values() if run.state == "failed"]
+        complete = [run for run in trial.runs.values() if run.state == "complete"]
+        reasons = [run.reason for run in trial.runs.values() if run.state == "failed"]
         if reasons:
-            setting.outcome = Outcome(TrialState.FAIL, reason=reasons[0])
-        elif setting.is_pruned or "pruned" in states:
-            setting.outcome = Outcome(TrialState.PRUNED)
+            trial.outcome = TrialOutcome(TrialState.FAIL, reason=reasons[0])
+        elif trial.is_pruned or "pruned" in states:
+            trial.outcome = TrialOutcome(TrialState.PRUNED)
         elif len(complete) == self.num_seeds:
-            setting.outcome = self._complete(complete)
+            trial.outcome = self._complete(complete)
         else:
             return
-        values = setting.outcome.values
+        values = trial.outcome.values
         self._pruning.close(
-            setting.number,
+            trial.number,
             None if values is None else self._mean(complete, self._pruning_metric),
-            pruned=setting.outcome.state == TrialState.PRUNED,
+            pruned=trial.outcome.state == TrialState.PRUNED,
         )
 
-    def _complete(self, runs: list[TrialRecord]) -> Outcome:
+    def _complete(self, runs: list[RunRecord]) -> TrialOutcome:
         names = [metric.name for metric in self._spec.objectives]
         names += [constraint.name for constraint in self._spec.constraints]
         names.append(self._pruning_metric)
         for name in names:
             if any(name not in run.metrics for run in runs):
-                return Outcome(TrialState.FAIL, reason=f"{name} was not reported")
+                return TrialOutcome(TrialState.FAIL, reason=f"{name} was not reported")
         values = [self._mean(runs, metric.name) for metric in self._spec.objectives]
         violations = {
             constraint.name: constraint.violation(self._mean(runs, constraint.name))
             for constraint in self._spec.constraints
         }
-        return Outcome(TrialState.COMPLETE, values, violations)
+        return TrialOutcome(TrialState.COMPLETE, values, violations)
 
     @staticmethod
-    def _mean(runs: list[TrialRecord], metric: str) -> float:
+    def _mean(runs: list[RunRecord], metric: str) -> float:
         values = [run.metrics[metric] for run in runs]
         return values[0] if len(values) == 1 else math.fsum(values) / len(values)

@@ -29,23 +29,23 @@ from harness.spec.sections import EarlyTerminate
 
 @dataclass(frozen=True)
 class Brackets:
-    """Pruners of which each judges its own share of the settings.
+    """Pruners of which each judges its own share of the trials.
 
     Attributes:
         pruners: One for each bracket.
-        shares: How many settings of ``sum(shares)`` go to each.
-        study_name: Settings are spread by it, as Optuna's Hyperband spreads them.
+        shares: How many trials of ``sum(shares)`` go to each.
+        study_name: Trials are spread by it, as Optuna's Hyperband spreads them.
     """
 
     pruners: Sequence[BasePruner]
     shares: Sequence[int] = (1,)
     study_name: str = ""
 
-    def of(self, setting: int) -> int:
-        """Index of the bracket of a setting."""
+    def of(self, trial: int) -> int:
+        """Index of the bracket of a trial."""
         if len(self.pruners) == 1:
             return 0
-        key = f"{self.study_name}_{setting}".encode()
+        key = f"{self.study_name}_{trial}".encode()
         place = binascii.crc32(key) % sum(self.shares)
         for index, share in enumerate(self.shares):
             if place < share:
@@ -132,42 +132,42 @@ class Pruning:
         self._num_created = 0
         self._open: dict[int, optuna.Trial] = {}
 
-    def report(self, setting: int, value: float, step: int, *, may_prune: bool) -> bool:
-        """Report a value; whether the setting should stop here.
+    def report(self, number: int, value: float, step: int, *, may_prune: bool) -> bool:
+        """Report a value; whether the trial should stop here.
 
         Args:
-            setting: Optuna's trial number in the stored study.
+            number: Of the trial in the stored study.
             value: Finite.
-            step: Epoch, or index of the seed or bin; each once for a setting.
-            may_prune: Whether to ask at all; others are still compared with this setting.
+            step: Epoch, or index of the seed or bin; each once for a trial.
+            may_prune: Whether to ask at all; others are still compared with this trial.
         """
-        trial = self._trial(setting)
+        trial = self._trial(number)
         trial.report(value, step)
         # Some pruners answer with a numpy bool.
         should_prune = bool(trial.should_prune())
         return may_prune and should_prune
 
-    def close(self, setting: int, value: float | None, *, pruned: bool = False) -> None:
-        """Tell the end of a setting.
+    def close(self, number: int, value: float | None, *, pruned: bool = False) -> None:
+        """Tell the end of a trial.
 
         Args:
-            setting: Optuna's trial number in the stored study.
+            number: Of the trial in the stored study.
             value: Final value if it is complete, else None.
             pruned: Whether it was pruned; neither complete nor pruned is failed.
         """
-        trial = self._trial(setting)
-        del self._open[setting]
+        trial = self._trial(number)
+        del self._open[number]
         if value is not None:
             trial.study.tell(trial, value)
         else:
             state = TrialState.PRUNED if pruned else TrialState.FAIL
             trial.study.tell(trial, state=state)
 
-    def _trial(self, setting: int) -> optuna.Trial:
+    def _trial(self, number: int) -> optuna.Trial:
         # Every number, as Optuna's own Hyperband, which waits for a first complete trial to learn
         # how long one is, tells the bracket by the number in the study.
-        while self._num_created <= setting:
+        while self._num_created <= number:
             study = self._studies[self._brackets.of(self._num_created)]
             self._open[self._num_created] = study.ask()
             self._num_created += 1
-        return self._open[setting]
+        return self._open[number]

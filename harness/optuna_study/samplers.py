@@ -1,7 +1,7 @@
 """The Optuna sampler and pruner of a study.
 
 A sampler is built anew for every ask, with a seed that follows from the study's and the trial's
-number, so that what a resumed study proposes does not depend on when it was interrupted. That
+number, so that what a resumed study suggests does not depend on when it was interrupted. That
 asks of a sampler that everything it has learned be in the study's storage:
 
 =======  =======================================================================================
@@ -18,7 +18,7 @@ random   nothing; a new seed for each ask
 grid     nothing: all of it is queued, and its sampler is never asked
 =======  =======================================================================================
 
-With the same seed for every ask, all but qmc would propose the same over and over. Constraints
+With the same seed for every ask, all but qmc would suggest the same over and over. Constraints
 are read from ``Trial.set_constraint`` by tpe, gp and nsga2; gp needs them of every complete trial.
 """
 
@@ -47,14 +47,14 @@ from harness.spec.study_spec import Method, StudySpec
 from trainables.config import TrialConfig
 
 POPULATION = 20
-"""Settings of a generation of nsga2, of which the first is random. Optuna's 50 would leave most
+"""Trials of a generation of nsga2, of which the first is random. Optuna's 50 would leave most
 studies of one machine without a second one."""
 STARTUP_TRIALS = 4
-"""Fewest random settings before tpe learns, if there are fewer baselines."""
+"""Fewest random trials before tpe learns, if there are fewer baselines."""
 GP_STARTUP_TRIALS = 8
-"""Complete settings before gp has something to fit."""
+"""Complete trials before gp has something to fit."""
 POSE_VAE_REPORTS = 5
-"""Most reports of a ``pose_vae`` trial."""
+"""Most reports of a ``pose_vae`` run."""
 
 
 def needs_constant_seed(method: Method) -> bool:
@@ -216,7 +216,7 @@ def _longest(spec: StudySpec) -> int | None:
 
 
 def _full_length(spec: StudySpec) -> int | None:
-    """Reports of a full trial, if it is the same for all.
+    """Reports of a full run, if it is the same for all.
 
     Optuna's own way, to wait for the first complete trial, would let a resumed study count other
     brackets than the one that was interrupted.

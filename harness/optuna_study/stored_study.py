@@ -129,7 +129,7 @@ class RepeatableSampler(BaseSampler):
 
     A sampler's random state is not stored. Here what is drawn follows from the study's seed, the
     trial's number, the parameter and the trials before, so a study that was killed in the middle
-    of a suggestion proposes what it would have proposed.
+    of a suggestion suggests what it would have suggested.
 
     Args:
         spec: The study.

@@ -6,7 +6,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.optuna_study.outcomes import Outcome
+from harness.optuna_study.outcomes import TrialOutcome
 from harness.optuna_study.stored_study import Patience
 
 
@@ -45,8 +45,8 @@ class StoredTrials:
         for step, value in reports.items() if self._takes_reports else ():
             self._patience(trial.report, value, step)
 
-    def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Tell how a setting ended."""
+    def tell(self, trial: optuna.Trial, outcome: TrialOutcome) -> None:
+        """Tell how a trial ended."""
         for name, value in outcome.constraints.items():
             self._patience(self._constrain, trial, name, value)
         if outcome.reason is not None:
@@ -55,7 +55,7 @@ class StoredTrials:
             self._study.tell, trial, outcome.values, state=outcome.state, skip_if_finished=True
         )
 
-    def tell_duplicate(self, trial: optuna.Trial, original: int, outcome: Outcome) -> None:
+    def tell_duplicate(self, trial: optuna.Trial, original: int, outcome: TrialOutcome) -> None:
         """Give a trial the reports and the end of another."""
         if outcome.state == TrialState.PRUNED:  # the last report is its value
             self.report(trial, self.all()[original].intermediate_values)

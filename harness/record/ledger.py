@@ -2,22 +2,23 @@
 
 It is the study's own record. It is written before Optuna and MLflow hear of anything, and both
 are brought up to date from it after a crash; the terminal and the results follow from it too. So
-none of them can disagree with another about what a trial did. Events:
+none of them can disagree with another about what a run did. Events:
 
     study      study, study_id, yaml, objectives, fingerprint, ...   once, first
-    resume     a new driver goes on with the study                   any number of times
-    trial      number, setting, name, params, fields, ...            a trial was proposed
+    resume     a new driver continues the study                      any number of times
+    run        number, trial, name, params, fields, ...              a run started
     epoch      number, step, num_steps, metrics, stages,             it reported
                digests, tags, flaw
-    continued  number, step, why                                     it goes on after that step
-    duplicate  setting, of                                           proposed again, not run again
+    continued  number, step, why                                     it continues after that step
     finished   number, state, reason, value                          it ended
+    duplicate  trial, of                                             a trial equals an earlier one
+                                                                     and is not run
     end        state, reason, wall_s                                 the driver ended
 
-With ``seeds: n`` a setting, which is one trial of Optuna, has n trials here that differ in their
-seed alone: trial ``number`` is ``setting * n`` plus the index of its seed. ``state`` of a trial is
-``complete``, ``pruned``, ``failed`` or ``stopped`` (interrupted, or the budget ran out; it goes on
-when the study does); ``state`` of the study is ``complete`` or ``stopped``.
+A trial is one of Optuna's: a configuration. With ``seeds: n`` it has n runs that differ in their
+seed alone: run ``number`` is ``trial * n`` plus the index of its seed. ``state`` of a run is
+``complete``, ``pruned``, ``failed`` or ``stopped`` (interrupted, or the budget ran out; it
+continues when the study does); ``state`` of the study is ``complete`` or ``stopped``.
 """
 
 import json
@@ -34,25 +35,25 @@ from harness.record.full_disk import FullDisk, write_whole
 
 Event = dict[str, Any]
 TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
-_SYNCED = ("study", "trial", "finished", "end")
+_SYNCED = ("study", "run", "finished", "end")
 """Events that are on the disk before anything follows from them; an epoch that a power failure
 takes is trained again."""
 SEED_MARK = "-seed"
-"""Runs of a setting with several seeds are named ``<setting>-seed<n>``."""
+"""Runs of a trial with several seeds are named ``<trial>-seed<n>``."""
 
 
 @dataclass
-class TrialRecord:
-    """What the ledger knows of one trial.
+class RunRecord:
+    """What the ledger knows of one run.
 
     Attributes:
-        number: ``setting * seeds + seed index``.
-        setting: Optuna's trial number.
-        name: Baseline name, or ``trial-<setting>``, with the index of the seed if it has several.
+        number: ``trial * seeds + seed index``.
+        trial: Optuna's trial number.
+        name: Baseline name, or ``trial-<trial>``, with the seed if the trial has several.
         is_baseline: Whether the study's file asked for it.
         params: Searched parameters as Optuna stores them, see :func:`searched_fields`.
-        fields: Flat fields of the trial's config.
-        retry_of: Failed setting that this one tries again.
+        fields: Flat fields of its config.
+        retry_of: Failed trial that this one tries again.
         state: ``running`` or one of :data:`TERMINAL_STATES`.
         reason: Why it failed or stopped.
         step: Last reported epoch.
@@ -64,11 +65,11 @@ class TrialRecord:
         digests: Content digests of the two domains.
         busy_s: Seconds that a worker was at it, up to its last event.
         seen_at: Time of that event.
-        flaw: What is wrong with the last epoch, so that the trial is about to fail.
+        flaw: What is wrong with the last epoch, so that the run is about to fail.
     """
 
     number: int
-    setting: int
+    trial: int
     name: str
     is_baseline: bool
     params: dict[str, Any]
@@ -107,7 +108,7 @@ def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
 
 
 class Ledger:
-    """Append-only event file with the current state of every trial.
+    """Append-only event file with the current state of every run.
 
     A file that is there already is continued: its events are applied first. What a killed
     driver left of a last line is cut off, as it was never acknowledged.
@@ -119,7 +120,7 @@ class Ledger:
         ValueError: If the file is damaged before its last line; names the line.
 
     Attributes:
-        trials: Number to what is known of the trial.
+        runs: Number to what is known of the run.
         description: The ``study`` event; None before there is one.
         is_new: Whether the file held no event at the start.
         is_complete: Whether its last driver brought the study to its end.
@@ -129,7 +130,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.trials: dict[int, TrialRecord] = {}
+        self.runs: dict[int, RunRecord] = {}
         self.description: Event | None = None
         self.is_complete = False
         self.earlier_wall_s = 0.0
@@ -150,7 +151,7 @@ class Ledger:
                 self.earlier_wall_s += 0.0 if first is None or last is None else last - first
                 first = event["time"]
             last = event["time"]
-            apply_event(self.trials, event)
+            apply_event(self.runs, event)
         self.earlier_wall_s += 0.0 if first is None or last is None else last - first
         if not self.is_new and self.description is None:
             raise ValueError(f"{self.path} holds no study")
@@ -163,7 +164,7 @@ class Ledger:
         self._subscribers.append(subscriber)
 
     def append(self, kind: str, **content: Any) -> None:
-        """Write an event, update the trials, tell the subscribers.
+        """Write an event, update the runs, call the subscribers.
 
         Raises:
             OSError: If the event cannot be written; want of space is waited for. The file then
@@ -174,7 +175,7 @@ class Ledger:
         with self._lock:
             self._write(line.encode() + b"\n", synced=kind in _SYNCED)
             self.description = described(self.description, event)
-            apply_event(self.trials, event)
+            apply_event(self.runs, event)
         for subscriber in list(self._subscribers):
             try:
                 subscriber(event)
@@ -206,21 +207,21 @@ class Ledger:
         os.close(self._file)
 
 
-def apply_event(trials: dict[int, TrialRecord], event: Event) -> None:
+def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
     """Bring the records up to date with one event."""
-    if event["event"] == "trial":
-        trials[event["number"]] = TrialRecord(
-            event["number"],
-            event["setting"] if "setting" in event else event["number"],  # before there were seeds
-            event["name"],
-            event["is_baseline"],
-            event["params"],
-            event["fields"],
-            event.get("retry_of"),
+    if event["event"] == "run":
+        runs[event["number"]] = RunRecord(
+            number=event["number"],
+            trial=event["trial"],
+            name=event["name"],
+            is_baseline=event["is_baseline"],
+            params=event["params"],
+            fields=event["fields"],
+            retry_of=event.get("retry_of"),
             seen_at=event["time"],
         )
         return
-    record = trials.get(event.get("number", -1))
+    record = runs.get(event.get("number", -1))
     if record is None:
         return
     match event["event"]:
@@ -237,6 +238,20 @@ def apply_event(trials: dict[int, TrialRecord], event: Event) -> None:
             record.value = event["value"]
     record.busy_s += max(0.0, event["time"] - record.seen_at)
     record.seen_at = event["time"]
+
+
+def translated(event: Event) -> Event:
+    """An event of any version of the ledger as this version writes it.
+
+    Earlier versions said ``setting`` for a trial and ``trial`` for a run.
+    """
+    match event["event"]:
+        case "trial":
+            trial = event.get("setting", event["number"])  # the same before there were seeds
+            return {**event, "event": "run", "trial": trial}
+        case "duplicate" if "setting" in event:
+            return {**event, "trial": event["setting"]}
+    return event
 
 
 def described(description: Event | None, event: Event) -> Event | None:
@@ -278,23 +293,23 @@ def read_events(path: Path) -> Iterator[Event]:
             if not line.endswith("\n"):
                 return
             try:
-                yield json.loads(line)
+                yield translated(json.loads(line))
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: damaged event: {error.msg}") from error
 
 
-def read_trials(path: Path) -> tuple[Event, dict[int, TrialRecord]]:
-    """The description of a study and its trials as the ledger leaves them.
+def read_runs(path: Path) -> tuple[Event, dict[int, RunRecord]]:
+    """The description of a study and its runs as the ledger leaves them.
 
     Raises:
         FileNotFoundError: If there is no ledger.
         ValueError: If it is damaged or holds no study.
     """
-    trials: dict[int, TrialRecord] = {}
+    runs: dict[int, RunRecord] = {}
     description: Event | None = None
     for event in read_events(path):
         description = described(description, event)
-        apply_event(trials, event)
+        apply_event(runs, event)
     if description is None:
         raise ValueError(f"{path} holds no study")
-    return description, trials
+    return description, runs

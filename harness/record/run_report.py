@@ -1,4 +1,4 @@
-"""What a trial reports, out of the flat dictionary that Tune makes of it.
+"""What a run reports, out of the flat dictionary that Tune makes of it.
 
 A trainable returns ``{"metrics": {...}, "step": ..., ...}``; Tune adds its own keys and flattens
 nested dictionaries to ``metrics/target_val/pck_05`` and the like.
@@ -11,11 +11,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """One report of a trial; the last four as the trainable gave them.
+    """One report of a run; the last four as the trainable gave them.
 
     Attributes:
         step: Epoch, from 1.
-        num_steps: Epochs that the trial would run for.
+        num_steps: Epochs that the run would take.
         metrics: Numbers, finite or not.
         stages: Stage name to ``[outcome, key, seconds]``.
         digests: ``source`` and ``target`` to content digests.

@@ -46,13 +46,13 @@ class StudyFolder:
         except ValueError as error:
             raise SpecError(f"{error}; put the file back, or start again with --new") from error
 
-    def trial(self, number: int) -> Path:
-        """Folder of a trial's checkpoints."""
-        return self.path / "trials" / str(number)
+    def run(self, number: int) -> Path:
+        """Folder of a run's checkpoints."""
+        return self.path / "runs" / str(number)
 
     def drop_checkpoints(self, number: int, keep: int) -> None:
-        """Remove all checkpoints of a trial that has ended but the newest ``keep``."""
-        found = sorted(self.trial(number).glob("epoch-*"))
+        """Remove all checkpoints of a run that has ended but the newest ``keep``."""
+        found = sorted(self.run(number).glob("epoch-*"))
         for checkpoint in found[: len(found) - keep]:
             shutil.rmtree(checkpoint, ignore_errors=True)
 
@@ -171,7 +171,7 @@ def open_storage(folder: Path) -> Storage:
 
 
 def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the paths of a trial absolute: its worker runs in another folder."""
+    """Make the paths of a configuration absolute: workers run in another folder."""
     return {
         name: str(Path(value).expanduser().resolve())
         if name in PATH_FIELDS and value is not None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.record.ledger import TrialRecord
+from harness.record.ledger import RunRecord
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class StudyResult:
         state: ``complete`` or ``stopped``.
         reason: Why it stopped, None if it is complete.
         was_interrupted: Whether a person or a signal stopped it.
-        wall_s: Seconds of this run.
-        trials: Every trial in a terminal state.
+        wall_s: Seconds of this driver.
+        runs: Every run, in a terminal state.
         optuna_url: SQLAlchemy URL of Optuna's storage.
         optuna_name: Name in it.
         notes: What a person should know, in sentences.
@@ -28,7 +28,7 @@ class StudyResult:
     reason: str | None
     was_interrupted: bool
     wall_s: float
-    trials: list[TrialRecord]
+    runs: list[RunRecord]
     optuna_url: str
     optuna_name: str
     notes: tuple[str, ...] = ()

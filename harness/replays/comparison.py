@@ -1,4 +1,4 @@
-"""How a replayed trial compares with its record, and why they may differ."""
+"""How a replayed run compares with its record, and why they may differ."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.mlflow_tracking.contents import BARS, step_of
 from harness.mlflow_tracking.environment import environment
-from harness.record.ledger import TrialRecord, read_events, read_trials
+from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.replays.recorded_run import Point, RecordedRun, epoch_of
 
 _WORDS = {
@@ -59,21 +59,21 @@ class ReplayReport:
 
     Attributes:
         run: The record.
-        replayed: The trial that ran again.
+        replayed: The run that was trained again.
         num_points: Values that were compared.
         gaps: Those that differ, in the order of the epochs.
         reasons: What else is different now, in sentences.
     """
 
     run: RecordedRun
-    replayed: TrialRecord
+    replayed: RunRecord
     num_points: int
     gaps: tuple[Gap, ...]
     reasons: tuple[str, ...]
 
     @property
     def ends_alike(self) -> bool:
-        """Whether the replay failed if the recorded trial did, and only then."""
+        """Whether the replay failed if the recorded run did, and only then."""
         return (self.run.state == "failed") == (self.replayed.state == "failed")
 
     @property
@@ -92,7 +92,7 @@ class ReplayReport:
         if self.replayed.state == "failed":
             yield f"the replay failed: {self.replayed.reason}"
         if not self.ends_alike:
-            yield f"the recorded trial was {self.run.state}, the replay is {self.replayed.state}"
+            yield f"the recorded run was {self.run.state}, the replay is {self.replayed.state}"
         if self.is_equal:
             yield f"equal: all {self.num_points} values of {self.run.last_step} epochs"
             return
@@ -115,7 +115,7 @@ class ReplayReport:
         return {
             "run_id": self.run.run_id,
             "study": self.run.study,
-            "trial": self.run.trial,
+            "run": self.run.number,
             "equal": self.is_equal,
             "epochs": self.run.last_step,
             "values": self.num_points,
@@ -135,10 +135,10 @@ def compare(run: RecordedRun, ledger: Path) -> ReplayReport:
 
     Args:
         run: The record.
-        ledger: Of the replay, whose only trial has ended.
+        ledger: Of the replay, whose only run has ended.
     """
-    _, trials = read_trials(ledger)
-    (replayed,) = trials.values()
+    _, runs = read_runs(ledger)
+    (replayed,) = runs.values()
     now: dict[Point, float] = {}
     for event in read_events(ledger):
         if event["event"] == "epoch" and event["step"] <= run.last_step:
@@ -158,7 +158,7 @@ def _in_time(point: Point) -> tuple[bool, int, str]:
     return metric.startswith(BARS), step, metric
 
 
-def _reasons(run: RecordedRun, replayed: TrialRecord) -> Iterator[str]:
+def _reasons(run: RecordedRun, replayed: RunRecord) -> Iterator[str]:
     """What was recorded of the circumstances and is not so now."""
     for name, now in environment().items():
         then = run.environment.get(name)

@@ -1,4 +1,4 @@
-"""A trial as its MLflow run recorded it: everything that is needed to run it again."""
+"""A run as MLflow recorded it: everything that is needed to train it again."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.mlflow_tracking.contents import BARS
+from harness.mlflow_tracking.contents import BARS, run_number
 from harness.mlflow_tracking.environment import environment
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.masking import masked
@@ -15,7 +15,7 @@ from harness.spec import SpecError
 
 T = TypeVar("T")
 Point = tuple[str, int]
-"""Metric, and the step it is recorded at; 0 for what a trial has once, at its end."""
+"""Metric, and the step it is recorded at; 0 for what a run has once, at its end."""
 
 _UNSTEADY = ("stages/seconds_saved", "stages/seconds_spent")
 """Metrics that are times, which no second run repeats."""
@@ -25,12 +25,12 @@ _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One trial's run.
+    """One run of a study.
 
     Attributes:
         run_id: MLflow's id.
         study: Name of its study.
-        trial: Number in it.
+        number: Of the run in it.
         name: Of the run.
         state: ``complete``, ``pruned``, ``failed`` or ``stopped``.
         reason: Why it failed or stopped; empty otherwise.
@@ -50,7 +50,7 @@ class RecordedRun:
 
     run_id: str
     study: str
-    trial: int
+    number: int
     name: str
     state: str
     reason: str
@@ -68,14 +68,14 @@ class RecordedRun:
 
 
 def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
-    """Read a trial's run; the store is not changed.
+    """Read a run; the store is not changed.
 
     Args:
         tracking_uri: Database or server.
         run_id: MLflow's id of the run.
 
     Raises:
-        SpecError: If the store cannot be read, or the run is no trial that can be run again.
+        SpecError: If the store cannot be read, or the run cannot be trained again.
     """
     check_tracking(tracking_uri)
     shown = masked(tracking_uri)
@@ -91,38 +91,37 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
     client = MlflowClient(tracking_uri)
     run = _asked(lambda: client.get_run(run_id), run_id, shown)
     tags = run.data.tags
-    _check(run_id, run.info.status, tags)
+    number = _checked_number(run_id, run.info.status, tags)
     points = {
         (metric, point.step): point.value
         for metric in sorted(set(run.data.metrics) - set(_UNSTEADY))
         for point in _asked(_history(client, run_id, metric), run_id, shown)
     }
     last_step = max((step for _, step in points), default=0)
+    stages = _json(run_id, tags, "stages") if "stages" in tags else {}
     return RecordedRun(
-        run_id,
-        tags["study"],
-        int(tags["trial"]),
-        str(run.info.run_name),
-        tags["state"],
-        tags.get("reason", ""),
-        _json(run_id, tags, "config"),
-        tags["trainable"],
-        _json(run_id, tags, "objectives"),
-        tags["read_test"] == "true",
-        int(tags["cpus"]),
-        float(tags["gpus"]),
-        {name: tags[name] for name in environment() if name in tags},
-        {name: row["key"] for name, row in _json(run_id, tags, "stages").items()}
-        if "stages" in tags
-        else {},
-        {
+        run_id=run_id,
+        study=tags["study"],
+        number=number,
+        name=str(run.info.run_name),
+        state=tags["state"],
+        reason=tags.get("reason", ""),
+        fields=_json(run_id, tags, "config"),
+        trainable=tags["trainable"],
+        objectives=_json(run_id, tags, "objectives"),
+        read_test=tags["read_test"] == "true",
+        cpus=int(tags["cpus"]),
+        gpus=float(tags["gpus"]),
+        environment={name: tags[name] for name in environment() if name in tags},
+        stage_keys={name: row["key"] for name, row in stages.items()},
+        digests={
             tag.value: found.dataset.digest
             for found in run.inputs.dataset_inputs
             for tag in found.tags
             if tag.key == "mlflow.data.context"
         },
-        points,
-        last_step,
+        points=points,
+        last_step=last_step,
     )
 
 
@@ -148,13 +147,14 @@ def _asked(ask: Callable[[], T], run_id: str, shown_uri: str) -> T:
         raise SpecError(f"{shown_uri} cannot be read: {masked(first)}") from error
 
 
-def _check(run_id: str, status: str, tags: Mapping[str, str]) -> None:
-    """Whether a run is a trial that has ended and that says all that a replay needs."""
+def _checked_number(run_id: str, status: str, tags: Mapping[str, str]) -> int:
+    """Number of a run that has ended and that says all that a replay needs."""
     if "study_id" not in tags or "stage" not in tags:
-        raise SpecError(f"run {run_id} is of another project: it has no tags of a study's trial")
-    if tags["stage"] != "trial":
+        raise SpecError(f"run {run_id} is of another project: it has no tags of a study's run")
+    number = run_number(tags)
+    if number is None:
         raise SpecError(
-            f"run {run_id} is the whole study {tags['study']}; name the run of one of its trials"
+            f"run {run_id} is the whole study {tags['study']}; name one of the runs below it"
         )
     if status in ("RUNNING", "SCHEDULED") or tags.get("state") == "running":
         raise SpecError(
@@ -167,6 +167,7 @@ def _check(run_id: str, status: str, tags: Mapping[str, str]) -> None:
             f"run {run_id} does not say {', '.join(missing)}: an earlier version recorded it, and "
             "it cannot be run again as it was"
         )
+    return number
 
 
 def _json(run_id: str, tags: Mapping[str, str], name: str) -> Any:

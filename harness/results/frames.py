@@ -63,7 +63,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.record.ledger import SEED_MARK, TrialRecord, read_events, read_trials
+from harness.record.ledger import SEED_MARK, RunRecord, read_events, read_runs
 from harness.results import validators as validator_report
 from trainables.config import FIELD_TYPES
 
@@ -78,44 +78,44 @@ class Study:
         name: Name in its storage.
         objective: Optimised metric.
         goal: ``maximize`` or ``minimize``.
-        trials: One row per trial: ``number``, ``name``, ``is_baseline``, ``state``, ``reason``,
-            ``value``, ``epochs_run``, ``config`` (name of the setting, the same for all seeds of
-            it), and one column for each field of the trial's config.
-        epochs: One row per trial, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+        runs: One row per run: ``number``, ``name``, ``is_baseline``, ``state``, ``reason``,
+            ``value``, ``epochs_run``, ``trial`` (what its trial tries, in words: the same for
+            all runs of a trial), and one column for each field of the run's config.
+        epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
     """
 
     name: str
     objective: str
     goal: str
-    trials: pd.DataFrame
+    runs: pd.DataFrame
     epochs: pd.DataFrame
 
     def final(self, metric: str) -> pd.Series:
-        """Last reported value of a metric by trial number; trials without it are left out."""
+        """Last reported value of a metric by run number; runs without it are left out."""
         rows = self.epochs[self.epochs["metric"] == metric].sort_values("step")
         return rows.groupby("number")["value"].last()
 
     def bins(self, prefix: str = "final/pck_bin") -> pd.DataFrame:
-        """Per-bin PCK of every complete trial.
+        """Per-bin PCK of every complete run.
 
         Args:
             prefix: ``final/pck_bin`` or ``target_test/pck_bin``.
 
         Returns:
-            Columns ``number``, ``name``, ``config``, ``seed``, ``bin`` (int), ``pck``.
+            Columns ``number``, ``name``, ``trial``, ``seed``, ``bin`` (int), ``pck``.
         """
         rows = self.epochs[self.epochs["metric"].str.startswith(prefix + "/")]
         rows = rows.assign(bin=rows["metric"].str.rsplit("/", n=1).str[-1].astype(int))
-        known = self.trials.loc[
-            self.trials["state"] == "complete", ["number", "name", "config", "seed"]
+        known = self.runs.loc[
+            self.runs["state"] == "complete", ["number", "name", "trial", "seed"]
         ]
         merged = rows.merge(known, on="number")
-        columns = ["number", "name", "config", "seed", "bin", "value"]
+        columns = ["number", "name", "trial", "seed", "bin", "value"]
         return merged[columns].rename(columns={"value": "pck"}).reset_index(drop=True)
 
     def checkpoints(self) -> pd.DataFrame:
         """Validators beside target PCK; see :func:`harness.results.validators.checkpoints`."""
-        return validator_report.checkpoints(self.trials, self.epochs)
+        return validator_report.checkpoints(self.runs, self.epochs)
 
     def validators(self) -> pd.DataFrame:
         """What each validator is worth; see :func:`harness.results.validators.validators`."""
@@ -124,10 +124,10 @@ class Study:
     def choices(self) -> pd.DataFrame:
         """What each way of choosing an epoch picked.
 
-        See :func:`harness.results.validators.choices`. Only complete trials have chosen, and only
+        See :func:`harness.results.validators.choices`. Only complete runs have chosen, and only
         those of studies that log ``chosen_*/*``.
         """
-        return validator_report.choices(self.trials, self.epochs)
+        return validator_report.choices(self.runs, self.epochs)
 
 
 def load_study(ledger: str | Path | None = None) -> Study:
@@ -146,7 +146,7 @@ def load_study(ledger: str | Path | None = None) -> Study:
         raise ValueError(f"name a study's events.jsonl, here or in {STUDY_VARIABLE}")
     path = Path(given)
     path = path / "events.jsonl" if path.is_dir() else path
-    description, records = read_trials(path)
+    description, records = read_runs(path)
     epochs = [
         {"number": event["number"], "step": event["step"], "metric": metric, "value": value}
         for event in read_events(path)
@@ -157,17 +157,17 @@ def load_study(ledger: str | Path | None = None) -> Study:
         name=description["study"],
         objective=description["objective"],
         goal=description["goal"],
-        trials=_trials(records),
+        runs=_runs(records),
         epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
     )
 
 
 _OWN_COLUMNS = (
-    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "config",
+    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "trial",
 )  # fmt: skip
 
 
-def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
+def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
     rows = [
         {
             "number": record.number,
@@ -177,7 +177,7 @@ def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
             "reason": record.reason,
             "value": record.value,
             "epochs_run": record.step,
-            "config": setting_name(record),
+            "trial": trial_name(record),
             **record.fields,
         }
         for record in records.values()
@@ -185,8 +185,8 @@ def _trials(records: dict[int, TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *FIELD_TYPES])
 
 
-def setting_name(record: TrialRecord) -> str:
-    """What a trial tried, whatever its seed: its baseline's name or its searched parameters."""
+def trial_name(record: RunRecord) -> str:
+    """What a run's trial tries, in words: its baseline's name or its searched parameters."""
     if record.is_baseline:
         return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
     searched = {name: value for name, value in record.searched.items() if name != "seed"}

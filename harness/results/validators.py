@@ -1,7 +1,7 @@
 """Label-free validators and ways of choosing a checkpoint, judged by target labels.
 
 Part of :mod:`harness.results`: what it has read of a study goes in, data frames come out. Target
-PCK enters here for judgement only, after the choices were made and logged by the trials.
+PCK enters here for judgement only, after the choices were made and logged by the runs.
 """
 
 import pandas as pd
@@ -19,23 +19,23 @@ _VALIDATOR_COLUMNS = (
     "validator", "method", "num_checkpoints",
     "spearman", "weighted_spearman", "regret_at_1", "top5_mean", "top5_worst",
 )  # fmt: skip
-_CHOICE_COLUMNS = ("number", "config", "method", "seed", "way", "epoch", "pck_05", "regret")
+_CHOICE_COLUMNS = ("number", "trial", "method", "seed", "way", "epoch", "pck_05", "regret")
 
 
-def checkpoints(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+def checkpoints(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """Every logged checkpoint with its validators and its target PCK.
 
     Args:
-        trials: ``Study.trials``.
+        runs: ``Study.runs``.
         epochs: ``Study.epochs``.
 
     Returns:
-        One row per epoch of the complete and pruned trials that has a target PCK: ``number``,
+        One row per epoch of the complete and pruned runs that has a target PCK: ``number``,
         ``method`` (``adapt.method``), ``seed``, ``step`` (epoch from 1), ``pck_05``
         (``target_val``, percent) and one column per validator, NaN where it was not logged.
     """
-    ended = trials.loc[
-        trials["state"].isin(["complete", "pruned"]), ["number", "adapt.method", "seed"]
+    ended = runs.loc[
+        runs["state"].isin(["complete", "pruned"]), ["number", "adapt.method", "seed"]
     ]
     keys = {f"validator/{name}": name for name in VALIDATORS} | {TARGET_PCK: "pck_05"}
     rows = epochs[epochs["metric"].isin(keys)].merge(ended, on="number")
@@ -91,27 +91,27 @@ def validators(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(_VALIDATOR_COLUMNS))
 
 
-def choices(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """What each way of choosing an epoch picked in each complete trial.
+def choices(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """What each way of choosing an epoch picked in each complete run.
 
     Args:
-        trials: ``Study.trials``.
+        runs: ``Study.runs``.
         epochs: ``Study.epochs``.
 
     Returns:
-        ``number``, ``config``, ``method``, ``seed``, ``way`` (in the order of :data:`WAYS`),
+        ``number``, ``trial``, ``method``, ``seed``, ``way`` (in the order of :data:`WAYS`),
         ``epoch`` from 1, ``pck_05`` of that epoch on ``target_val`` in percent, and ``regret``,
         the points by which it lies below the choice of ``oracle_val``, >= 0. NaN where a
-        trial did not log one of them.
+        run did not log one of them.
     """
-    known = trials.loc[
-        trials["state"] == "complete", ["number", "config", "adapt.method", "seed"]
+    known = runs.loc[
+        runs["state"] == "complete", ["number", "trial", "adapt.method", "seed"]
     ].rename(columns={"adapt.method": "method"})
     parts = epochs["metric"].str.extract(r"^chosen_(?P<what>epoch|pck_05)/(?P<way>[^/]+)$")
     logged = epochs.assign(**parts).dropna(subset=["way"]).merge(known, on="number")
     logged["way"] = pd.Categorical(logged["way"], WAYS, ordered=True)
     wide = logged.pivot_table(
-        "value", ["number", "config", "method", "seed", "way"], "what",
+        "value", ["number", "trial", "method", "seed", "way"], "what",
         aggfunc="last", observed=True,
     ).reset_index()  # fmt: skip
     wide = wide.reindex(columns=[*_CHOICE_COLUMNS[:-1]]).rename_axis(columns=None)

@@ -208,10 +208,10 @@ class Space:
             f"fix {name} = {described(value)}" for name, value in _plain(self._fixed).items()
         ]
         for name, values in self._baselines.items():
-            settings = ", ".join(
+            words = ", ".join(
                 f"{field} = {described(value)}" for field, value in _plain(values).items()
             )
-            lines.append(f"baseline {name}: {settings or 'all defaults'}")
+            lines.append(f"baseline {name}: {words or 'all defaults'}")
         return lines
 
     def _domain(self, name: str, config: Mapping[str, Any]) -> Domain:

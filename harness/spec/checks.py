@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.spec import StudySpec
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
-"""Methods that model one list of parameters which all settings share."""
+"""Methods that model one list of parameters which all trials share."""
 
 _DEFAULTS = TrialConfig().to_flat()
 
@@ -112,7 +112,7 @@ def _check_method(spec: "StudySpec", space: Space) -> None:
 def _check_seeds(spec: "StudySpec") -> None:
     if spec.seeds == 1:
         return
-    sentence = f"cannot be given per setting: with seeds {spec.seeds} each runs with several"
+    sentence = f"cannot be given per trial: with seeds {spec.seeds} each has several"
     if "seed" in spec.parameters:
         raise problem(("parameters", "seed"), sentence, at_key=True)
     for baseline, values in spec.baselines.items():

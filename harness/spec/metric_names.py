@@ -1,7 +1,7 @@
 """The metrics that each trainable reports, by name, for the check of a study's file.
 
 What they mean is in :mod:`harness.results`. Written out here, because the code that reports them
-imports torch; ``tests/harness/test_metric_names.py`` compares the list with what trials report.
+imports torch; ``tests/harness/test_metric_names.py`` compares the list with what runs report.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class MetricFacts:
 
 
 def known_metrics(trainable: Trainable, bin_count: int) -> dict[str, MetricFacts]:
-    """Every metric that trials of a search can report.
+    """Every metric that runs of a search can report.
 
     Args:
         trainable: What a trial runs.

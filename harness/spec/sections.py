@@ -12,7 +12,7 @@ DATABASE_VARIABLE = "POSEBINS_DATABASE"
 """Environment variable with the SQLAlchemy URL of the Optuna studies."""
 
 HEARTBEAT_S = 7200.0
-"""Longest silence of a trial that nobody asked about: an epoch of a large study and its stages
+"""Longest silence of a run that nobody asked about: an epoch of a large study and its stages
 take less."""
 
 
@@ -48,7 +48,7 @@ MetricName = Annotated[str, matches("[A-Za-z0-9_./-]+", "letters, digits and _ .
 
 
 class Metric(Strict):
-    """A number that trials report."""
+    """A number that runs report."""
 
     name: MetricName
     """Key of the metric, ``<split>/<metric>``, such as ``target_val/pck_05``."""
@@ -59,7 +59,7 @@ class Metric(Strict):
     target: Number | None = None
     """W&B's value at which a sweep ends; ignored, budget says when a study ends."""
     impute: str | None = None
-    """W&B's value of failed runs; ignored, as a failed trial has none here."""
+    """W&B's value of failed runs; ignored, as a failed run has none here."""
     impute_while_running: str | bool | None = None
     """W&B's value of running runs; ignored, as the methods know of running trials."""
 
@@ -96,7 +96,7 @@ class Constraint(Strict):
 
 
 class Scheduler(Strict):
-    """W&B's words for who proposes the settings of a sweep; here method says that."""
+    """W&B's words for who suggests the configurations of a sweep; here method says that."""
 
     engine: Literal["wandb"]
     """W&B's own, the one that method is about; optuna and ax would run code of the user's."""
@@ -148,9 +148,9 @@ class EarlyTerminate(Strict):
     startup_trials: Annotated[Whole, Field(ge=0)] = 5
     """median: trials that are never stopped, at the start."""
     over: Literal["seeds", "bins"] | None = None
-    """wilcoxon: what the pairs are: the seeds of a setting, or the bins of the target poses."""
+    """wilcoxon: what the pairs are: the seeds of a trial, or the bins of the target poses."""
     p_threshold: Annotated[Number, Field(gt=0, lt=1)] = 0.1
-    """wilcoxon: a setting is stopped if its p-value is below this."""
+    """wilcoxon: a trial is stopped if its p-value is below this."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -213,27 +213,27 @@ class Budget(Strict):
     """When a study ends."""
 
     run_cap: Annotated[Whole, Field(ge=1)] | None = None
-    """Settings in all, baselines included; None for all of a grid, or all baselines where there
+    """Trials in all, baselines included; None for all of a grid, or all baselines where there
     are no parameters, else for no limit."""
     hours: Annotated[Number, Field(gt=0)] | None = None
     """Wall-clock hours; None for no limit."""
     gpu_hours: Annotated[Number, Field(gt=0)] | None = None
-    """Hours of GPUs that trials have held, a shared one by its fraction; None for no limit."""
+    """Hours of GPUs that runs have held, a shared one by its fraction; None for no limit."""
     drain: Literal["stop", "finish"] = "stop"
-    """What happens to running trials when the hours are over."""
+    """What becomes of what is running when the hours are over."""
 
 
 class Failures(Strict):
-    """What happens when trials fail."""
+    """What happens when runs fail."""
 
     retries: Annotated[Whole, Field(ge=0)] = 1
-    """Times that a lost trial is started again."""
+    """Times that a lost run is started again."""
     max_rate: Annotated[Number, Field(ge=0, le=1)] = 0.3
-    """Fraction of failed trials above which the study counts as failed."""
+    """Fraction of failed runs above which the study counts as failed."""
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
-    """Longest that a trial may take in all, in seconds; None for no limit."""
+    """Longest that a run may take in all, in seconds; None for no limit."""
     heartbeat_s: Annotated[Number, Field(gt=0)] | None = HEARTBEAT_S
-    """Longest that a trial may be without a report, in seconds; None for no limit."""
+    """Longest that a run may be without a report, in seconds; None for no limit."""
 
     @model_validator(mode="after")
     def _beats_before_the_end(self) -> "Failures":
@@ -247,14 +247,14 @@ class Failures(Strict):
 
 
 class Resources(Strict):
-    """What one trial gets, and how many run at once."""
+    """What one run gets, and how many there are at once."""
 
     cpus: Annotated[Whole, Field(ge=1)] = 1
-    """CPU cores of a trial."""
+    """CPU cores of a run."""
     gpus: Annotated[Number, Field(ge=0)] = 0
-    """GPUs of a trial; a fraction shares one."""
+    """GPUs of a run; a fraction shares one."""
     parallel: Annotated[Whole, Field(ge=1)] | None = None
-    """Trials at once; None for as many as fit the machines."""
+    """Runs at once; None for as many as fit the machines."""
 
     @model_validator(mode="after")
     def _has_whole_gpus(self) -> "Resources":

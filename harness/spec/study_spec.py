@@ -43,32 +43,32 @@ class StudySpec(Strict):
     title: str | None = None
     """Name to show instead, any text."""
     trainable: Trainable = "adaptation"
-    """What a trial runs."""
+    """What a trial trains."""
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)]
     """Metrics; several objectives make a study multi-objective. ``metric`` is accepted for a
     single one."""
     method: Annotated[Method, BeforeValidator(lambda word: "tpe" if word == "bayes" else word)] = (
         "tpe"
     )
-    """How settings are chosen; ``bayes`` is another word for tpe."""
+    """How trials are suggested; ``bayes`` is another word for tpe."""
     parameters: SearchedParameters = Field(default_factory=dict)
     """Field of a trial to what it can be."""
     fixed: FieldValues = Field(default_factory=dict)
     """Field of a trial to its value in every trial."""
     baselines: dict[BaselineName, FieldValues] = Field(default_factory=dict)
-    """Name to the fields of a setting that is tried first."""
+    """Name to the fields of a trial that runs first."""
     constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = ()
-    """Bounds that a setting must keep to count as good."""
+    """Bounds that a trial must keep to count as good."""
     seeds: Annotated[Whole, Field(ge=1, le=1000)] = 1
-    """Runs of each setting, which differ in their seed alone; their mean is what counts."""
+    """Runs of each trial, which differ in their seed alone; their mean is what counts."""
     early_terminate: EarlyTerminate = Field(default_factory=EarlyTerminate)
     """Stopping of bad trials."""
     budget: Budget = Field(default_factory=Budget)
     """End of the study. ``run_cap`` is accepted at the top level too."""
     failures: Failures = Field(default_factory=Failures)
-    """Failing trials."""
+    """Failing runs."""
     resources: Resources = Field(default_factory=Resources)
-    """Resources of a trial."""
+    """Resources of a run."""
     database: DatabaseURL | None = None
     """SQLAlchemy URL of the Optuna studies, without a password; None for a file in the storage."""
     program: Any = None
@@ -122,8 +122,8 @@ class StudySpec(Strict):
         return self._notices
 
     @property
-    def max_settings(self) -> int | None:
-        """Settings the study will try at most, baselines included; None for no limit."""
+    def max_trials(self) -> int | None:
+        """Trials that the study will have at most, baselines included; None for no limit."""
         points = self.space().points() if self.parameters else []
         total = None if points is None else len(points) + len(self.baselines)
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]

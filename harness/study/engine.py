@@ -26,14 +26,14 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 
     Raises:
         SpecError: If it cannot be started or gone on with; nothing has changed then.
-        KeyboardInterrupt: On a second SIGINT; the trials have been ended even so.
+        KeyboardInterrupt: On a second SIGINT; the runs have been ended even so.
     """
     started = time.monotonic()
     ledger, gpus = launch.ledger, float(spec.resources.gpus)
     limits = Limits(
         spec.budget,
         ledger.earlier_wall_s,
-        lambda: gpus * sum(record.busy_s for record in list(ledger.trials.values())),
+        lambda: gpus * sum(record.busy_s for record in list(ledger.runs.values())),
     )
     ledger.disk = FullDisk(launch.storage.root, launch.say, lambda: limits.signal is not None)
     state = "stopped"
@@ -74,7 +74,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
         reason,
         limits.interruption is not None,
         wall_s,
-        list(ledger.trials.values()),
+        list(ledger.runs.values()),
         launch.optuna_url,
         optuna_name,
         tuple(notes),
@@ -82,7 +82,7 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
 
 
 def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits) -> None:
-    from harness.nodes.cluster import parallel_trials, start_ray
+    from harness.nodes.cluster import parallel_runs, start_ray
 
     try:
         start_ray(launch.address, launch.say, lambda: limits.signal is not None)
@@ -112,13 +112,13 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
         from harness.nodes.shared_storage import check_shared
 
         check_shared(launch.storage.root)
-    parallel = parallel_trials(spec.resources, launch.say)
-    launch.say(f"{_amount(spec.max_settings, spec.seeds)}, {parallel} at a time")
+    parallel = parallel_runs(spec.resources, launch.say)
+    launch.say(f"{_amount(spec.max_trials, spec.seeds)}, {parallel} at a time")
     folder = launch.storage.study(launch.study_name)
     shared_config = {
         "cache": StageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
-        # A trial with several GPUs trains one process on each; a share of one is one process.
+        # A run with several GPUs has one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),
         "read_test": launch.read_test,
         "heartbeat_s": spec.failures.heartbeat_s,
@@ -157,14 +157,11 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
         ) from error
 
 
-def _amount(settings: int | None, seeds: int) -> str:
-    if settings is None:
+def _amount(trials: int | None, seeds: int) -> str:
+    if trials is None:
         return "trials until it is stopped (Ctrl-C; the same command goes on)"
-    return (
-        f"{settings} trial{'s' * (settings != 1)}"
-        if seeds == 1
-        else f"{settings} settings x {seeds} seeds"
-    )
+    amount = f"{trials} trial{'s' * (trials != 1)}"
+    return amount if seeds == 1 else f"{amount} x {seeds} seeds"
 
 
 def _load(place: str) -> type:

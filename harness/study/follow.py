@@ -25,7 +25,7 @@ class Start:
     Attributes:
         new: Start another study, under a free name, even if there is one to go on with.
         accept_change: Go on even if the file or the code differ from before.
-        retry_failed: Try failed settings once more.
+        retry_failed: Try failed trials once more.
         address: Of the Ray cluster to join; None to start Ray on this machine.
     """
 
@@ -52,7 +52,7 @@ def follow_study(
         out: Terminal or file to show progress on.
         start: What to do if there is such a study.
         trainable: Ray Tune class to run instead of the spec's.
-        read_test: Whether trials may read the target test split.
+        read_test: Whether runs may read the target test split.
 
     Returns:
         How it ended, and the closed tracker with the MLflow run ids.
@@ -69,7 +69,7 @@ def follow_study(
     folder = storage.study(study_name)
     with folder.owned(), folder.open_ledger() as ledger:
         tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts, folder.ledger)
-        view = StudyView(spec.objective, spec.max_settings, spec.seeds, ledger.trials)
+        view = StudyView(spec.objective, spec.max_trials, spec.seeds, ledger.runs)
         progress: Progress = LiveProgress(view, out) if out.isatty() else PlainProgress(view, out)
         ledger.subscribe(tracker)
         ledger.subscribe(progress)
@@ -106,7 +106,7 @@ def follow_study(
 class _Tidy:
     """Removes checkpoints that nobody will go on from; a ledger subscriber.
 
-    Of a complete trial the last one stays, with its best network.
+    Of a complete run the last one stays, with its best network.
     """
 
     def __init__(self, folder: StudyFolder) -> None:

@@ -18,9 +18,9 @@ class Launch:
         optuna_url: SQLAlchemy URL of the Optuna studies.
         address: Of the Ray cluster to join; None to start Ray on this machine.
         accept_change: Go on even if the file or the code differ from before.
-        retry_failed: Try failed settings once more.
+        retry_failed: Try failed trials once more.
         trainable: Ray Tune class to run instead of the spec's; for tests and benchmarks.
-        read_test: Whether trials may read the target test split; only ``confirm`` says so.
+        read_test: Whether runs may read the target test split; only ``confirm`` says so.
         say: Shows a line to the person at the terminal.
     """
 

@@ -49,8 +49,8 @@ class Limits:
         return None
 
     @property
-    def stops_trials(self) -> str | None:
-        """Why running trials have to stop now, None if they need not."""
+    def stops_runs(self) -> str | None:
+        """Why runs have to stop now, None if they need not."""
         return self.interruption or (self.used_up if self._budget.drain == "stop" else None)
 
     @contextmanager

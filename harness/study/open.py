@@ -11,10 +11,10 @@ from harness.optuna_study.continuation import (
     check_meaning,
     identity,
 )
-from harness.optuna_study.outcomes import Settings
-from harness.optuna_study.proposals import Proposals
+from harness.optuna_study.outcomes import TrialOutcomes
 from harness.optuna_study.stored_study import Patience, free_study_name, open_storage, open_study
 from harness.optuna_study.stored_trials import StoredTrials
+from harness.optuna_study.suggestions import Suggestions
 from harness.record.storage import absolute_paths
 from harness.spec import StudySpec
 from harness.study.launch import Launch
@@ -50,18 +50,18 @@ def open_bridge(
         study_id, optuna_name = ledger.description["study_id"], ledger.description["optuna_name"]
         if not launch.accept_change:
             check_identity(ledger.description, spec)
-    is_new = not ledger.trials
+    is_new = not ledger.runs
     study = patience(open_study, spec, stored, optuna_name, study_id, is_new=is_new)
     if not ledger.is_new:
         check_distributions(study, spec)
-        check_meaning(ledger.trials.values(), spec)
+        check_meaning(ledger.runs.values(), spec)
     if not ledger.is_new and not ledger.is_complete:
         ledger.append("resume", **described)
     bridge = StudyBridge(
         spec,
         ledger,
-        Proposals(study, spec, patience),
-        Settings(spec, optuna_name),
+        Suggestions(study, spec, patience),
+        TrialOutcomes(spec, optuna_name),
         StoredTrials(study, stored, patience),
     )
     was_complete = ledger.is_complete
@@ -69,7 +69,7 @@ def open_bridge(
     if was_complete and not bridge.is_over:  # the budget was raised, or failures are retried
         ledger.append("resume", **described)
     if launch.retry_failed:
-        launch.say(f"{retried} failed settings are tried again")
+        launch.say(f"{retried} failed trials are tried again")
     return bridge, optuna_name
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.nodes.trial_slots import fitting_trials, this_machine
+from harness.nodes.run_slots import fitting_runs, this_machine
 from harness.spec import SpecError, StudySpec
 from harness.spec.draws import draws, named_files
 from trainables.config import FOLDER_DOMAINS, TrialConfig
@@ -19,7 +19,7 @@ def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
 
     Args:
         spec: The study.
-        is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
+        is_cluster: Whether runs are elsewhere, so that this machine need not hold one.
 
     Raises:
         SpecError: If something is missing, damaged or too much; one sentence with its place, of
@@ -28,14 +28,14 @@ def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
     check_bins(spec, check_data(spec.fixed))
     check_weights(spec)
     if not is_cluster:
-        fitting_trials(spec.resources, this_machine(spec.resources))
+        fitting_runs(spec.resources, this_machine(spec.resources))
 
 
 def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Read labels and images of the data sets before anything starts.
 
     Args:
-        values: Flat fields of a trial; those left out have their default.
+        values: Flat fields of a configuration; those left out have their default.
 
     Returns:
         ``source`` and ``target`` to the name of each split and its number of poses that have
@@ -79,15 +79,15 @@ def check_bins(spec: StudySpec, poses: Mapping[str, Mapping[str, int]]) -> None:
 
     Raises:
         SpecError: If the target validation poses are fewer than the bins of the evaluation, or
-            the source training poses fewer than a trial's own bins.
+            the source training poses fewer than a configuration's own bins.
     """
     if spec.trainable != "adaptation":
         return
-    trials = [{**TrialConfig().to_flat(), **draw.fields} for draw in draws(spec)]
+    configs = [{**TrialConfig().to_flat(), **draw.fields} for draw in draws(spec)]
     for field, role, name in (
         ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
     ):  # fmt: skip
-        most = max(trial[field] for trial in trials)
+        most = max(config[field] for config in configs)
         if most > poses[role][name]:
             raise SpecError(
                 f"{field} must be at most {poses[role][name]}, the {role} {name} poses among the "

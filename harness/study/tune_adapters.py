@@ -1,4 +1,6 @@
-"""A study as Tune sees it: which trial next, go on or stop, is it over, does a worker hang?
+"""A study as Tune sees it: which run next, go on or stop, is it over, does a worker hang?
+
+Tune's trials are the study's runs.
 
 Thin shells around :class:`harness.optuna_study.bridge.StudyBridge`.
 """
@@ -35,8 +37,8 @@ class BridgeSearcher(Searcher):
 
     Args:
         bridge: The study.
-        folder: Of the study; each trial has one in it.
-        shared_config: Config keys that all trials get beside ``fields`` and ``folder``.
+        folder: Of the study; each run has one in it.
+        shared_config: Config keys that all runs get beside ``fields`` and ``folder``.
     """
 
     def __init__(
@@ -48,17 +50,17 @@ class BridgeSearcher(Searcher):
         self._shared_config = shared_config
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next trial's config; None if there may be one later."""
+        """The next run's config; None if there may be one later."""
         asked = self._bridge.ask(trial_id)
         if asked is None:
             return str(Searcher.FINISHED) if self._bridge.is_finished else None
         number, fields = asked
-        return {**self._shared_config, "fields": fields, "folder": str(self._folder.trial(number))}
+        return {**self._shared_config, "fields": fields, "folder": str(self._folder.run(number))}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tune's last word on a trial."""
+        """Tune's last word on a run."""
         if error:
             self._bridge.fail(trial_id)
         else:
@@ -102,7 +104,7 @@ class BridgeScheduler(FIFOScheduler):
         self._bridge.report(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Remember the error; Tune may start the trial again, once there is space."""
+        """Remember the error; Tune may start the run again, once there is space."""
         text = _written_error(trial)
         sentence = (
             self._hanging(trial.trial_id, text)
@@ -119,7 +121,7 @@ class BridgeScheduler(FIFOScheduler):
             return None
         if _KILLED_BY_US in text:
             return f"the worker hung after epoch {record.step}, so that it had to be killed"
-        note = self._folder.trial(record.number) / NOTE
+        note = self._folder.run(record.number) / NOTE
         if not note.is_file() or note.stat().st_size == 0:
             return None
         kept = note.replace(note.with_name(f"hung-after-{record.step}.txt"))
@@ -130,7 +132,7 @@ class BridgeScheduler(FIFOScheduler):
         record = self._bridge.record_of(trial_id)
         if record is None:
             return None
-        folder = self._folder.trial(record.number)
+        folder = self._folder.run(record.number)
         return self._deaths.sentence(text, folder / f"crashed-after-{record.step}.txt")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -151,14 +153,14 @@ class StudyStopper(tune.Stopper):
         self._limits = limits
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is stopped by itself here."""
+        """No run is stopped by itself here."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether Tune should stop all trials now."""
+        """Whether Tune should stop all runs now."""
         # What runs may end, unless it is to be stopped; nothing more is asked for.
         self._bridge.is_draining |= self._limits.used_up is not None
-        return self._limits.stops_trials is not None
+        return self._limits.stops_runs is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of a study is resumed from Tune's pickles."""
@@ -180,7 +182,7 @@ class HangingWorkers(tune.Callback):
         self._seen: dict[str, tuple[int, float]] = {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Look at the running trials, once a second."""
+        """Look at the running ones, once a second."""
         now = time.monotonic()
         if self._limit_s is None or now - self._last_look < WATCH_EVERY_S:
             return
@@ -204,7 +206,7 @@ class HangingWorkers(tune.Callback):
 
 
 class DiskWatch(tune.Callback):
-    """Says that the disk is full while trials wait for space.
+    """Says that the disk is full while runs wait for space.
 
     Args:
         disk: Of the storage.
@@ -223,7 +225,7 @@ class DiskWatch(tune.Callback):
 
 
 def _written_error(trial: Any) -> str:
-    """Text of a trial's error: the file on this machine; its copy in the storage follows later."""
+    """Text of a run's error: the file on this machine; its copy in the storage follows later."""
     written = Path(trial.error_file) if trial.error_file else None
     return written.read_text() if written is not None and written.is_file() else ""
 
@@ -232,4 +234,4 @@ def error_sentence(text: str) -> str:
     """The exception of a traceback's text: its last line of the form ``SomeError: message``."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (raised or lines or ["the trial crashed without a message"])[-1]
+    return (raised or lines or ["the run crashed without a message"])[-1]

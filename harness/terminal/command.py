@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.record.full_disk import StillFullError
-from harness.record.ledger import TrialRecord
+from harness.record.ledger import RunRecord
 from harness.record.outage import OutageError
 from harness.yaml.text import SpecError
 
@@ -67,17 +67,17 @@ def ended(command: Callable[[], int]) -> int:
         return OUTAGE
 
 
-def failure_code(trials: Sequence[TrialRecord], max_rate: float) -> int:
+def failure_code(runs: Sequence[RunRecord], max_rate: float) -> int:
     """:data:`TOO_MANY_FAILED`, and a line that says so, or :data:`DONE`.
 
     Args:
-        trials: Of a study; one that was tried again does not count.
-        max_rate: Share of failed trials that is allowed, in [0, 1].
+        runs: Of a study; those of a trial that was tried again do not count.
+        max_rate: Share of failed runs that is allowed, in [0, 1].
     """
-    retried = {record.retry_of for record in trials}
-    counted = [record for record in trials if record.setting not in retried]
+    retried = {record.retry_of for record in runs}
+    counted = [record for record in runs if record.trial not in retried]
     failed = sum(record.state == "failed" for record in counted)
     if failed <= max_rate * max(len(counted), 1):
         return DONE
-    say(sys.stderr, f"{failed} of {len(counted)} trials failed; --retry-failed tries again")
+    say(sys.stderr, f"{failed} of {len(counted)} runs failed; --retry-failed tries again")
     return TOO_MANY_FAILED

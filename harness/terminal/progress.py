@@ -1,6 +1,6 @@
 """What the person at the terminal sees while a study runs.
 
-On a terminal: a live table of the last trials with the best so far, a bar and the time left.
+On a terminal: a live table of the last runs with the best so far, a bar and the time left.
 Elsewhere: one plain line per event. Both are ledger subscribers.
 """
 
@@ -14,10 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harness.record.ledger import Event, TrialRecord
+from harness.record.ledger import Event, RunRecord
 from harness.spec.sections import Metric
 
-SHOWN_TRIALS = 12
+SHOWN_RUNS = 12
 
 
 class Progress(Protocol):
@@ -41,21 +41,21 @@ class StudyView:
 
     Args:
         objective: First optimised metric.
-        num_settings: Settings that the study will try; None without an end.
-        num_seeds: Trials of each.
-        trials: The ledger's records, which it keeps up to date.
+        num_trials: Trials that the study will have; None without an end.
+        num_seeds: Runs of each.
+        runs: The ledger's records, which it keeps up to date.
     """
 
     def __init__(
         self,
         objective: Metric,
-        num_settings: int | None,
+        num_trials: int | None,
         num_seeds: int,
-        trials: Mapping[int, TrialRecord],
+        runs: Mapping[int, RunRecord],
     ) -> None:
         self.objective = objective.name
-        self.num_trials = None if num_settings is None else num_settings * num_seeds
-        self.trials = trials
+        self.num_runs = None if num_trials is None else num_trials * num_seeds
+        self.runs = runs
         self._goal = objective.goal
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
@@ -66,21 +66,21 @@ class StudyView:
         """Take an event that the ledger has applied."""
         if event["event"] == "duplicate":
             self._num_repeated += 1
-        if event["event"] == "trial":
+        if event["event"] == "run":
             self._num_repeated = 0
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
-            # A trial's first epoch includes its preparation and says little of the others; one
-            # that was told says nothing.
-            is_told = _is_told(event, self.trials[event["number"]])
-            if event["step"] > 1 and not is_told and event["number"] in self._last_seen:
+            # A run's first epoch includes its preparation and says little of the others; one
+            # that is reused says nothing.
+            is_reused = _is_reused(event, self.runs[event["number"]])
+            if event["step"] > 1 and not is_reused and event["number"] in self._last_seen:
                 self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
             self._last_seen[event["number"]] = event["time"]
 
     @property
     def begins_to_repeat(self) -> bool:
-        """Whether the last proposal was known already, and the one before was not.
+        """Whether the last suggestion was known already, and the one before was not.
 
         Those that follow say nothing new to a person.
         """
@@ -93,12 +93,12 @@ class StudyView:
 
     @property
     def num_finished(self) -> int:
-        """Trials that have ended, however."""
-        return sum(record.state != "running" for record in list(self.trials.values()))
+        """Runs that have ended, however."""
+        return sum(record.state != "running" for record in list(self.runs.values()))
 
-    def best(self) -> TrialRecord | None:
-        """The best complete trial."""
-        complete = [record for record in list(self.trials.values()) if record.value is not None]
+    def best(self) -> RunRecord | None:
+        """The best complete run."""
+        complete = [record for record in list(self.runs.values()) if record.value is not None]
         sign = -1 if self._goal == "maximize" else 1
         return min(complete, key=lambda record: sign * (record.value or 0), default=None)
 
@@ -107,22 +107,22 @@ class StudyView:
 
         Without an end it is 0.
         """
-        if self.num_trials is None:
+        if self.num_runs is None:
             return 0.0
         done = sum(
             1.0 if record.state != "running" else record.step / max(record.num_steps, 1)
-            for record in list(self.trials.values())
+            for record in list(self.runs.values())
         )
-        return min(1.0, done / max(self.num_trials, 1))
+        return min(1.0, done / max(self.num_runs, 1))
 
     def eta_s(self) -> float | None:
         """Seconds left if epochs go on as they went; None before there are any to judge by."""
-        running = sum(record.state == "running" for record in list(self.trials.values()))
-        length = max((record.num_steps for record in list(self.trials.values())), default=0)
-        if not self._epoch_s or not running or self.num_trials is None:
+        running = sum(record.state == "running" for record in list(self.runs.values()))
+        length = max((record.num_steps for record in list(self.runs.values())), default=0)
+        if not self._epoch_s or not running or self.num_runs is None:
             return None
         mean = sum(self._epoch_s) / len(self._epoch_s)
-        return (1 - self.fraction_done()) * self.num_trials * length * mean / running
+        return (1 - self.fraction_done()) * self.num_runs * length * mean / running
 
 
 class PlainProgress:
@@ -142,11 +142,11 @@ class PlainProgress:
         self._view.apply(event)
         if event["event"] == "duplicate" and self._view.begins_to_repeat:
             self.say(_duplicate(event))
-        if event["event"] not in ("trial", "epoch", "continued", "finished"):
+        if event["event"] not in ("run", "epoch", "continued", "finished"):
             return
-        record = self._view.trials[event["number"]]
+        record = self._view.runs[event["number"]]
         match event["event"]:
-            case "trial":
+            case "run":
                 text = f"starts: {describe_params(record)}"
             case "continued":
                 text = _continued(event)
@@ -156,7 +156,7 @@ class PlainProgress:
                 text += f"  {self._view.objective} {_number(value)}{self._left()}"
             case _:
                 text = record.state + (f": {record.reason}" if record.reason else "")
-        self.say(f"[{_clock(self._view.elapsed_s)}] trial {record.number} {record.name} {text}")
+        self.say(f"[{_clock(self._view.elapsed_s)}] run {record.number} {record.name} {text}")
 
     def _left(self) -> str:
         eta = self._view.eta_s()
@@ -188,7 +188,7 @@ class LiveProgress:
         """Take an event; the next redraw shows it."""
         self._view.apply(event)
         if event["event"] == "continued":
-            self.say(f"trial {event['number']} {_continued(event)}")
+            self.say(f"run {event['number']} {_continued(event)}")
         if event["event"] == "duplicate" and self._view.begins_to_repeat:
             self.say(_duplicate(event))
 
@@ -203,16 +203,14 @@ class LiveProgress:
     def _render(self) -> Group:
         view = self._view
         table = Table(box=None, pad_edge=False)
-        for heading in ("trial", "name", "state", "epoch", view.objective, "settings"):
-            is_text = heading in ("name", "state", "settings")
+        for heading in ("run", "name", "state", "epoch", view.objective, "parameters"):
+            is_text = heading in ("name", "state", "parameters")
             table.add_column(
-                heading, justify="left" if is_text else "right", no_wrap=heading != "settings"
+                heading, justify="left" if is_text else "right", no_wrap=heading != "parameters"
             )
-        # Running trials first, then the most recent ones.
-        recent = sorted(
-            list(view.trials.values()), key=lambda r: (r.state != "running", -r.number)
-        )
-        for record in sorted(recent[:SHOWN_TRIALS], key=lambda r: r.number):
+        # Running ones first, then the most recent ones.
+        recent = sorted(list(view.runs.values()), key=lambda r: (r.state != "running", -r.number))
+        for record in sorted(recent[:SHOWN_RUNS], key=lambda r: r.number):
             table.add_row(
                 str(record.number),
                 record.name,
@@ -222,8 +220,8 @@ class LiveProgress:
                 describe_params(record),
             )
         best, eta = view.best(), view.eta_s()
-        of = "" if view.num_trials is None else f"/{view.num_trials}"
-        status = f" {view.num_finished}{of} trials  {_clock(view.elapsed_s)}"
+        of = "" if view.num_runs is None else f"/{view.num_runs}"
+        status = f" {view.num_finished}{of} runs  {_clock(view.elapsed_s)}"
         if eta is not None:
             status += f"  about {_clock(eta)} left"
         elif view.fraction_done() < 1:
@@ -241,24 +239,24 @@ def _continued(event: Event) -> str:
 
 
 def _duplicate(event: Event) -> str:
-    return f"proposal {event['setting']} is the same as {event['of']} and is not run again"
+    return f"trial {event['trial']} is the same as trial {event['of']} and is not run again"
 
 
-def describe_params(record: TrialRecord) -> str:
+def describe_params(record: RunRecord) -> str:
     """Searched parameters in a few words; subset members as one list."""
     if not record.searched:
         return "as given" if record.is_baseline else "defaults"
-    return "  ".join(f"{name}={_setting(value)}" for name, value in record.searched.items())
+    return "  ".join(f"{name}={_text(value)}" for name, value in record.searched.items())
 
 
-def _is_told(event: Event, record: TrialRecord) -> bool:
-    """Whether an epoch was told what another trial had trained."""
+def _is_reused(event: Event, record: RunRecord) -> bool:
+    """Whether an epoch's results are those of another run, not trained again."""
     hits = {name for name, stage in event["stages"].items() if stage[0] == "hit"}
     is_pretraining = event["step"] <= record.fields.get("adapt.pretrain_epochs", 0)
     return "training" in hits or ("pretrain" in hits and is_pretraining)
 
 
-def _setting(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list):

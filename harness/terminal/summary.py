@@ -10,7 +10,7 @@ from harness.record.ledger import TERMINAL_STATES
 from harness.record.masking import masked
 from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
-from harness.results.ranking import RankedSetting, ranked_settings
+from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import StudySpec
 from harness.spec.metric_names import CONTROLS, control_metric
 from harness.terminal.progress import describe_params
@@ -23,8 +23,8 @@ def as_json(
     spec: StudySpec, storage: Storage, result: StudyResult, tracker: MLflowTracker
 ) -> dict[str, Any]:
     """The result as a JSON object; its fields are an interface and stay stable."""
-    ranked = ranked_settings(spec, result.trials)
-    feasible = [setting for setting in ranked if not setting.broken]
+    ranked = ranked_trials(spec, result.runs)
+    feasible = [trial for trial in ranked if not trial.broken]
     return {
         "study": result.study_name,
         "storage": str(storage.root),
@@ -37,7 +37,7 @@ def as_json(
         "trials": [
             {
                 "number": record.number,
-                "setting": record.setting,
+                "trial": record.trial,
                 "seed": record.fields["seed"],
                 "name": record.name,
                 "state": record.state,
@@ -48,48 +48,48 @@ def as_json(
                 "epochs_run": record.step,
                 "stages": {name: stage[0] for name, stage in record.stages.items()},
             }
-            for record in result.trials
+            for record in result.runs
         ],
         "settings": [
             {
-                "setting": setting.number,
-                "name": setting.name,
-                "seeds": len(setting.trials),
-                "means": setting.means,
-                "interval": None if math.isnan(setting.interval[0]) else list(setting.interval),
-                "broken_constraints": list(setting.broken),
+                "setting": trial.number,
+                "name": trial.name,
+                "seeds": len(trial.runs),
+                "means": trial.means,
+                "interval": None if math.isnan(trial.interval[0]) else list(trial.interval),
+                "broken_constraints": list(trial.broken),
             }
-            for setting in ranked
+            for trial in ranked
         ],
         "best": feasible[0].number if feasible else None,
-        "pareto": [setting.number for setting in feasible if setting.is_pareto],
+        "pareto": [trial.number for trial in feasible if trial.is_pareto],
     }
 
 
 def as_text(
     spec: StudySpec, storage: Storage, result: StudyResult, tracker: MLflowTracker
 ) -> Iterator[str]:
-    """Lines for the terminal: the best settings, the baselines, what to type next."""
+    """Lines for the terminal: the best trials, the baselines, what to type next."""
     states = dict.fromkeys(TERMINAL_STATES, 0)
-    for record in result.trials:
+    for record in result.runs:
         states[record.state] += 1
     counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     yield ""
-    yield f"{result.study_name}: {counts or 'no trials'} in {result.wall_s / 60:.1f} min"
-    retried = {record.retry_of for record in result.trials}
-    for record in result.trials:
-        if record.state == "failed" and record.setting not in retried:
-            yield f"  trial {record.number} {record.name} failed: {record.reason}"
-    told = sum(record.stages.get("training", [None])[0] == "hit" for record in result.trials)
-    if told:
-        yield f"  {told} of the trials equal earlier ones, whose results they were told"
+    yield f"{result.study_name}: {counts or 'no runs'} in {result.wall_s / 60:.1f} min"
+    retried = {record.retry_of for record in result.runs}
+    for record in result.runs:
+        if record.state == "failed" and record.trial not in retried:
+            yield f"  run {record.number} {record.name} failed: {record.reason}"
+    reused = sum(record.stages.get("training", [None])[0] == "hit" for record in result.runs)
+    if reused:
+        yield f"  {reused} of the runs equal earlier ones, whose results are reused"
     yield from _collapsed(result)
     yield from (f"  {note}" for note in result.notes)
     if result.state == "stopped":
         yield f"  {result.reason}; the same command goes on where it was"
-    ranked = ranked_settings(spec, result.trials)
-    if states["pruned"] and all(setting.is_baseline for setting in ranked):
-        yield "  no searched setting ran to its end: all were pruned, so the table has none"
+    ranked = ranked_trials(spec, result.runs)
+    if states["pruned"] and all(trial.is_baseline for trial in ranked):
+        yield "  no searched trial ran to its end: all were pruned, so the table has none"
     if ranked:
         yield ""
         yield from _table(spec, ranked)
@@ -107,60 +107,60 @@ def as_text(
 
 
 def _collapsed(result: StudyResult) -> Iterator[str]:
-    """Which trials chose samples by a Pose VAE that says nothing of poses."""
+    """Which runs chose samples by a Pose VAE that says nothing of poses."""
     names = [
         record.name
-        for record in result.trials
+        for record in result.runs
         if record.metrics.get("vae/is_collapsed")
         and record.fields["sampling.strategy"] in SCORED_STRATEGIES
     ]
     if names:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         yield (
-            f"  warning: {len(names)} of the trials ({shown}) chose samples by a collapsed Pose "
+            f"  warning: {len(names)} of the runs ({shown}) chose samples by a collapsed Pose "
             "VAE, so by their distance to the mean pose; lower vae.kl_weight"
         )
 
 
-def _table(spec: StudySpec, ranked: list[RankedSetting]) -> Iterator[str]:
-    """The best settings and all baselines, with each one's gap to the best baseline."""
+def _table(spec: StudySpec, ranked: list[RankedTrial]) -> Iterator[str]:
+    """The best trials and all baselines, with each one's gap to the best baseline."""
     objective = spec.objective.name
     # What is trained on target labels is no method to be compared with.
     reference = next(
-        (s for s in ranked if s.is_baseline and s.trials[0].fields["adapt.method"] != "oracle"),
+        (s for s in ranked if s.is_baseline and s.runs[0].fields["adapt.method"] != "oracle"),
         None,
     )
     shown = ranked[:SHOWN]
     shown += [s for s in ranked[SHOWN:] if s.is_baseline or (_is_multi(spec) and s.is_pareto)]
     columns = [metric.name for metric in spec.metrics]
-    names = [_marked_name(spec, setting) for setting in shown]
+    names = [_marked_name(spec, trial) for trial in shown]
     width = max(map(len, [*names, *CONTROLS]))
     intervals = f"  {'95 % interval':>16}" if spec.seeds > 1 else ""
     header = "  ".join(f"{name:>{max(len(name), 8)}}" for name in columns)
-    yield f"  {'trial':>5}  {'name':<{width}}  {header}{intervals}  {'gap':>7}  settings"
-    for setting, name in zip(shown, names, strict=True):
+    yield f"  {'trial':>5}  {'name':<{width}}  {header}{intervals}  {'gap':>7}  parameters"
+    for trial, name in zip(shown, names, strict=True):
         cells = "  ".join(
-            f"{_cell(setting.means.get(column)):>{max(len(column), 8)}}" for column in columns
+            f"{_cell(trial.means.get(column)):>{max(len(column), 8)}}" for column in columns
         )
-        interval = f"  {_interval(setting):>16}" if spec.seeds > 1 else ""
+        interval = f"  {_interval(trial):>16}" if spec.seeds > 1 else ""
         gap = ""
-        if reference is not None and setting is not reference:
-            gap = f"{setting.means[objective] - reference.means[objective]:+.3g}"
+        if reference is not None and trial is not reference:
+            gap = f"{trial.means[objective] - reference.means[objective]:+.3g}"
         yield (
-            f"  {setting.number:>5}  {name:<{width}}  {cells}{interval}  {gap:>7}  "
-            f"{describe_params(setting.trials[0])}"
+            f"  {trial.number:>5}  {name:<{width}}  {cells}{interval}  {gap:>7}  "
+            f"{describe_params(trial.runs[0])}"
         )
     yield from _control_rows(columns, shown[0], width)
     if len(shown) < len(ranked):
         rest = len(ranked) - len(shown)
-        yield f"  and {rest} more complete setting{'s' * (rest > 1)} below the best {SHOWN}"
+        yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
     yield from _legend(spec, shown, reference)
 
 
-def _control_rows(columns: list[str], setting: RankedSetting, width: int) -> Iterator[str]:
-    """What the metrics give to predictions that no network made; the same for all settings."""
+def _control_rows(columns: list[str], trial: RankedTrial, width: int) -> Iterator[str]:
+    """What the metrics give to predictions that no network made; the same for all trials."""
     for control in CONTROLS:
-        values = [setting.means.get(control_metric(column, control)) for column in columns]
+        values = [trial.means.get(control_metric(column, control)) for column in columns]
         if any(value is not None for value in values):
             cells = "  ".join(
                 f"{_cell(value):>{max(len(column), 8)}}"
@@ -170,14 +170,14 @@ def _control_rows(columns: list[str], setting: RankedSetting, width: int) -> Ite
 
 
 def _legend(
-    spec: StudySpec, shown: list[RankedSetting], reference: RankedSetting | None
+    spec: StudySpec, shown: list[RankedTrial], reference: RankedTrial | None
 ) -> Iterator[str]:
     if _is_multi(spec):
         names = ", ".join(metric.name for metric in spec.objectives)
-        yield f"  + Pareto-optimal: no other setting is as good in {names} and better in one"
-    for setting in shown:
-        if setting.broken:
-            yield f"  ! {setting.name} breaks {' and '.join(setting.broken)}"
+        yield f"  + Pareto-optimal: no other trial is as good in {names} and better in one"
+    for trial in shown:
+        if trial.broken:
+            yield f"  ! {trial.name} breaks {' and '.join(trial.broken)}"
     if reference is not None:
         yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"
     if spec.seeds == 1:
@@ -186,35 +186,35 @@ def _legend(
         yield f"  Means over {spec.seeds} seeds, Student t; the last epoch's values."
 
 
-def _marked_name(spec: StudySpec, setting: RankedSetting) -> str:
-    marks = "*" * setting.is_baseline + "+" * (_is_multi(spec) and setting.is_pareto)
-    marks += "!" * bool(setting.broken)
-    return f"{setting.name} {marks}".rstrip()
+def _marked_name(spec: StudySpec, trial: RankedTrial) -> str:
+    marks = "*" * trial.is_baseline + "+" * (_is_multi(spec) and trial.is_pareto)
+    marks += "!" * bool(trial.broken)
+    return f"{trial.name} {marks}".rstrip()
 
 
 def _is_multi(spec: StudySpec) -> bool:
     return len(spec.objectives) > 1
 
 
-def _interval(setting: RankedSetting) -> str:
-    low, high = setting.interval
+def _interval(trial: RankedTrial) -> str:
+    low, high = trial.interval
     return f"[{low:.4g}, {high:.4g}]"
 
 
-def _checkpoints(setting: RankedSetting) -> Iterator[str]:
-    """What the best setting's checkpoints are worth, chosen in three ways that stay apart."""
+def _checkpoints(trial: RankedTrial) -> Iterator[str]:
+    """What the best trial's checkpoints are worth, chosen in three ways that stay apart."""
     ways = {
         "last": "last",
         "default": "by label-free validators",
         "oracle_val": "by target labels, which is not allowed",
     }
     found = [
-        f"{words} {pck:.4g} (epoch {setting.means[f'chosen_epoch/{way}']:.3g})"
+        f"{words} {pck:.4g} (epoch {trial.means[f'chosen_epoch/{way}']:.3g})"
         for way, words in ways.items()
-        if (pck := setting.means.get(f"chosen_pck_05/{way}")) is not None
+        if (pck := trial.means.get(f"chosen_pck_05/{way}")) is not None
     ]
     if found:
-        yield f"  Checkpoints of {setting.name}, target_val/pck_05: {', '.join(found)}."
+        yield f"  Checkpoints of {trial.name}, target_val/pck_05: {', '.join(found)}."
 
 
 def _cell(value: float | None) -> str:

@@ -11,20 +11,20 @@ from trainables.config import TrialConfig
 def write_ledger(tmp_path):
     """Write the ledger of a study and return its path.
 
-    A trial is (name, fields, epochs), or has its state as a fourth: the metrics of each epoch in
-    order. Names such as ``all-seed0`` make settings of them.
+    A run is (name, fields, epochs), or has its state as a fourth: the metrics of each epoch in
+    order. Names such as ``all-seed0`` make trials of several seeds.
     """
 
-    def write(trials):
+    def write(runs):
         path = tmp_path / "events.jsonl"
         with Ledger(path) as ledger:
             ledger.append(
                 "study", study="small", objective="target_val/pck_05", goal="maximize",
                 trainable="adaptation",
             )  # fmt: skip
-            for number, (name, fields, epochs, *state) in enumerate(trials):
+            for number, (name, fields, epochs, *state) in enumerate(runs):
                 ledger.append(
-                    "trial", number=number, name=name, is_baseline=True, params={},
+                    "run", number=number, trial=number, name=name, is_baseline=True, params={},
                     fields={**TrialConfig().to_flat(), **fields},
                 )  # fmt: skip
                 for step, metrics in enumerate(epochs, start=1):
@@ -44,5 +44,5 @@ def write_ledger(tmp_path):
 
 @pytest.fixture
 def study_of(write_ledger):
-    """The study of some trials, read back."""
-    return lambda trials: load_study(write_ledger(trials))
+    """The study of some runs, read back."""
+    return lambda runs: load_study(write_ledger(runs))

@@ -2,9 +2,9 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis.figures import METHOD_COLOURS, per_bin_pck, setting_intervals
-from analysis.setting_names import METHODS
+from analysis.figures import METHOD_COLOURS, per_bin_pck, trial_intervals
 from analysis.tables import bin_differences, bin_summary, overall_summary
+from analysis.trial_names import METHODS
 from analysis.validator_figures import validator_correlations, validator_scatter
 from trainables.metrics.intervals import mean_interval
 from trainables.metrics.selection import VALIDATORS
@@ -14,12 +14,12 @@ mpl.use("Agg")
 
 def _bins():
     rows = [
-        (config, seed, index, base + index + seed)
-        for config, base in (("all", 50.0), ("vae_hm", 40.0))
-        for seed in ((0, 1, 2) if config == "all" else (0,))
+        (trial, seed, index, base + index + seed)
+        for trial, base in (("all", 50.0), ("vae_hm", 40.0))
+        for seed in ((0, 1, 2) if trial == "all" else (0,))
         for index in range(4)
     ]
-    return pd.DataFrame(rows, columns=["config", "seed", "bin", "pck"])
+    return pd.DataFrame(rows, columns=["trial", "seed", "bin", "pck"])
 
 
 def test_the_interval_of_three_seeds_is_students():
@@ -30,16 +30,16 @@ def test_the_interval_of_three_seeds_is_students():
 
 
 def test_a_bin_summary_averages_seeds_and_has_no_interval_for_one():
-    table = bin_summary(_bins()).set_index(["config", "bin"])
+    table = bin_summary(_bins()).set_index(["trial", "bin"])
     assert table.loc[("all", 2), "mean"] == 53.0
     assert table.loc[("all", 2), "low"] == pytest.approx(53 - 2.484138, abs=1e-5)
     assert table.loc[("all", 2), "num_seeds"] == 3
     assert pd.isna(table.loc[("vae_hm", 2), "low"])
 
 
-def test_bins_are_compared_over_the_seeds_that_both_settings_have():
+def test_bins_are_compared_over_the_seeds_that_both_trials_have():
     bins = _bins()
-    lower = bins[bins["config"] == "all"].assign(config="all2", pck=lambda rows: rows["pck"] - 1)
+    lower = bins[bins["trial"] == "all"].assign(trial="all2", pck=lambda rows: rows["pck"] - 1)
     bins = pd.concat([bins, lower])
     table = bin_differences(bins, [("all", "vae_hm"), ("all", "all2"), ("all", "nobody")])
     assert table["against"].tolist() == ["vae_hm"] * 4 + ["all2"] * 4
@@ -51,7 +51,7 @@ def test_bins_are_compared_over_the_seeds_that_both_settings_have():
 
 
 def test_a_summary_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="no complete trial"):
+    with pytest.raises(ValueError, match="no complete run"):
         bin_summary(_bins().iloc[:0])
 
 
@@ -59,13 +59,13 @@ def test_the_overall_summary_leaves_out_what_did_not_complete():
     trials = pd.DataFrame(
         {
             "number": [0, 1, 2],
-            "config": ["a", "a", "b"],
+            "trial": ["a", "a", "b"],
             "seed": [0, 1, 0],
             "state": ["complete", "complete", "pruned"],
         }
     )
     table = overall_summary(trials, pd.Series({0: 10.0, 1: 20.0, 2: 99.0}))
-    assert table["config"].tolist() == ["a"]
+    assert table["trial"].tolist() == ["a"]
     assert table.loc[0, "mean"] == 15.0
 
 
@@ -97,17 +97,17 @@ def test_only_methods_with_seeds_have_an_interval():
 
 
 def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="no setting named 'x'; known are all, vae_hm"):
+    with pytest.raises(ValueError, match="no trial named 'x'; known are all, vae_hm"):
         per_bin_pck(bin_summary(_bins()), ["x"])
 
 
 def _scores():
     rows = [("Source only", 0, 30.0), *(("RegDA", seed, 50.0 + seed) for seed in range(3))]
-    return pd.DataFrame(rows, columns=["setting", "seed", "All"])
+    return pd.DataFrame(rows, columns=["trial", "seed", "All"])
 
 
-def test_every_setting_has_its_seeds_its_mean_and_from_two_seeds_an_interval():
-    axes = setting_intervals(_scores()).axes[0]
+def test_every_trial_has_its_seeds_its_mean_and_from_two_seeds_an_interval():
+    axes = trial_intervals(_scores()).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Source only", "RegDA"]
     drawn = [list(line.get_xdata()) for line in axes.lines]
     low, high = mean_interval([50.0, 51.0, 52.0])

@@ -19,9 +19,9 @@ def test_a_difference_shows_its_sign():
 
 
 def test_markdown_rounds_numbers_and_leaves_counts():
-    table = pd.DataFrame({"setting": ["a"], "All": [1.26], "num_seeds": [3], "AdaBN": [NAN]})
+    table = pd.DataFrame({"trial": ["a"], "All": [1.26], "num_seeds": [3], "AdaBN": [NAN]})
     assert to_markdown(table).splitlines() == [
-        "| setting | All | num_seeds | AdaBN |",
+        "| trial | All | num_seeds | AdaBN |",
         "| --- | --- | --- | --- |",
         "| a | 1.3 | 3 | - |",
     ]

@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
 
 
 VALIDATORS = ("source_pck", "confidence", "infomax", "equivariance", "plausibility", "mmd")
-SETTINGS = {
+TRIALS = {
     "source_only": {"adapt.method": "source_only"},
     "oracle": {"adapt.method": "oracle"},
     "all": {},
@@ -58,7 +58,7 @@ def small_study(write_ledger):
             {**fields, "seed": seed},
             [_epoch((40.0 + 3 * place + seed) * step / 2, step, 2) for step in (1, 2)],
         )
-        for place, (name, fields) in enumerate(SETTINGS.items())
+        for place, (name, fields) in enumerate(TRIALS.items())
         for seed in (0, 1)
     ]
     return write_ledger(trials)

@@ -5,7 +5,7 @@ from analysis.selections import regret_table, selection_table, validator_table
 
 
 def _choices(rows):
-    columns = ["number", "config", "method", "seed", "way", "epoch", "pck_05", "regret"]
+    columns = ["number", "trial", "method", "seed", "way", "epoch", "pck_05", "regret"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -31,7 +31,7 @@ def test_regret_is_averaged_over_arms_before_seeds_and_never_the_oracles():
     rows.append((0, "arm0", "regda", 0, "oracle_val", 4, 51.0, 0.0))
     (row,) = regret_table(_choices(rows)).to_dict("records")
     assert (row["way"], row["mean"], row["worst"]) == ("last", 3.5, 5.0)
-    assert (row["num_seeds"], row["num_trials"]) == (2, 3)
+    assert (row["num_seeds"], row["num_runs"]) == (2, 3)
 
 
 def test_the_three_selections_stand_apart():
@@ -55,7 +55,7 @@ def test_a_selection_that_no_run_logged_has_no_row():
 
 @pytest.mark.parametrize("table", [regret_table, selection_table])
 def test_a_table_of_no_choices_is_refused(table):
-    with pytest.raises(ValueError, match="no complete trial reported a choice"):
+    with pytest.raises(ValueError, match="no complete run reported a choice"):
         table(_choices([]))
 
 

@@ -39,11 +39,11 @@ def test_the_table_is_the_mean_over_seeds_of_the_last_epoch_in_the_papers_column
     trials = [_trial("all", pck, seed) for seed, pck in enumerate((50.0, 51.0, 52.0))]
     table = table1(seed_scores(study_of([*trials, _trial("so", 30.0, **SOURCE)])))
     assert list(table.columns) == [
-        "setting", "Sld", "Elb", "Wrist", "Hip", "Knee", "Ankle", "All", "low", "high",
+        "trial", "Sld", "Elb", "Wrist", "Hip", "Knee", "Ankle", "All", "low", "high",
         "EvalPose", "unit_signed", "AdaBN", "num_seeds",
     ]  # fmt: skip
     source, regda = table.to_dict("records")
-    assert source["setting"] == "Source only"
+    assert source["trial"] == "Source only"
     assert pd.isna(source["low"])
     assert (regda["Sld"], regda["All"], regda["num_seeds"]) == (51.0, 51.0, 3)
     assert regda["low"] == pytest.approx(51 - T_2 / 3**0.5, abs=1e-4)
@@ -53,11 +53,11 @@ def test_the_table_is_the_mean_over_seeds_of_the_last_epoch_in_the_papers_column
 def test_another_split_is_read_by_its_name(study_of):
     study = study_of([("all", {}, [_epoch(50.0) | _epoch(40.0, "target_test")])])
     assert table1(seed_scores(study, "target_test")).loc[0, "All"] == 40.0
-    with pytest.raises(ValueError, match="no complete trial reported source_val/pck_05"):
+    with pytest.raises(ValueError, match="no complete run reported source_val/pck_05"):
         seed_scores(study, "source_val")
 
 
-def test_only_complete_trials_count(study_of):
+def test_only_complete_runs_count(study_of):
     trials = [_trial("all", 50.0), (*_trial("all", 90.0, seed=1), "pruned")]
     assert table1(seed_scores(study_of(trials))).loc[0, "num_seeds"] == 1
 
@@ -76,7 +76,7 @@ def test_arms_are_compared_seed_by_seed_with_all_and_with_random(study_of):
     fields = {"all": {}, "hm": HM, "random": RANDOM}
     trials = [_trial(n, pck[n][seed], seed, **fields[n]) for n in pck for seed in range(3)]
     table = sampling_differences(seed_scores(study_of(trials)))
-    assert table[["setting", "against"]].to_numpy().tolist() == [
+    assert table[["trial", "against"]].to_numpy().tolist() == [
         ["RegDA VAE-HM", "RegDA"],
         ["RegDA VAE-HM", "RegDA random third"],
         ["RegDA random third", "RegDA"],
@@ -93,7 +93,7 @@ def test_a_seed_that_only_one_side_has_is_no_pair(study_of):
     assert (row["mean"], row["num_seeds"], row["verdict"]) == (3.0, 1, "one seed")
 
 
-def test_settings_are_paired_with_those_that_differ_in_sampling_alone(study_of):
+def test_trials_are_paired_with_those_that_differ_in_sampling_alone(study_of):
     trials = [
         _trial(f"{name}-{margin}", pck + margin, **fields, **{"adapt.regda.margin": margin})
         for margin in (1.0, 4.0)
@@ -161,6 +161,6 @@ def test_controls_are_what_no_network_scores(study_of):
     study = study_of([("all", {}, [_epoch(50.0) | metrics])])
     (row,) = control_scores(study).to_dict("records")
     assert row == {
-        "setting": "Mean source pose", "All": 6.7, "EvalPose": 93.8, "unit_signed": 52.7
+        "trial": "Mean source pose", "All": 6.7, "EvalPose": 93.8, "unit_signed": 52.7
     }  # fmt: skip
     assert control_scores(study, "target_test").empty

@@ -1,4 +1,4 @@
-"""Wall time that the harness adds to a trial which computes nothing."""
+"""Wall time that the harness adds to a run which computes nothing."""
 
 import io
 import json

@@ -39,7 +39,7 @@ def test_time_and_memory_of_the_tenths_of_a_long_study(write_study, tmp_path):
     wall, used = time.monotonic(), time.process_time()
     tenths = []
     while simulation.step(curve, NUM_EPOCHS):
-        if len(simulation.ledger.trials) >= tenth * (len(tenths) + 1):
+        if len(simulation.ledger.runs) >= tenth * (len(tenths) + 1):
             tenths.append(
                 {
                     "wall_ms": round(1000 * (time.monotonic() - wall) / tenth, 1),
@@ -52,4 +52,4 @@ def test_time_and_memory_of_the_tenths_of_a_long_study(write_study, tmp_path):
     ratios = {name: round(tenths[-1][name] / tenths[0][name], 2) for name in tenths[0]}
     report = {"benchmark": "scale", "trials": NUM_TRIALS, "last_to_first": ratios}
     print(json.dumps({**report, "per_trial": tenths, "load": os.getloadavg()}))
-    assert len(simulation.ledger.trials) == NUM_TRIALS
+    assert len(simulation.ledger.runs) == NUM_TRIALS

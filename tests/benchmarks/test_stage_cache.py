@@ -73,11 +73,11 @@ def run_study(storage, text, name):
         load_study(path), Storage(storage), io.StringIO(), trainable=MeasuredTrainable
     )
     assert result.state == "complete"
-    reported = {record.number: [] for record in result.trials}
+    reported = {record.number: [] for record in result.runs}
     for event in read_events(Storage(storage).ledger(result.study_name)):
         if event["event"] == "epoch":
             reported[event["number"]].append(event["metrics"])
-    return [(record, reported[record.number]) for record in result.trials]
+    return [(record, reported[record.number]) for record in result.runs]
 
 
 def run_alone(record, reported, folder):

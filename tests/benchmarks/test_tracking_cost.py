@@ -17,14 +17,14 @@ NUM_TRIALS, NUM_REPORTS, NUM_METRICS, TRIAL_S = 200, 10, 30, 0.25
 
 
 def _events():
-    """A study of trials that compute nothing, each with ten reports of thirty metrics."""
-    study, trial, epoch, *_ = study_events([(1, "complete")])
+    """A study of runs that compute nothing, each with ten reports of thirty metrics."""
+    study, run, epoch, *_ = study_events([(1, "complete")])
     *_, finished, end = study_events([(1, "complete")])
     metrics = {f"group/metric_{i:02}": 0.5 + i for i in range(NUM_METRICS)}
     yield study, 0.0
     for number in range(NUM_TRIALS):
-        own = {"number": number, "setting": number}
-        yield trial | own, 0.0
+        own = {"number": number, "trial": number}
+        yield run | own, 0.0
         for step in range(1, NUM_REPORTS + 1):
             yield epoch | own | {"step": step, "metrics": metrics}, TRIAL_S / NUM_REPORTS
         yield finished | own, 0.0

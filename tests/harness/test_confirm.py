@@ -6,7 +6,7 @@ from harness.confirm import main
 from harness.confirmation.confirmation_study import going_on, num_looks, plan_confirmation
 from harness.confirmation.finalists import Finalist, Selection
 from harness.confirmation.verdict import as_json, as_lines, judge
-from harness.record.ledger import Ledger, TrialRecord, read_trials
+from harness.record.ledger import Ledger, RunRecord, read_runs
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
@@ -50,7 +50,7 @@ def _names(plan):
     return list(dict.fromkeys(run.rpartition("-seed")[0] for run in plan.spec.baselines))
 
 
-def test_the_best_settings_and_all_baselines_are_trained_with_fresh_seeds(searched):
+def test_the_best_trials_and_all_baselines_are_trained_with_fresh_seeds(searched):
     plan = plan_confirmation(searched(), 2, 2, [])
     best, second = "trial-4_kl-weight-0-4", "trial-3_kl-weight-0-2"
     assert list(plan.spec.baselines) == [
@@ -59,7 +59,7 @@ def test_the_best_settings_and_all_baselines_are_trained_with_fresh_seeds(search
     assert plan.spec.baselines[f"{best}-seed1001"]["seed"] == 1001
     assert plan.spec.baselines[f"{best}-seed1001"]["vae.kl_weight"] == 0.4
     assert plan.spec.name == "s-confirm"
-    assert plan.spec.max_settings == 8
+    assert plan.spec.max_trials == 8
 
 
 def test_the_reference_is_the_searchs_best_baseline_that_saw_no_target_label(searched):
@@ -80,7 +80,7 @@ def test_seeds_that_the_search_drew_are_one_finalist_as_good_as_their_mean(searc
     assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]
 
 
-def test_settings_of_several_seeds_are_ranked_by_their_mean(searched):
+def test_trials_of_several_seeds_are_ranked_by_their_mean(searched):
     values = {(0.1, 0): 90.0, (0.1, 1): 0.0, (0.2, 0): 50.0, (0.2, 1): 50.0}
 
     def curve(fields, step):
@@ -91,7 +91,7 @@ def test_settings_of_several_seeds_are_ranked_by_their_mean(searched):
     assert [finalist.fields["vae.kl_weight"] for finalist in finalists] == [0.2, 0.1]
 
 
-def test_of_several_objectives_the_pareto_optimal_settings_come_first(searched):
+def test_of_several_objectives_the_pareto_optimal_trials_come_first(searched):
     text = STUDY.replace(
         f"metric: {{name: {PCK}, goal: maximize}}",
         f"metrics:\n  - {{name: {PCK}, goal: maximize}}\n"
@@ -109,21 +109,21 @@ def test_of_several_objectives_the_pareto_optimal_settings_come_first(searched):
     assert [metric.name for metric in plan.spec.objectives] == [PCK, "target_val/evalpose"]
 
 
-def test_a_setting_that_breaks_a_constraint_is_no_finalist(searched):
+def test_a_trial_that_breaks_a_constraint_is_no_finalist(searched):
     text = STUDY + "constraints: [{name: target_val/pck_05, max: 3}]\n"
     plan = plan_confirmation(searched(text), 3, 1, [])
     assert [f.fields["vae.kl_weight"] for f in plan.selection.finalists] == [0.2, 0.1]
-    assert any("2 settings to choose from, not 3" in note for note in plan.notes)
+    assert any("2 trials to choose from, not 3" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize("change", ["adapt.epochs=6", "fixed.adapt.epochs=6", "adapt={epochs: 6}"])
-def test_a_field_is_changed_in_all_settings(searched, change):
+def test_a_field_is_changed_in_all_trials(searched, change):
     plan = plan_confirmation(searched(), 1, 1, [change, "resources.parallel=1"])
     assert {fields["adapt.epochs"] for fields in plan.spec.baselines.values()} == {6}
     assert plan.spec.resources.parallel == 1
 
 
-def test_settings_that_a_change_makes_equal_are_trained_once(searched):
+def test_trials_that_a_change_makes_equal_are_trained_once(searched):
     plan = plan_confirmation(searched(), 2, 1, ["vae.kl_weight=0.5"])
     assert _names(plan) == ["oracle", "all"]  # a baseline stays: the others are compared with it
     assert any("trial-3_kl-weight-0-2 is the same as all" in note for note in plan.notes)
@@ -191,17 +191,17 @@ def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
     spec, accepts_change = going_on(ledger, more.spec, accept_change=False)
     assert accepts_change
     _confirmed(more, tmp_path, {"accept_change": True})
-    trials = read_trials(ledger)[1]
-    assert [trial.name for trial in trials.values()] == list(more.spec.baselines)
-    assert {trial.state for trial in trials.values()} == {"complete"}
+    runs = read_runs(ledger)[1]
+    assert [run.name for run in runs.values()] == list(more.spec.baselines)
+    assert {run.state for run in runs.values()} == {"complete"}
     assert num_looks(ledger) == 2
 
 
 @pytest.mark.parametrize(
     ("top", "seeds", "changes", "words"),
     [
-        (2, 2, [], "has no setting trial-3_kl-weight-0-2, which --top"),
-        (0, 2, [], "has the settings trial-4_kl-weight-0-4"),
+        (2, 2, [], "has no trial trial-3_kl-weight-0-2, which --top"),
+        (0, 2, [], "has the trials trial-4_kl-weight-0-4"),
         (1, 1, [], "has 2 seeds, more than --seeds 1"),
         (1, 2, ["adapt.epochs=6"], "not 6; give the same --set"),
     ],
@@ -217,7 +217,7 @@ def test_another_confirmation_of_the_name_is_refused_with_how_it_differs(
     assert words in str(caught.value)
 
 
-def test_an_accepted_change_adds_settings_and_keeps_those_that_are_there(searched, tmp_path):
+def test_an_accepted_change_adds_trials_and_keeps_those_that_are_there(searched, tmp_path):
     search = searched()
     first = plan_confirmation(search, 1, 1, [])
     ledger = _confirmed(first, tmp_path)
@@ -250,14 +250,14 @@ def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path):
 FIELDS = TrialConfig().to_flat()
 
 
-def _trials(values):
-    """Complete trials of ``(setting, seed)`` with their test PCK."""
+def _runs_of(values):
+    """Complete runs of ``(trial, seed)`` with their test PCK."""
     return [
-        TrialRecord(
-            number, number, f"{setting}-seed{seed}", True, {}, {**FIELDS, "seed": seed},
+        RunRecord(
+            number, number, f"{trial}-seed{seed}", True, {}, {**FIELDS, "seed": seed},
             state="complete", metrics={PCK: 0.0, TEST: pck},
         )
-        for number, ((setting, seed), pck) in enumerate(values.items())
+        for number, ((trial, seed), pck) in enumerate(values.items())
     ]  # fmt: skip
 
 
@@ -266,15 +266,15 @@ def _selection(*baselines):
     return Selection((), tuple(Finalist(name, True, FIELDS) for name in baselines), ())
 
 
-def _settings(rows):
-    """Rows of a setting's values over seeds 1000, 1001, ... as trials."""
-    return _trials(
+def _runs(rows):
+    """Runs of trials, given by their values over seeds 1000, 1001, ..."""
+    return _runs_of(
         {(name, 1000 + i): pck for name, row in rows.items() for i, pck in enumerate(row)}
     )
 
 
 def _line_of(verdict, name):
-    """The line with a setting's difference."""
+    """The line with a trial's difference."""
     lines = as_lines(verdict)
     start = next(i for i, line in enumerate(lines) if line.startswith("paired differences"))
     return next(line for line in lines[start:] if line.strip().startswith(name))
@@ -284,7 +284,7 @@ def test_a_clear_and_an_unclear_difference_are_told_apart():
     # Paired gaps to "all": better 10, 11, 12 (t interval 11 -+ 4.303 / sqrt(3) = 2.48), t = 19.05,
     # p = 0.00274, times two finalists 0.0055; noisy 5, -6, 4.
     rows = {"all": [50, 40, 60], "better": [60, 51, 72], "noisy": [55, 34, 64]}
-    verdict = judge(_settings(rows), _selection("all"))
+    verdict = judge(_runs(rows), _selection("all"))
     better, noisy = _line_of(verdict, "better"), _line_of(verdict, "noisy")
     assert "+11.00 [8.52, 13.48]" in better
     assert "adjusted p 0.005" in better
@@ -295,14 +295,14 @@ def test_a_clear_and_an_unclear_difference_are_told_apart():
 
 
 def test_what_no_network_scores_stands_below_the_means():
-    trials = _settings({"all": [50, 40], "x": [60, 51]})
-    for record in trials:
+    runs = _runs({"all": [50, 40], "x": [60, 51]})
+    for record in runs:
         record.metrics |= {
             "target_test/evalpose_unit_signed": 70.0,
             "target_test/control/evalpose_unit_signed/mirrored": 5.5,
             "target_test/control/pck_05/mirrored": 9.5,
         }
-    lines = as_lines(judge(trials, _selection("all")))
+    lines = as_lines(judge(runs, _selection("all")))
     (row,) = (line.split() for line in lines if line.split()[:1] == ["mirrored"])
     assert row == ["mirrored", "-", "5.50"]
     assert lines[-1].endswith("predictions that no network made")
@@ -311,12 +311,12 @@ def test_what_no_network_scores_stands_below_the_means():
 def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
     # Gaps 1, 2, 3, 4, 1: t = 2.2 / 0.583 = 3.77, p = 0.0196 alone; of three finalists 0.0587.
     rows = {"all": [0] * 5, "x": [1, 2, 3, 4, 1]}
-    alone = judge(_settings(rows), _selection("all")).settings[0].difference
+    alone = judge(_runs(rows), _selection("all")).trials[0].difference
     assert alone.is_shown
     assert alone.p_adjusted == pytest.approx(0.0196, abs=1e-4)
     crowd = rows | {"y": [1, -1, 2, -2, 0], "z": [-1, 1, -2, 2, 1]}
-    verdict = judge(_settings(crowd), _selection("all"))
-    among = next(s for s in verdict.settings if s.name == "x").difference
+    verdict = judge(_runs(crowd), _selection("all"))
+    among = next(s for s in verdict.trials if s.name == "x").difference
     assert among.p_adjusted == pytest.approx(3 * alone.p_value)
     assert not among.is_shown
     assert among.interval == alone.interval
@@ -325,60 +325,60 @@ def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
 
 def test_the_reference_is_the_searchs_best_whatever_the_test_split_says():
     rows = {"first": [10, 11], "second": [50, 51], "x": [60, 60]}
-    assert judge(_settings(rows), _selection("first", "second")).reference == "first"
+    assert judge(_runs(rows), _selection("first", "second")).reference == "first"
 
 
 def test_baselines_do_not_count_in_the_family_of_finalists():
     rows = {"all": [0, 0, 0], "other": [1, 2, 3], "x": [1, 2, 4]}
-    verdict = judge(_settings(rows), _selection("all", "other"))
+    verdict = judge(_runs(rows), _selection("all", "other"))
     assert verdict.num_finalists == 1
-    found = next(s for s in verdict.settings if s.name == "x").difference
+    found = next(s for s in verdict.trials if s.name == "x").difference
     assert found.p_adjusted == found.p_value
 
 
 def test_the_same_difference_in_every_seed_is_no_evidence():
-    line = _line_of(judge(_settings({"all": [50, 60], "x": [53, 63]}), _selection("all")), "x")
+    line = _line_of(judge(_runs({"all": [50, 60], "x": [53, 63]}), _selection("all")), "x")
     assert "2 of 2 seeds agree, the same in every seed" in line
     assert line.endswith("no difference shown")
 
 
 def test_a_single_seed_shows_no_difference():
-    line = _line_of(judge(_settings({"all": [50], "x": [90]}), _selection("all")), "x")
+    line = _line_of(judge(_runs({"all": [50], "x": [90]}), _selection("all")), "x")
     assert "[one seed]" in line
     assert line.endswith("no difference shown")
 
 
 def test_a_failed_seed_is_counted_and_does_not_hide_the_others():
     rows = {"all": [50, 51, 52], "x": [60, 61]}
-    lines = as_lines(judge(_settings(rows), _selection("all")))
+    lines = as_lines(judge(_runs(rows), _selection("all")))
     line = next(line for line in lines if line.strip().startswith("x"))
     assert "60.50 [54.15, 66.85] from 2 seeds" in line  # 60.5 -+ 12.7062 * 0.7071 / sqrt(2)
 
 
-def test_a_trial_that_did_not_end_counts_for_nothing():
-    trials = _settings({"all": [50, 51], "x": [60, 61]})
-    trials[-1].state = "failed"
-    (first, _) = judge(trials, _selection("all")).settings
+def test_a_run_that_did_not_end_counts_for_nothing():
+    runs = _runs({"all": [50, 51], "x": [60, 61]})
+    runs[-1].state = "failed"
+    (first, _) = judge(runs, _selection("all")).trials
     assert first.name == "x"
     assert first.estimates[TEST].num_seeds == 1
 
 
 def test_names_that_merely_look_like_seeds_stay_apart():
     rows = {"all": [1, 2], "all-seeds": [2, 3]}
-    assert {s.name for s in judge(_settings(rows), _selection("all")).settings} == set(rows)
+    assert {s.name for s in judge(_runs(rows), _selection("all")).trials} == set(rows)
 
 
 def test_without_any_baseline_there_are_means_alone():
-    verdict = judge(_settings({"x": [1, 2]}), _selection())
+    verdict = judge(_runs({"x": [1, 2]}), _selection())
     assert verdict.reference is None
     assert any("no baseline" in line for line in as_lines(verdict))
     assert as_lines(judge([], _selection())) == ["no run reported the test split"]
 
 
-def test_the_json_has_means_intervals_and_differences_of_every_setting():
+def test_the_json_has_means_intervals_and_differences_of_every_trial():
     rows = {"all": [50, 40, 60, 50], "x": [60, 51, 72, 63]}
-    found = as_json(judge(_settings(rows), _selection("all")))
-    (first, second) = found["settings"]
+    found = as_json(judge(_runs(rows), _selection("all")))
+    (first, second) = found["trials"]
     assert (first["name"], first["role"], second["role"]) == ("x", "finalist", "baseline")
     assert first["metrics"][TEST]["mean"] == 61.5
     assert first["difference"]["mean"] == 11.5  # of 10, 11, 12, 13

@@ -1,4 +1,4 @@
-"""Reading a recorded trial from MLflow, and comparing it with its replay."""
+"""Reading a run from MLflow, and comparing it with its replay."""
 
 import json
 
@@ -10,7 +10,7 @@ from harness.replay import main, replaying_trainable
 from harness.replays.comparison import compare
 from harness.replays.recorded_run import read_run
 from harness.spec import SpecError
-from tests.mlflow_study import FIELDS, STAGES, TRIALS, client, study_events, write, written
+from tests.mlflow_study import FIELDS, RUNS, STAGES, client, study_events, write, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of its database
 DESCRIBED = {
@@ -22,7 +22,7 @@ DESCRIBED = {
 def recorded(tmp_path_factory):
     """A study in a real MLflow database: its address, and its cursor with the ids of the runs."""
     folder = tmp_path_factory.mktemp("recorded")
-    study, *others = study_events(TRIALS)
+    study, *others = study_events(RUNS)
     write(folder, [study | DESCRIBED, *others])
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     return uri, written(uri, folder)
@@ -31,7 +31,7 @@ def recorded(tmp_path_factory):
 def test_a_run_says_all_that_running_it_again_needs(recorded):
     uri, cursor = recorded
     run = read_run(uri, cursor.run_ids[1])
-    assert (run.study, run.trial, run.state, run.last_step) == ("s", 1, "pruned", 2)
+    assert (run.study, run.number, run.state, run.last_step) == ("s", 1, "pruned", 2)
     assert run.fields == FIELDS | {"adapt.epochs": 4}
     assert (run.trainable, run.cpus, run.gpus, run.read_test) == ("adaptation", 2, 0.5, False)
     assert run.objectives == [{"name": "m", "goal": "maximize"}]
@@ -62,7 +62,7 @@ def _refusal(uri, run_id, tmp_path, capsys):
 def test_a_runs_study_and_an_unknown_run_are_refused(recorded, tmp_path, capsys):
     uri, cursor = recorded
     error = _refusal(uri, cursor.parent_run_id, tmp_path, capsys)
-    assert "is the whole study s; name the run of one of its trials" in error
+    assert "is the whole study s; name one of the runs below it" in error
     assert "no run 0123 in sqlite" in _refusal(uri, "0123", tmp_path, capsys)
 
 
@@ -71,7 +71,7 @@ def test_runs_of_another_project_running_and_older_ones_are_refused(recorded, tm
     mlflow = client(uri)
     other = mlflow.create_run(cursor.experiment_id).info.run_id
     assert "is of another project" in _refusal(uri, other, tmp_path, capsys)
-    tags = {"study": "s", "study_id": "x", "stage": "trial", "trial": "0"}
+    tags = {"study": "s", "study_id": "x", "stage": "run", "run": "0"}
     running = mlflow.create_run(cursor.experiment_id, tags=tags).info.run_id
     assert "has not ended" in _refusal(uri, running, tmp_path, capsys)
     mlflow.set_terminated(running)
@@ -93,7 +93,7 @@ def replayed(tmp_path):
         with Ledger(path) as ledger:
             ledger.append("study", study="replay", study_id="r")
             ledger.append(
-                "trial", number=0, setting=0, name="replay", is_baseline=True, params={},
+                "run", number=0, trial=0, name="replay", is_baseline=True, params={},
                 fields=FIELDS,
             )  # fmt: skip
             for step, values in enumerate(metrics, start=1):
@@ -162,7 +162,7 @@ def test_what_else_is_different_now_is_the_likely_reason(recorded, replayed, tmp
     )
 
 
-def test_a_failed_trial_is_the_same_if_it_fails_again(recorded, replayed, tmp_path):
+def test_a_failed_run_is_the_same_if_it_fails_again(recorded, replayed, tmp_path):
     uri, cursor = recorded
     run = read_run(uri, cursor.run_ids[3])
     first, second = FIRST | {"m": 31.0}, SECOND | {"m": 32.0}
@@ -171,7 +171,7 @@ def test_a_failed_trial_is_the_same_if_it_fails_again(recorded, replayed, tmp_pa
     passed = compare(run, replayed([first, second, {"m": 33.0}]))
     assert passed.gaps == ()  # the third epoch has no record to differ from
     assert not passed.is_equal
-    assert "the recorded trial was failed, the replay is complete" in list(passed.lines())
+    assert "the recorded run was failed, the replay is complete" in list(passed.lines())
 
 
 def test_a_store_that_is_no_store_is_one_sentence(tmp_path):

@@ -15,7 +15,7 @@ import ray
 from ray import tune
 from ray.cluster_utils import Cluster
 
-from harness.nodes.cluster import alive_nodes, parallel_trials, shut_down_ray, start_ray
+from harness.nodes.cluster import alive_nodes, parallel_runs, shut_down_ray, start_ray
 from harness.nodes.shared_storage import check_shared
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
@@ -69,9 +69,9 @@ def node_behind(cluster, mounts):
 def test_a_cluster_is_joined_and_its_nodes_are_compared(tmp_path):
     with joined(1, 1) as (cluster, lines):
         assert lines == [f"joined the Ray cluster at {cluster.address}: 2 nodes, 2 CPUs, 0 GPUs"]
-        assert parallel_trials(Resources(cpus=1), lines.append) == 2
+        assert parallel_runs(Resources(cpus=1), lines.append) == 2
         with pytest.raises(SpecError, match="at most the 1 of the largest of 2 nodes, got 2"):
-            parallel_trials(Resources(cpus=2), lines.append)
+            parallel_runs(Resources(cpus=2), lines.append)
         check_shared(tmp_path)
         assert os.listdir(tmp_path) == []
 

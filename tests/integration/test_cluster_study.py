@@ -1,4 +1,4 @@
-"""A study over several nodes, one of which is lost: its trial moves and ends as if it had not."""
+"""A study over several nodes, one of which is lost: its run moves and ends as if it had not."""
 
 import io
 import threading
@@ -41,7 +41,7 @@ def epochs(ledger):
 
 
 def lose_a_node(cluster, node, ledger, lost):
-    """Take a node away, without a word, once both trials are under way."""
+    """Take a node away, without a word, once both runs are under way."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         seen = {e["number"] for e in epochs(ledger) if e["step"] >= 2} if ledger.exists() else ()
@@ -67,8 +67,8 @@ def test_the_trial_of_a_lost_node_goes_on_elsewhere(write_study, tmp_path):
         watcher.join()
     finally:
         cluster.shutdown()
-    assert [record.state for record in result.trials] == ["complete"] * 2, out.getvalue()
-    assert lost, "the node was taken away while both trials ran"
+    assert [record.state for record in result.runs] == ["complete"] * 2, out.getvalue()
+    assert lost, "the node was taken away while both were training"
     assert len(lost[0]) < 24
     moved = [e for e in read_events(storage.ledger("moved")) if e["event"] == "continued"]
     assert len(moved) == 1

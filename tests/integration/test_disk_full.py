@@ -27,7 +27,7 @@ def wait_for_any(driver, words, limit_s=120):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("moment", ["at a time", "epoch 2/5", "trial 1 "])
+@pytest.mark.parametrize("moment", ["at a time", "epoch 2/5", "] run 1 "])
 def test_a_study_waits_for_space_and_ends_as_if_there_had_always_been_some(
     tiny_study, undisturbed, disk, moment
 ):

@@ -1,4 +1,4 @@
-"""A worker that gives no sign of life is ended, and its trial goes on in another."""
+"""A worker that gives no sign of life is ended, and its run goes on in another."""
 
 import ctypes
 import io
@@ -114,16 +114,16 @@ def test_a_worker_that_hangs_is_ended_and_its_trial_goes_on(
     monkeypatch.setattr(search, "GRACE_S", 0.0)
     result, ledger = follow(write_study, tmp_path, HangingTrainable)
     assert not (tmp_path / "order").exists(), "it has hung"
-    assert [record.state for record in result.trials] == ["complete"], result.trials[0].reason
+    assert [record.state for record in result.runs] == ["complete"], result.runs[0].reason
     assert curve(ledger) == undisturbed
     continued = [event for event in ledger if event["event"] == "continued"]
     assert [event["step"] for event in continued] == [1]
-    trial = Storage(tmp_path).study("hung").trial(0)
-    notes = {note.name: note.read_text() for note in trial.glob("hung*")}
+    folder = Storage(tmp_path).study("hung").run(0)
+    notes = {note.name: note.read_text() for note in folder.glob("hung*")}
     if noted:
         assert list(notes) == ["hung-after-1.txt"]
         assert how.__name__ in notes["hung-after-1.txt"]
-        where = trial / "hung-after-1.txt"
+        where = folder / "hung-after-1.txt"
         assert continued[0]["why"] == f"the worker hung after epoch 1; where is in {where}"
     else:
         why = "the worker hung after epoch 1, so that it had to be killed"
@@ -141,9 +141,9 @@ class AlwaysHangingTrainable(HangingTrainable):
 def test_a_trial_that_always_hangs_fails_and_says_where(write_study, tmp_path, monkeypatch):
     monkeypatch.setenv("POSEBINS_TEST_HANGS", str(tmp_path / "order"))
     result, ledger = follow(write_study, tmp_path, AlwaysHangingTrainable)
-    assert [record.state for record in result.trials] == ["failed"]
-    where = Storage(tmp_path).study("hung").trial(0) / "hung-after-1.txt"
-    assert result.trials[0].reason == f"the worker hung after epoch 1; where is in {where}"
+    assert [record.state for record in result.runs] == ["failed"]
+    where = Storage(tmp_path).study("hung").run(0) / "hung-after-1.txt"
+    assert result.runs[0].reason == f"the worker hung after epoch 1; where is in {where}"
     assert [step for step, _ in curve(ledger)] == [1]
 
 
@@ -152,7 +152,7 @@ def test_a_trial_that_takes_too_long_fails_with_a_sentence(write_study, tmp_path
         "epochs: 2,", "epochs: 500,"
     )
     result, ledger = follow(write_study, tmp_path, SlowTrainable, text)
-    assert [record.state for record in result.trials] == ["failed"]
-    assert result.trials[0].reason == "took longer than failures.timeout_s, 1 s"
+    assert [record.state for record in result.runs] == ["failed"]
+    assert result.runs[0].reason == "took longer than failures.timeout_s, 1 s"
     assert len(curve(ledger)) <= 6
     assert not [event for event in ledger if event["event"] == "continued"], "not tried again"

@@ -68,7 +68,7 @@ def test_a_second_interrupt_ends_the_driver_at_once_and_the_trials_even_so(
         assert driver.end(60) == 130, driver.output
     assert psutil.wait_procs(family, timeout=20)[1] == []
     ledger = events(tmp_path)
-    started = {event["number"] for event in ledger if event["event"] == "trial"}
+    started = {event["number"] for event in ledger if event["event"] == "run"}
     ended = {event["number"] for event in ledger if event["event"] == "finished"}
     assert started == ended
     assert ledger[-1]["event"] == "end"

@@ -24,7 +24,7 @@ REPORT = "  target_val/pck_05 "
 PHASES = {
     "is a valid study": "while it loads",
     "study tiny in": "while it opens the databases or starts Ray",
-    "at a time": "before the first trial",
+    "at a time": "before the first run",
     REPORT: "while it trains",
     "starts:": "while the worker starts or computes stages",
     "goes on after": "while the worker starts again",
@@ -49,12 +49,12 @@ def phase(driver):
 def kill_at(driver, rng, kind):
     """Kill a driver at a random instant; returns what it was at, None if it ended first.
 
-    ``kind``: anywhere up to the first trial, while its worker starts, or while it trains.
+    ``kind``: anywhere up to the first run, while its worker starts, or while it trains.
     """
     if kind == "start":
         time.sleep(max(0.0, driver.started + rng.uniform(0.5, 12) - time.monotonic()))
     elif kind == "worker":
-        driver.wait_for("trial ")
+        driver.wait_for("] run ")
         time.sleep(rng.uniform(0, 6))
     else:
         driver.wait_for(REPORT)
@@ -114,22 +114,22 @@ def test_two_trials_at_once_killed_four_times_lose_and_repeat_nothing(
         print(f"\nkilled {phases.total()} drivers (seed 2): {told(phases)}")
     assert_nothing_runs(tmp_path)
     found = outcome(tmp_path)
-    assert sorted(found["trials"]) == list(range(5))
+    assert sorted(found["runs"]) == list(range(5))
     assert {state for state, _, _ in found["ends"].values()} <= {"complete", "pruned"}
     assert {trial[1] for trial in found["optuna"]} <= {"COMPLETE", "PRUNED"}
     for number, (state, _, _) in found["ends"].items():
-        steps = [step for trial, step in found["curves"] if trial == number]
+        steps = [step for run, step in found["curves"] if run == number]
         assert steps == list(range(1, len(steps) + 1))
         assert state == "pruned" or len(steps) == 5
-    # Where they are the same trial, whatever ran beside it, they have the same curve.
-    assert found["trials"][0] == undisturbed["trials"][0]
+    # Where they are the same, whatever ran beside it, they have the same curve.
+    assert found["runs"][0] == undisturbed["runs"][0]
     for step in range(1, 6):
         assert found["curves"][0, step] == undisturbed["curves"][0, step]
 
 
 @pytest.mark.faults
 def test_the_workers_of_a_killed_driver_do_not_outlive_it(tiny_study, tmp_path):
-    """They could otherwise write into the folders of trials that go on."""
+    """They could otherwise write into the folders of runs that go on."""
     with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as driver:
         assert driver.wait_for("epoch 2/501")
         family = driver.family(with_agents=False)

@@ -20,7 +20,7 @@ import pytest
 
 from harness.mlflow_tracking.cursor import cursor_path
 from harness.mlflow_tracking.tracker import MLflowTracker
-from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
+from tests.mlflow_study import RUNS, check_study, client, points, study_events, write, written
 
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -153,7 +153,7 @@ class Study:
     def __init__(self, folder, road, server):
         self.folder, self.road = folder, road
         self.study_id = uuid.uuid4().hex
-        self.events = list(study_events(TRIALS, study_id=self.study_id))
+        self.events = list(study_events(RUNS, study_id=self.study_id))
         self._server = f"http://127.0.0.1:{server}"
 
     def track(self):
@@ -295,9 +295,9 @@ def test_a_password_is_in_no_file_no_error_and_no_list_of_processes(study, monke
 @pytest.mark.faults
 def test_a_database_locked_for_longer_than_mlflow_waits_loses_nothing(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    write(tmp_path, list(study_events(TRIALS))[:4])
+    write(tmp_path, list(study_events(RUNS))[:4])
     written(uri, tmp_path)
-    write(tmp_path, list(study_events(TRIALS))[4:])
+    write(tmp_path, list(study_events(RUNS))[4:])
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     tracker = MLflowTracker(uri, tmp_path / "artifacts", tmp_path / "events.jsonl")
@@ -313,8 +313,8 @@ def test_a_database_locked_for_longer_than_mlflow_waits_loses_nothing(tmp_path):
 def test_a_writer_killed_again_and_again_loses_and_repeats_nothing(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client(uri).search_experiments()
-    trials = [(number, "complete") for number in range(60)]
-    write(tmp_path, study_events(trials, num_metrics=100))
+    runs = [(number, "complete") for number in range(60)]
+    write(tmp_path, study_events(runs, num_metrics=100))
     rng = random.Random(0)
     for _ in range(12):
         tracker = MLflowTracker(uri, tmp_path / "artifacts", tmp_path / "events.jsonl")

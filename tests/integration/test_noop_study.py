@@ -57,11 +57,11 @@ def _optuna(tmp_path, name="noop"):
 
 def test_bad_trials_are_pruned_and_the_best_has_run_to_its_end(write_study, tmp_path):
     result, tracker, out = _follow(write_study, tmp_path, NoopTrainable)
-    states = [record.state for record in result.trials]
+    states = [record.state for record in result.runs]
     assert set(states) == {"complete", "pruned"}
     told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     assert _optuna(tmp_path) == [told[state] for state in states]
-    pruned = [record for record in result.trials if record.state == "pruned"]
+    pruned = [record for record in result.runs if record.state == "pruned"]
     assert all(record.step < 6 for record in pruned)
     assert sorted(tracker.run_ids) == list(range(8))
     assert out.count("starts:") == 8
@@ -72,13 +72,13 @@ def test_a_second_run_of_a_name_goes_on_and_a_new_one_is_a_study_of_its_own(writ
     short, text = (STUDY.replace("run_cap: 8", f"run_cap: {cap}") for cap in (2, 3))
     _follow(write_study, tmp_path, NoopTrainable, short)
     second, tracker, out = _follow(write_study, tmp_path, NoopTrainable, text)
-    assert (second.study_name, len(second.trials), sorted(tracker.run_ids)) == (
+    assert (second.study_name, len(second.runs), sorted(tracker.run_ids)) == (
         "noop", 3, [0, 1, 2],
     )  # fmt: skip
     assert "going on with study noop" in out
     assert out.count("starts:") == 1, "the two that had ended are not run again"
     other, _, _ = _follow(write_study, tmp_path, NoopTrainable, short, new=True)
-    assert (other.study_name, len(other.trials)) == ("noop-2", 2)
+    assert (other.study_name, len(other.runs)) == ("noop-2", 2)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_second_run_of_a_name_goes_on_and_a_new_one_is_a_study_of_its_own(writ
 def test_failures_are_told_with_their_reason_and_the_study_goes_on(
     write_study, tmp_path, trainable, words
 ):
-    # Without pruning, which could end a trial before it fails.
+    # Without pruning, which could end a run before it fails.
     text = re.sub("early_terminate.*", "", STUDY).replace("run_cap: 8", "run_cap: 3")
     result, _, _ = _follow(write_study, tmp_path, trainable, text)
-    assert [record.state for record in result.trials] == ["failed"] * 3
-    assert all(words in record.reason for record in result.trials)
+    assert [record.state for record in result.runs] == ["failed"] * 3
+    assert all(words in record.reason for record in result.runs)
     assert _optuna(tmp_path) == [TrialState.FAIL] * 3
 
 
@@ -107,7 +107,7 @@ def test_a_study_whose_every_loss_is_nan_says_so_and_ends_with_3(
     path = write_study(STUDY.replace("run_cap: 8", "run_cap: 2"))
     assert run.main([str(path), "--storage", str(tmp_path)]) == 3
     shown = capsys.readouterr()
-    assert "2 of 2 trials failed; --retry-failed tries again" in shown.err
+    assert "2 of 2 runs failed; --retry-failed tries again" in shown.err
     assert "objective target_val/pck_05 is nan at step 2" in shown.out
     assert "noop: 2 failed" in shown.out
 
@@ -115,17 +115,17 @@ def test_a_study_whose_every_loss_is_nan_says_so_and_ends_with_3(
 def test_a_worker_that_is_killed_each_time_fails_and_may_be_tried_again(write_study, tmp_path):
     text = STUDY.replace("retries: 0", "retries: 1").replace("run_cap: 8", "run_cap: 2")
     result, _, _ = _follow(write_study, tmp_path, DyingTrainable, text)
-    assert [record.state for record in result.trials] == ["failed", "failed"]
-    assert all("worker's process died" in record.reason for record in result.trials)
-    assert all("memory" in record.reason for record in result.trials), "what it may be"
+    assert [record.state for record in result.runs] == ["failed", "failed"]
+    assert all("worker's process died" in record.reason for record in result.runs)
+    assert all("memory" in record.reason for record in result.runs), "what it may be"
     assert _optuna(tmp_path) == [TrialState.FAIL] * 2, "no success that the sampler would follow"
     events = list(read_events(Storage(tmp_path).ledger("noop")))
     assert sum(event["event"] == "continued" for event in events) == 2, "each was tried twice"
     again, _, _ = _follow(write_study, tmp_path, NoopTrainable, text, retry_failed=True)
-    assert [record.retry_of for record in again.trials] == [None, None, 0, 1]
-    assert {record.state for record in again.trials[2:]} <= {"complete", "pruned"}
-    assert [record.params for record in again.trials[2:]] == [
-        record.params for record in again.trials[:2]
+    assert [record.retry_of for record in again.runs] == [None, None, 0, 1]
+    assert {record.state for record in again.runs[2:]} <= {"complete", "pruned"}
+    assert [record.params for record in again.runs[2:]] == [
+        record.params for record in again.runs[:2]
     ]
 
 
@@ -139,7 +139,7 @@ def test_a_worker_that_is_killed_each_time_fails_and_may_be_tried_again(write_st
 def test_the_hours_of_a_budget_end_a_study_which_goes_on_with_more(
     write_study, tmp_path, monkeypatch, drain, ended, stored
 ):
-    """The hours are over while the second trial runs, at a time that the trial decides."""
+    """The hours are over while the second run trains, at a time that it decides."""
     ledger = Storage(tmp_path).ledger("noop")
 
     def monotonic():
@@ -155,13 +155,13 @@ def test_the_hours_of_a_budget_end_a_study_which_goes_on_with_more(
         result, _, _ = _follow(write_study, tmp_path, SlowTrainable, text)
     assert (result.state, result.reason) == ("stopped", "budget.hours 1 used up")
     assert not result.was_interrupted
-    assert [record.state for record in result.trials] == ended
+    assert [record.state for record in result.runs] == ended
     assert _optuna(tmp_path) == stored
     last = list(read_events(ledger))[-1]
     assert (last["event"], last["state"], last["reason"]) == ("end", "stopped", result.reason)
     more, _, _ = _follow(write_study, tmp_path, SlowTrainable, text)
     assert more.state == "complete"
-    assert [record.state for record in more.trials] == ["complete"] * 4
+    assert [record.state for record in more.runs] == ["complete"] * 4
     assert _optuna(tmp_path) == [TrialState.COMPLETE] * 4
 
 

@@ -216,7 +216,7 @@ def test_two_drivers_with_studies_of_their_own_share_a_database(write_study, dat
         simulation.close()
     first, second = (trials(database, name) for name in names)
     assert [trial[0] for trial in first] == [trial[0] for trial in second] == list(range(7))
-    assert first == second, "each has proposed as if it were alone"
+    assert first == second, "each has suggested as if it were alone"
 
 
 @pytest.mark.faults
@@ -225,7 +225,7 @@ def test_a_real_driver_that_is_killed_goes_on_in_postgresql(
     tiny_study, undisturbed, database, tmp_path
 ):
     with Driver(tiny_study, tmp_path) as driver:
-        assert driver.wait_for("trial 1 ")
+        assert driver.wait_for("] run 1 ")
         assert driver.kill()
     run_to_the_end(tiny_study, tmp_path)
     assert not (tmp_path / "optuna.db").exists()

@@ -29,7 +29,7 @@ def _run(*arguments):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """The smoke study's JSON, one trial at a time so that a second run must equal it."""
+    """The smoke study's JSON, one run at a time so that a second study must equal it."""
     storage = tmp_path_factory.mktemp("smoke")
     done = _run(SMOKE, "--storage", storage, "--json", "--set", "resources.parallel=1")
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def test_trials_share_the_stages_that_are_equal(smoke):
 def test_optuna_has_every_trial_in_a_terminal_state(smoke):
     states = optuna_states(smoke["optuna_url"], "smoke")
     told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-    # Beside the trials that ran, proposals that repeat one of them and have its outcome.
+    # Beside the trials that ran, suggestions that repeat one of them and have its outcome.
     assert all(state.is_finished() for state in states)
     assert {t["number"]: told[t["state"]] for t in smoke["trials"]}.items() <= dict(
         enumerate(states)

@@ -35,8 +35,8 @@ def reasons(write_study, storage, trainable, names):
     )
     spec = load_study(write_study(text))
     result, _ = follow_study(spec, Storage(storage), io.StringIO(), trainable=trainable)
-    assert [record.state for record in result.trials] == ["failed"] * len(names)
-    return {record.name: record.reason for record in result.trials}
+    assert [record.state for record in result.runs] == ["failed"] * len(names)
+    return {record.name: record.reason for record in result.runs}
 
 
 def test_a_crash_is_named_by_its_signal_and_its_log_is_kept(write_study, tmp_path):

@@ -3,8 +3,8 @@
 #
 #   sbatch slurm.sh STUDY.yaml [options of python -m harness.run]
 #
-# The first node runs Ray's head and the study's driver, every node runs trials. Two minutes before
-# the time limit Slurm signals this script alone; the driver ends its trials in order, the job is
+# The first node runs Ray's head and the study's driver, every node trains runs. Two minutes before
+# the time limit Slurm signals this script alone; the driver ends its runs in order, the job is
 # queued again, and the same command goes on with the same study.
 #
 #SBATCH --job-name=posebins
@@ -117,7 +117,7 @@ python -m harness.run "$@" --storage "$STORAGE" --address "$address" &
 driver=$!
 code=0
 wait "$driver" || code=$?
-# A caught signal ends `wait` early; the driver is still ending its trials.
+# A caught signal ends `wait` early; the driver is still ending its runs.
 while kill -0 "$driver" 2>/dev/null; do
     code=0
     wait "$driver" || code=$?

@@ -54,7 +54,7 @@ def test_each_job_is_measured_and_spare_processes_repeat_the_first(tmp_path, tem
 @pytest.mark.slow
 def test_an_error_comes_out_as_one_sentence(tmp_path, temporary):
     fields = {**SMALL, "data.target": "lspet", "data.target_root": "/nowhere"}
-    with pytest.raises(SpecError, match=r"^a trial cannot be measured: /nowhere is not a folder$"):
+    with pytest.raises(SpecError, match=r"^a run cannot be measured: /nowhere is not a folder$"):
         measure_configurations([JOB | {"fields": fields}], 1, tmp_path / "stages")
     assert measuring_processes() == []
     assert left_behind(temporary) == []
@@ -105,4 +105,4 @@ def test_a_measuring_process_that_is_killed_is_named(tmp_path):
     measuring_processes()[0].kill()
     _, errors = parent.communicate(timeout=20)
     sentence = "its process died of SIGKILL"
-    assert errors.strip().endswith(f"a trial cannot be measured: {sentence}")
+    assert errors.strip().endswith(f"a run cannot be measured: {sentence}")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.forecast.capacity import Machine
-from harness.forecast.costs import TrialCost, cost_key, noise_of, trial_cost
-from harness.forecast.plan import DATABASE_BYTES, REPORT_BYTES, TRIAL_BYTES, make_plan
+from harness.forecast.costs import RunCost, cost_key, noise_of, run_cost
+from harness.forecast.plan import DATABASE_BYTES, REPORT_BYTES, RUN_BYTES, make_plan
 from harness.forecast.simulation import END_S, REPORT_S, START_S, EarlyStops, play
 from harness.forecast.trial_pool import TrialPool, vae_name
 from harness.spec import StudySpec
@@ -17,7 +17,7 @@ from harness.spec.sections import EarlyTerminate
 from trainables.cost.measurement import Measurement
 
 ROOMY = Machine(free_bytes=10**12, disk_bytes=10**12, memory_bytes=10**12)
-TEN = TrialCost(steps_s=(4.0, 6.0))
+TEN = RunCost(steps_s=(4.0, 6.0))
 """Ten seconds in two reports."""
 
 
@@ -41,12 +41,12 @@ def pool(*costs, seeds=1, given=(), **others):
     return TrialPool(given=tuple(given), drawn=costs, seeds=seeds, **others)
 
 
-def test_trials_one_after_the_other_take_the_sum():
+def test_runs_one_after_the_other_take_the_sum():
     # 4 x 10 s and 8 reports
     assert play([TEN] * 4, 1).wall_s == pytest.approx(40 + overhead(8))
 
 
-def test_trials_two_at_a_time_take_half():
+def test_runs_two_at_a_time_take_half():
     outcome = play([TEN] * 4, 2)
     assert outcome.wall_s == pytest.approx(20 + overhead(4))
     assert outcome.busy_s == pytest.approx(40 + 8 * REPORT_S)
@@ -54,11 +54,11 @@ def test_trials_two_at_a_time_take_half():
 
 def test_a_free_worker_takes_the_next_trial():
     # 10 | 1, 1, 1: the second worker does the three short ones
-    short = TrialCost(steps_s=(1.0,))
+    short = RunCost(steps_s=(1.0,))
     assert play([TEN, short, short, short], 2).wall_s == pytest.approx(10 + overhead(2))
 
 
-def test_what_trials_share_is_computed_once_and_waited_for():
+def test_what_runs_share_is_computed_once_and_waited_for():
     sharing = replace(TEN, shared={"images/source": 5.0})
     # Both workers spend 5 s, one on it and one waiting for it; the second pair finds it.
     outcome = play([sharing] * 4, 2)
@@ -67,39 +67,39 @@ def test_what_trials_share_is_computed_once_and_waited_for():
 
 
 def test_what_differs_is_computed_by_each():
-    trials = [replace(TEN, shared={f"pose_vae/{i}": 5.0}) for i in range(4)]
-    assert play(trials, 2).wall_s == pytest.approx(2 * 15 + overhead(4))
+    runs = [replace(TEN, shared={f"pose_vae/{i}": 5.0}) for i in range(4)]
+    assert play(runs, 2).wall_s == pytest.approx(2 * 15 + overhead(4))
 
 
 def test_what_the_storage_has_costs_nothing():
     measured = measurement(stages={"images/source": True, "images/target": False})
-    cost = trial_cost("pose_vae", {"vae.epochs": 10}, [measured], "")
+    cost = run_cost("pose_vae", {"vae.epochs": 10}, [measured], "")
     assert cost.shared == {"images/source": 0.0, "images/target": 7.0}
     assert cost.disk == {"images/target": 200}
 
 
-def test_a_stopped_trial_takes_the_time_of_its_reports():
-    outcome = play([TEN] * 2, 1, lambda trial: 1)
+def test_a_stopped_run_takes_the_time_of_its_reports():
+    outcome = play([TEN] * 2, 1, lambda run: 1)
     assert outcome.wall_s == pytest.approx(2 * 4 + overhead(2))
     assert outcome.num_stopped == 2
 
 
-def test_checkpoints_of_complete_stopped_and_running_trials_on_disk():
-    cost = TrialCost(
+def test_checkpoints_of_complete_stopped_and_running_runs_on_disk():
+    cost = RunCost(
         steps_s=(1.0, 1.0, 1.0), checkpoint_bytes=100, disk={"images/source": 1000, "x": 7}
     )
-    # Stages once; one checkpoint of each trial; two more of each of two running ones.
+    # Stages once; one checkpoint of each run; two more of each of two running ones.
     assert play([cost] * 3, 2).disk_bytes == 1007 + 3 * 100 + 2 * 200
-    # Stopped trials keep the last two, and one if they have written no more.
-    assert play([cost] * 3, 2, lambda trial: 2).disk_bytes == 1007 + 3 * 200 + 2 * 200
-    assert play([cost] * 3, 2, lambda trial: 1).disk_bytes == 1007 + 3 * 100 + 2 * 200
+    # Stopped runs keep the last two, and one if they have written no more.
+    assert play([cost] * 3, 2, lambda run: 2).disk_bytes == 1007 + 3 * 200 + 2 * 200
+    assert play([cost] * 3, 2, lambda run: 1).disk_bytes == 1007 + 3 * 100 + 2 * 200
 
 
 def test_successive_halving_lets_one_in_eta_through_each_rung():
     rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
-    trial = TrialCost(steps_s=(1.0,) * 8)
+    run = RunCost(steps_s=(1.0,) * 8)
     stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(trial) for _ in range(4000)]
+    reports = [stops.reports_of(run) for _ in range(4000)]
     assert set(reports) == {1, 2, 4, 8}
     # Asynchronous: half pass each rung, but for the first few.
     for rung, expected in ((1, 0.5), (2, 0.25), (4, 0.125), (8, 0.125)):
@@ -109,31 +109,31 @@ def test_successive_halving_lets_one_in_eta_through_each_rung():
 def test_wandbs_hyperband_stops_at_its_rungs_those_worse_than_one_in_eta():
     rule = EarlyTerminate(type="hyperband", max_iter=50, eta=3, s=3)
     stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(TrialCost((1.0,) * 50)) for _ in range(4000)]
+    reports = [stops.reports_of(RunCost((1.0,) * 50)) for _ in range(4000)]
     assert set(reports) == {1, 5, 16, 50}
     for rung, expected in ((1, 2 / 3), (5, 2 / 9), (16, 2 / 27), (50, 1 / 27)):
         assert reports.count(rung) / 4000 == pytest.approx(expected, abs=0.03)
 
 
-def test_the_first_trial_passes_every_rung():
+def test_the_first_run_passes_every_rung():
     rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
-    assert EarlyStops(rule, random.Random(0)).reports_of(TrialCost((1.0,) * 8)) == 8
+    assert EarlyStops(rule, random.Random(0)).reports_of(RunCost((1.0,) * 8)) == 8
 
 
 def test_baselines_are_never_stopped_but_compared_with():
     rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=1000)
     stops = EarlyStops(rule, random.Random(0))
-    baseline = TrialCost(steps_s=(1.0,) * 4, is_baseline=True)
+    baseline = RunCost(steps_s=(1.0,) * 4, is_baseline=True)
     assert [stops.reports_of(baseline) for _ in range(50)] == [4] * 50
     later = [stops.reports_of(replace(baseline, is_baseline=False)) for _ in range(50)]
     assert later.count(1) > 40
 
 
-def test_hyperband_gives_some_trials_a_later_first_rung():
+def test_hyperband_gives_some_runs_a_later_first_rung():
     # Of 6 / 2 at eta 2 there are two brackets with first rungs 2 and 4, shares 2 and 2.
     rule = EarlyTerminate(type="hyperband_brackets", min_iter=2, eta=2, max_iter=6)
     stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(TrialCost((1.0,) * 6)) for _ in range(4000)]
+    reports = [stops.reports_of(RunCost((1.0,) * 6)) for _ in range(4000)]
     assert set(reports) == {2, 4, 6}
     assert reports.count(2) / 4000 == pytest.approx(0.25, abs=0.03)  # half of half
     assert reports.count(4) / 4000 == pytest.approx(0.375, abs=0.03)  # half of the rest
@@ -142,15 +142,15 @@ def test_hyperband_gives_some_trials_a_later_first_rung():
 def test_the_median_rule_spares_its_first_trials():
     rule = EarlyTerminate(type="median", min_iter=1, startup_trials=5)
     stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(TrialCost((1.0,) * 4)) for _ in range(2000)]
+    reports = [stops.reports_of(RunCost((1.0,) * 4)) for _ in range(2000)]
     assert reports[:5] == [4] * 5
     assert set(reports) == {2, 4}
     assert reports.count(2) / 2000 == pytest.approx(0.5, abs=0.05)
 
 
-trials_strategy = st.lists(
+runs_strategy = st.lists(
     st.builds(
-        TrialCost,
+        RunCost,
         steps_s=st.lists(st.floats(0.01, 50), min_size=1, max_size=5).map(tuple),
         setup_s=st.floats(0, 5),
         shared=st.dictionaries(st.sampled_from("abc"), st.floats(0, 20), max_size=3),
@@ -162,19 +162,19 @@ trials_strategy = st.lists(
 )
 
 
-@given(trials_strategy, st.integers(1, 5))
-def test_more_workers_never_take_longer(trials, parallel):
-    assert play(trials, parallel + 1).wall_s <= play(trials, parallel).wall_s + 1e-9
+@given(runs_strategy, st.integers(1, 5))
+def test_more_workers_never_take_longer(runs, parallel):
+    assert play(runs, parallel + 1).wall_s <= play(runs, parallel).wall_s + 1e-9
 
 
-@given(trials_strategy, st.integers(1, 5), st.integers(0, 100))
-def test_more_trials_never_cost_less(trials, parallel, seed):
+@given(runs_strategy, st.integers(1, 5), st.integers(0, 100))
+def test_more_runs_never_cost_less(runs, parallel, seed):
     rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
 
     def played(some):
         return play(some, parallel, EarlyStops(rule, random.Random(seed)).reports_of)
 
-    fewer, more = played(trials[:-1]), played(trials)
+    fewer, more = played(runs[:-1]), played(runs)
     assert fewer.wall_s <= more.wall_s
     assert fewer.busy_s <= more.busy_s
     assert fewer.disk_bytes <= more.disk_bytes
@@ -182,7 +182,7 @@ def test_more_trials_never_cost_less(trials, parallel, seed):
 
 def test_intervals_hold_the_known_time_and_are_ordered():
     plan = make_plan(study(), pool(TEN), 2, ROOMY)
-    assert plan.num_trials == 4
+    assert plan.num_runs == 4
     for interval in (plan.wall_s, plan.cpu_hours, plan.memory_bytes, plan.disk_bytes):
         assert 0 < interval.low <= interval.middle <= interval.high
     assert plan.wall_s.low < 20 + overhead(4) < plan.wall_s.high
@@ -202,29 +202,29 @@ def test_a_noisier_measurement_gives_a_wider_interval():
 
 
 def test_early_termination_is_shown_beside_the_whole_cost():
-    trial = TrialCost(steps_s=(10.0,) * 9)
+    run = RunCost(steps_s=(10.0,) * 9)
     spec = study(
         budget={"run_cap": 20},
         early_terminate={"type": "successive_halving", "min_iter": 1, "eta": 3},
     )
-    plan = make_plan(spec, pool(trial), 1, ROOMY)
+    plan = make_plan(spec, pool(run), 1, ROOMY)
     assert plan.wall_s.high < plan.unpruned_s.low
     assert plan.stopped.middle >= 10
     assert any("without early termination" in line for line in plan.lines())
 
 
-def test_each_seed_is_a_trial_with_a_pose_vae_of_its_own():
+def test_each_seed_is_a_run_with_a_pose_vae_of_its_own():
     name = vae_name({"vae.epochs": 1, "seed": 0, "adapt.lr": 1})
     cost = replace(TEN, shared={name: 5.0}, disk={name: 10})
-    trials = pool(given=[cost], seeds=3).draw(1, random.Random(0))
-    assert play(trials, 1).wall_s == pytest.approx(3 * 15 + overhead(6))
-    assert play(trials, 1).disk_bytes == 30
+    runs = pool(given=[cost], seeds=3).draw(1, random.Random(0))
+    assert play(runs, 1).wall_s == pytest.approx(3 * 15 + overhead(6))
+    assert play(runs, 1).disk_bytes == 30
 
 
 def test_a_study_that_does_not_fit_the_disk_is_refused():
     cost = replace(TEN, disk={"images/source": 10**9})
-    # 4 trials with 8 reports; sizes are foretold to a tenth
-    needed = 1.1 * (10**9 + DATABASE_BYTES + 4 * TRIAL_BYTES + 8 * REPORT_BYTES)
+    # 4 runs with 8 reports; sizes are foretold to a tenth
+    needed = 1.1 * (10**9 + DATABASE_BYTES + 4 * RUN_BYTES + 8 * REPORT_BYTES)
     fits = replace(ROOMY, free_bytes=int(needed) + 1, disk_bytes=10**9)
     assert make_plan(study(), pool(cost), 1, fits).refusal is None
     too_small = replace(fits, free_bytes=int(needed) - 1)
@@ -259,14 +259,14 @@ def test_a_budget_of_hours_that_comes_first_ends_the_study():
     assert plan.wall_s.high == 360
     (note,) = plan.notes
     # (360 - START_S) / (10 + 2 REPORT_S) of a hundred
-    assert "budget.hours 0.1 ends the study before its trials do in 100% of the cases" in note
+    assert "budget.hours 0.1 ends the study before its runs do in 100% of the cases" in note
     assert "after 33 [" in note
 
 
 def test_a_budget_of_hours_that_comes_last_is_said_to():
     spec = study(budget={"run_cap": 4, "hours": 1})
     assert make_plan(spec, pool(TEN), 1, ROOMY).notes == [
-        "the trials end before budget.hours 1 does"
+        "the runs end before budget.hours 1 does"
     ]
 
 
@@ -312,12 +312,12 @@ def measurement(**values):
     return Measurement(**{**fields, **values})
 
 
-def test_a_trial_costs_its_steps_evaluations_and_stages():
+def test_a_run_costs_its_steps_evaluations_and_stages():
     fields = {
         "adapt.pretrain_epochs": 2, "adapt.epochs": 1, "adapt.steps_per_epoch": 5,
         "vae.epochs": 30,
     }  # fmt: skip
-    cost = trial_cost("adaptation", fields, [measurement()], "pose_vae/own")
+    cost = run_cost("adaptation", fields, [measurement()], "pose_vae/own")
     # 5 steps of 1 s, then of 2 s, each with 10 s of evaluation and 1 s of checkpoint
     assert cost.steps_s == pytest.approx((16, 16, 21 + 4))
     assert cost.setup_s == 3
@@ -336,11 +336,11 @@ def test_a_style_network_costs_its_steps():
         style_step_s=0.2,
     )
     fields = {"adapt.method": "udape", "style.encoder_steps": 10, "style.steps": 20}
-    assert trial_cost("adaptation", fields, [measured], "").shared["style"] == pytest.approx(6)
+    assert run_cost("adaptation", fields, [measured], "").shared["style"] == pytest.approx(6)
 
 
-def test_a_pose_vae_trial_fits_two_in_five_reports():
-    cost = trial_cost("pose_vae", {"vae.epochs": 50}, [measurement()], "")
+def test_a_pose_vae_run_fits_two_in_five_reports():
+    cost = run_cost("pose_vae", {"vae.epochs": 50}, [measurement()], "")
     # 2 x 10 epochs of 0.1 s, and the 10 s of a report
     assert cost.steps_s == pytest.approx((12,) * 5)
 

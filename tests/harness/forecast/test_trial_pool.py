@@ -1,4 +1,4 @@
-"""What trials cost, from measurements that stand for real ones."""
+"""What runs cost, from measurements that stand for real ones."""
 
 import pytest
 
@@ -49,12 +49,12 @@ def pool_of(write_study, tmp_path, monkeypatch):
 def test_a_baseline_that_is_told_its_training_costs_no_step_of_it(pool_of):
     asked, pool = pool_of((False, True), (False, False))  # a process may not have looked
     assert [[f["sampling.strategy"] for f in given] for given in asked] == [["all", "random"]]
-    assert [trial.steps_s for trial in pool.given] == [(13.0, 23.0, 23.0), (0.0, 0.0, 0.0)]
-    assert all(trial.is_baseline for trial in pool.given)
-    assert {trial.steps_s for trial in pool.drawn} == {(13.0, 23.0, 23.0)}
+    assert [run.steps_s for run in pool.given] == [(13.0, 23.0, 23.0), (0.0, 0.0, 0.0)]
+    assert all(run.is_baseline for run in pool.given)
+    assert {run.steps_s for run in pool.drawn} == {(13.0, 23.0, 23.0)}
 
 
 def test_without_any_stored_training_nobody_is_asked(pool_of):
     asked, pool = pool_of((), stages=())
     assert asked == [[]]
-    assert {trial.steps_s for trial in pool.all} == {(13.0, 23.0, 23.0)}
+    assert {run.steps_s for run in pool.all} == {(13.0, 23.0, 23.0)}

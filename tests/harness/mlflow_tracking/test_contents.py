@@ -11,13 +11,13 @@ from harness.mlflow_tracking import contents
 from harness.mlflow_tracking.note import CUT, MAX_CHARACTERS, study_note
 from harness.mlflow_tracking.provenance import git_commit, harness_version
 from tests.conftest import ROOT
-from tests.mlflow_study import TRIALS, study_events, write
+from tests.mlflow_study import RUNS, study_events, write
 
-EVENTS = list(study_events(TRIALS))
-STUDY, TRIAL = EVENTS[0], EVENTS[1]
+EVENTS = list(study_events(RUNS))
+STUDY, RUN = EVENTS[0], EVENTS[1]
 
 
-def test_settings_that_differ_in_their_seed_alone_have_one_hash():
+def test_runs_that_differ_in_their_seed_alone_have_one_hash():
     first = contents.config_hash({"seed": 0, "a": [1, 2], "b": 0.5})
     assert contents.config_hash({"b": 0.5, "seed": 7, "a": [1, 2]}) == first
     assert contents.config_hash({"seed": 0, "a": [2, 1], "b": 0.5}) != first
@@ -35,31 +35,31 @@ def test_settings_that_differ_in_their_seed_alone_have_one_hash():
 def test_a_runs_name_says_what_it_tries(is_baseline, varied, name):
     fields = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset": [0, 2]}
     params = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset/b00": True}
-    trial = {"number": 7, "name": "vae_hm", "is_baseline": is_baseline, "fields": fields}
-    assert contents.trial_name({"varied": varied}, trial | {"params": params}) == name
+    run = {"number": 7, "name": "vae_hm", "is_baseline": is_baseline, "fields": fields}
+    assert contents.run_name({"varied": varied}, run | {"params": params}) == name
 
 
-def test_a_runs_name_leaves_out_what_the_trial_does_not_have():
+def test_a_runs_name_leaves_out_what_the_run_does_not_have():
     fields = {"sampling.strategy": "hardest", "bins.count": 6}
-    trial = {"number": 7, "name": "x", "is_baseline": False, "fields": fields}
-    trial["params"] = {"sampling.strategy": "hardest"}
-    assert contents.trial_name({"varied": list(fields)}, trial) == "hardest #7"
+    run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields}
+    run["params"] = {"sampling.strategy": "hardest"}
+    assert contents.run_name({"varied": list(fields)}, run) == "hardest #7"
 
 
 def test_a_runs_name_is_cut_after_a_whole_word():
     fields = {f"section.parameter_{i}": i for i in range(20)}
-    trial = {"number": 7, "name": "x", "is_baseline": False, "fields": fields, "params": fields}
-    name = contents.trial_name({"varied": list(fields)}, trial)
+    run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields, "params": fields}
+    name = contents.run_name({"varied": list(fields)}, run)
     # "parameter_0=0 " is 14 long, and five of them leave no place for a sixth and " #7".
     assert name == "".join(f"parameter_{i}={i} " for i in range(5)) + "#7"
 
 
-def test_a_trials_tags_let_one_filter_and_group():
-    tags = contents.trial_tags(STUDY, TRIAL | {"number": 5, "setting": 2})
-    assert (tags["trial"], tags["setting"], tags["seed"]) == ("5", "2", "0")
-    assert json.loads(tags["config"]) == TRIAL["fields"]
+def test_a_runs_tags_let_one_filter_and_group():
+    tags = contents.run_tags(STUDY, RUN | {"number": 5, "trial": 2})
+    assert (tags["run"], tags["trial"], tags["seed"]) == ("5", "2", "0")
+    assert json.loads(tags["config"]) == RUN["fields"]
     assert "retry_of" not in tags
-    assert contents.trial_tags(STUDY, TRIAL | {"retry_of": 0})["retry_of"] == "0"
+    assert contents.run_tags(STUDY, RUN | {"retry_of": 0})["retry_of"] == "0"
 
 
 def test_seconds_of_stages_found_are_saved_and_of_others_spent():
@@ -70,25 +70,25 @@ def test_seconds_of_stages_found_are_saved_and_of_others_spent():
 
 
 def test_the_summary_counts_states_and_takes_the_best_of_the_complete(tmp_path):
-    trials = [(0, "complete"), (1, "complete"), (2, "pruned"), (3, "failed"), (4, "complete")]
-    events = list(study_events(trials))
+    runs = [(0, "complete"), (1, "complete"), (2, "pruned"), (3, "failed"), (4, "complete")]
+    events = list(study_events(runs))
     objectives = [{"name": "m", "goal": "maximize"}, {"name": "pck_bin/00", "goal": "minimize"}]
     study = events[0] | {"objectives": objectives}
-    duplicate = {"event": "duplicate", "setting": 9, "of": 1, "time": 0.0}
+    duplicate = {"event": "duplicate", "trial": 9, "of": 1, "time": 0.0}
     write(tmp_path, [study, *events[1:-1], duplicate, events[-1], *events[1:3]])
     metrics, best = contents.summary(tmp_path / "events.jsonl", study, events[-1])
     assert best == 4
     assert metrics == {
-        "trials/complete": 3.0, "trials/pruned": 1.0, "trials/failed": 1.0, "trials/stopped": 0.0,
+        "runs/complete": 3.0, "runs/pruned": 1.0, "runs/failed": 1.0, "runs/stopped": 0.0,
         "trials/duplicate": 1.0, "best/m": 42.0, "best/pck_bin/00": 5.0,
     }  # fmt: skip
 
 
-def test_a_study_without_a_complete_trial_has_no_best(tmp_path):
+def test_a_study_without_a_complete_run_has_no_best(tmp_path):
     write(tmp_path, study_events([(0, "failed")]))
     metrics, best = contents.summary(tmp_path / "events.jsonl", STUDY, EVENTS[-1])
     assert best is None
-    assert {name for name, value in metrics.items() if value} == {"trials/failed"}
+    assert {name for name, value in metrics.items() if value} == {"runs/failed"}
 
 
 def test_the_note_shows_the_space_as_a_table_and_the_file_as_yaml():

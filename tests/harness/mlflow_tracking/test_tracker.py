@@ -15,7 +15,7 @@ from harness.mlflow_tracking.cursor import cursor_path
 from harness.mlflow_tracking.tracker import MLflowTracker
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.ledger import Ledger
-from tests.mlflow_study import TRIALS, check_study, client, points, study_events, write, written
+from tests.mlflow_study import RUNS, check_study, client, points, study_events, write, written
 
 
 def _uri(folder):
@@ -51,7 +51,7 @@ def test_a_study_is_recorded_in_a_new_database(tmp_path):
     with Ledger(tmp_path / "events.jsonl") as ledger:
         tracker = _track(_uri(tmp_path), tmp_path)
         ledger.subscribe(tracker)
-        for event in study_events(TRIALS):
+        for event in study_events(RUNS):
             content = {k: v for k, v in event.items() if k not in ("event", "time")}
             ledger.append(event["event"], **content)
     tracker.close()
@@ -62,7 +62,7 @@ def test_a_study_is_recorded_in_a_new_database(tmp_path):
 @pytest.mark.faults
 @pytest.mark.parametrize("tables", [1, 20])
 def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tables):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     tracker = _track(_uri(tmp_path), tmp_path)
 
     def has_tables():
@@ -88,7 +88,7 @@ def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tab
 
 
 def test_a_ledger_that_is_there_already_is_written_first(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events)
     tracker = _track(uri, tmp_path)
     tracker.close()
@@ -97,7 +97,7 @@ def test_a_ledger_that_is_there_already_is_written_first(tmp_path, uri):
 
 @pytest.mark.parametrize("lost", ["the cursor", "nothing", "half of the cursor", "its end"])
 def test_writing_again_repeats_nothing(tmp_path, uri, lost):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     before = written(uri, tmp_path)
     path = cursor_path(tmp_path / "events.jsonl")
     if lost == "the cursor":
@@ -116,7 +116,7 @@ def test_writing_again_repeats_nothing(tmp_path, uri, lost):
 
 def test_a_killed_writer_is_followed_by_one_that_repeats_nothing(tmp_path, uri, monkeypatch):
     monkeypatch.setattr("harness.mlflow_tracking.tracker.RESTART_S", 0.0)
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:3])
     tracker = _track(uri, tmp_path)
     _wait_until(lambda: tracker.num_unwritten == 0)
@@ -166,7 +166,7 @@ def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
 
 
 def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_database):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     before = written(uri, tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mlflow.db").write_bytes(empty_database)
@@ -176,17 +176,17 @@ def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_da
 
 
 def test_a_database_that_was_deleted_is_filled_again(tmp_path, uri, empty_database):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     written(uri, tmp_path)
     (tmp_path / "mlflow.db").write_bytes(empty_database)
     write(tmp_path, [{"event": "resume", "time": 1_700_000_200.0}])
     after = written(uri, tmp_path)
-    assert len(client(uri).search_runs(["1"])) == 1 + len(TRIALS)
+    assert len(client(uri).search_runs(["1"])) == 1 + len(RUNS)
     assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
 
 
 def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:2])
     before = written(uri, tmp_path)
     client(uri).delete_run(before.run_ids[0])
@@ -203,7 +203,7 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
 def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
     tmp_path, uri, is_parent, when
 ):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:2])
     before = written(uri, tmp_path)
     run_id = before.parent_run_id if is_parent else before.run_ids[0]
@@ -231,14 +231,14 @@ def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
 
 
 def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:4])
     before = written(uri, tmp_path)
     client(uri).rename_experiment(before.experiment_id, "which poses?")
     write(tmp_path, events[4:])
     check_study(uri, written(uri, tmp_path))
     (tmp_path / "other").mkdir()
-    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    write(tmp_path / "other", list(study_events(RUNS, study_id="1e" * 16)))
     other = written(uri, tmp_path / "other")
     check_study(uri, other, "1e" * 16)
     assert other.experiment_id == before.experiment_id
@@ -250,16 +250,16 @@ def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_then_by_it
     tmp_path, uri
 ):
     known = client(uri).create_experiment("posebins")
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     assert written(uri, tmp_path).experiment_id == known
     client(uri).rename_experiment(known, "mine")
     (tmp_path / "other").mkdir()
-    write(tmp_path / "other", list(study_events(TRIALS, study_id="1e" * 16)))
+    write(tmp_path / "other", list(study_events(RUNS, study_id="1e" * 16)))
     assert written(uri, tmp_path / "other").experiment_id == known
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:4])
     known = written(uri, tmp_path).experiment_id
     client(uri).delete_experiment(known)
@@ -283,12 +283,12 @@ def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
     assert points(uri, tracker.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
 
 
-def test_of_two_runs_of_a_trial_one_is_kept(tmp_path, uri):
-    events = list(study_events(TRIALS))
+def test_of_two_mlflow_runs_of_one_run_only_one_is_kept(tmp_path, uri):
+    events = list(study_events(RUNS))
     write(tmp_path, events[:2])
     before = written(uri, tmp_path)
     twin = client(uri).create_run(
-        "1", tags={"study_id": "0f" * 16, "trial": "0"}, run_name="created by a late request"
+        "1", tags={"study_id": "0f" * 16, "run": "0"}, run_name="created by a late request"
     )
     write(tmp_path, events[2:])
     after = written(uri, tmp_path)
@@ -298,14 +298,14 @@ def test_of_two_runs_of_a_trial_one_is_kept(tmp_path, uri):
 
 
 def test_events_of_unknown_kinds_are_skipped(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     events.insert(3, {"event": "comet", "time": 1.0})
     write(tmp_path, events)
     check_study(uri, written(uri, tmp_path))
 
 
 def test_a_line_that_is_being_written_waits_for_its_end(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:-1])
     last = json.dumps(events[-1])
     with (tmp_path / "events.jsonl").open("a") as file:
@@ -317,7 +317,7 @@ def test_a_line_that_is_being_written_waits_for_its_end(tmp_path, uri):
 
 
 def test_signals_to_the_writer_do_not_stop_it(tmp_path, uri):
-    events = list(study_events(TRIALS))
+    events = list(study_events(RUNS))
     write(tmp_path, events[:1])
     tracker = _track(uri, tmp_path)
     _wait_until(lambda: tracker.num_unwritten == 0)
@@ -330,7 +330,7 @@ def test_signals_to_the_writer_do_not_stop_it(tmp_path, uri):
 
 
 def test_a_driver_that_is_killed_leaves_no_writer_and_nothing_unwritten(tmp_path, uri):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     code = (
         "import sys, time; from pathlib import Path\n"
         "from harness.mlflow_tracking.tracker import MLflowTracker\n"
@@ -348,7 +348,7 @@ def test_a_driver_that_is_killed_leaves_no_writer_and_nothing_unwritten(tmp_path
 
 
 def test_a_lock_on_the_database_is_waited_for(tmp_path, uri, monkeypatch):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     holder = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     tracker = _track(uri, tmp_path)
@@ -361,7 +361,7 @@ def test_a_lock_on_the_database_is_waited_for(tmp_path, uri, monkeypatch):
 
 
 def test_nothing_of_mlflow_reaches_the_terminal(tmp_path, capfd):
-    write(tmp_path, list(study_events(TRIALS)))
+    write(tmp_path, list(study_events(RUNS)))
     tracker = _track(_uri(tmp_path), tmp_path)
     tracker.close()
     assert tracker.num_unwritten == 0

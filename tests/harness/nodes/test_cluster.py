@@ -20,7 +20,7 @@ EXPERIMENT = """
 import os, signal, sys, time
 from pathlib import Path
 
-from harness.nodes.cluster import parallel_trials, shut_down_ray, start_ray
+from harness.nodes.cluster import parallel_runs, shut_down_ray, start_ray
 from harness.spec.sections import Resources
 
 folder, caught = Path(sys.argv[1]), []
@@ -45,7 +45,7 @@ class Stop(tune.Stopper):
         return bool(caught)
 
 
-parallel = parallel_trials(Resources(), print)
+parallel = parallel_runs(Resources(), print)
 tune.Tuner(
     tune.with_resources(Endless, {"cpu": 1}),
     tune_config=tune.TuneConfig(num_samples=parallel),
@@ -120,7 +120,7 @@ def launch(tmp_path):
 
 
 def running(launch, tmp_path):
-    """A script whose trials have all reported, and its processes."""
+    """A script whose runs have all reported, and its processes."""
     start, families = launch
     process = start(EXPERIMENT)
     num_trials = len(os.sched_getaffinity(0))

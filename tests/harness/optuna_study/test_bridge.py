@@ -74,12 +74,12 @@ def _run(bridge, trial_id, values):
     return asked
 
 
-def test_baselines_come_first_with_their_exact_settings(open_bridge):
+def test_baselines_come_first_with_their_exact_values(open_bridge):
     bridge = open_bridge()
     fields = _fields(bridge, "a")
     assert fields["sampling.strategy"] == "hardest"
     assert fields["vae.kl_weight"] == 0.01
-    records = open_bridge.ledger.trials
+    records = open_bridge.ledger.runs
     assert (records[0].name, records[0].is_baseline) == ("vae_hm", True)
     assert _fields(bridge, "b")["sampling.strategy"] == "all"
     assert not records[1].is_baseline
@@ -114,7 +114,7 @@ def test_a_pruned_trial_is_pruned_with_its_curve_and_is_never_the_best(open_brid
     trials = stored()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert trials[1].intermediate_values == {1: 5.0, 2: 1.0}
-    assert open_bridge.ledger.trials[1].state == "pruned"
+    assert open_bridge.ledger.runs[1].state == "pruned"
 
 
 def test_baselines_are_never_pruned(open_bridge):
@@ -140,7 +140,7 @@ def test_a_missing_objective_fails_the_trial(open_bridge):
     bridge.ask("a")
     assert bridge.report("a", {"metrics/other": 1.0, "step": 1, "num_steps": 2}) is True
     bridge.complete("a")
-    assert open_bridge.ledger.trials[0].reason == f"objective {PCK} was not reported at step 1"
+    assert open_bridge.ledger.runs[0].reason == f"objective {PCK} was not reported at step 1"
 
 
 def test_a_trial_that_goes_on_elsewhere_does_not_report_a_step_twice(open_bridge, stored):
@@ -162,7 +162,7 @@ def test_a_crash_for_good_is_told_with_its_sentence(open_bridge, stored):
     bridge.note_error("a", "ValueError: im00001.jpg is not a readable image", goes_on=False)
     bridge.fail("a")
     assert stored()[0].state == TrialState.FAIL
-    assert "im00001.jpg" in open_bridge.ledger.trials[0].reason
+    assert "im00001.jpg" in open_bridge.ledger.runs[0].reason
 
 
 def test_what_is_stopped_waits_and_goes_on_as_the_same_trial(open_bridge, stored):
@@ -172,9 +172,9 @@ def test_what_is_stopped_waits_and_goes_on_as_the_same_trial(open_bridge, stored
     _report(bridge, "b", 1, 3.0)
     bridge.stop_all("interrupted by SIGINT")
     assert [trial.state for trial in stored()] == [TrialState.WAITING] * 2
-    assert [r.state for r in open_bridge.ledger.trials.values()] == ["stopped"] * 2
+    assert [r.state for r in open_bridge.ledger.runs.values()] == ["stopped"] * 2
     bridge.complete("a")  # Tune's late word changes nothing
-    assert open_bridge.ledger.trials[0].state == "stopped"
+    assert open_bridge.ledger.runs[0].state == "stopped"
 
     bridge = open_bridge()
     assert bridge.ask("c")[0] == 0
@@ -225,7 +225,7 @@ def test_the_sentence_of_an_error_is_the_last_exception_of_its_text():
         '  File "leeds.py", line 1\nValueError: /data/im1.jpg is not a readable image\n'
     )
     assert error_sentence(text) == "ValueError: /data/im1.jpg is not a readable image"
-    assert error_sentence("") == "the trial crashed without a message"
+    assert error_sentence("") == "the run crashed without a message"
 
 
 def test_a_combination_that_cannot_be_built_fails_and_the_next_is_asked(open_bridge, stored):
@@ -242,9 +242,9 @@ baselines:
   none: {{adapt.pretrain_epochs: 1, adapt.epochs: 0}}
 budget: {{run_cap: 3}}
 """)
-    bridge._proposals._slots[0].params.update({"adapt.pretrain_epochs": 0, "adapt.epochs": 0})
+    bridge._suggestions._slots[0].params.update({"adapt.pretrain_epochs": 0, "adapt.epochs": 0})
     assert bridge.ask("b") is not None
-    records = open_bridge.ledger.trials
+    records = open_bridge.ledger.runs
     assert records[0].state == "failed"
     assert "must be >= 1, got 0" in records[0].reason
     assert bridge.ask("c") is not None
@@ -295,7 +295,7 @@ def test_a_trial_that_a_person_queued_outside_the_space_fails_and_the_study_goes
     for name in ("b", "c"):
         assert _run(bridge, name, [1.0]) is not None
     assert bridge.ask("d") is None
-    failed = open_bridge.ledger.trials[1]
+    failed = open_bridge.ledger.runs[1]
     assert failed.state == "failed"
     assert f"it was queued with {reason}" in failed.reason
     assert stored()[1].user_attrs["reason"] == failed.reason
@@ -342,7 +342,7 @@ def test_a_configuration_is_run_once_and_its_outcome_is_told_again(open_bridge, 
         assert trial.value == value[trial.params["sampling.strategy"]]
 
 
-def test_a_repeated_proposal_waits_for_its_original(open_bridge, stored):
+def test_a_repeated_suggestion_waits_for_its_original(open_bridge, stored):
     bridge = open_bridge(DISCRETE)
     names = ("a", "b", "c")
     assert all(bridge.ask(name) for name in names)
@@ -351,7 +351,7 @@ def test_a_repeated_proposal_waits_for_its_original(open_bridge, stored):
         _report(bridge, name, 1, float(value), num_steps=1)
         bridge.complete(name)
     assert {trial.state for trial in stored()} == {TrialState.COMPLETE}
-    assert len(open_bridge.ledger.trials) == 3
+    assert len(open_bridge.ledger.runs) == 3
 
 
 def test_failed_trials_are_tried_again_when_asked_to_and_take_no_place(open_bridge, stored):
@@ -366,8 +366,8 @@ def test_failed_trials_are_tried_again_when_asked_to_and_take_no_place(open_brid
     bridge = open_bridge(text, retry_failed=True)
     again = bridge.ask("c")
     assert again == (2, failed[1])
-    assert open_bridge.ledger.trials[2].retry_of == 0
-    assert (open_bridge.ledger.trials[2].name, bridge.ask("d")) == ("vae_hm", None)
+    assert open_bridge.ledger.runs[2].retry_of == 0
+    assert (open_bridge.ledger.runs[2].name, bridge.ask("d")) == ("vae_hm", None)
     _report(bridge, "c", 1, 5.0, num_steps=1)
     bridge.complete("c")
     assert [t.state.name for t in stored()] == ["FAIL", "COMPLETE", "COMPLETE"]
@@ -377,7 +377,7 @@ def test_failed_trials_are_tried_again_when_asked_to_and_take_no_place(open_brid
 SEEDS = STUDY + "seeds: 3\n"
 
 
-def test_the_seeds_of_a_setting_follow_its_first_and_their_mean_is_told(open_bridge, stored):
+def test_the_seeds_of_a_trial_follow_its_first_and_their_mean_is_told(open_bridge, stored):
     bridge = open_bridge(SEEDS)
     number, fields = bridge.ask("a")
     assert (number, fields["seed"]) == (0, 0)
@@ -396,7 +396,7 @@ def test_the_seeds_of_a_setting_follow_its_first_and_their_mean_is_told(open_bri
     assert bridge.ask("d")[0] == 3
 
 
-def test_a_setting_whose_first_seed_is_pruned_runs_no_other(open_bridge, stored):
+def test_a_trial_whose_first_seed_is_pruned_runs_no_other(open_bridge, stored):
     bridge = open_bridge(SEEDS)
     for name in "abc":
         _run(bridge, name, [50.0, 50.0, 50.0])
@@ -467,7 +467,7 @@ def test_a_broken_constraint_is_told_as_a_violation(open_bridge, stored):
 def test_a_trial_over_its_time_fails(open_bridge):
     bridge = open_bridge(STUDY + "failures: {timeout_s: 0.01}\n")
     bridge.ask("a")
-    open_bridge.ledger.trials[0].seen_at -= 1.0
+    open_bridge.ledger.runs[0].seen_at -= 1.0
     assert _report(bridge, "a", 1, 1.0)
     bridge.complete("a")
-    assert open_bridge.ledger.trials[0].reason == "took longer than failures.timeout_s, 0.01 s"
+    assert open_bridge.ledger.runs[0].reason == "took longer than failures.timeout_s, 0.01 s"

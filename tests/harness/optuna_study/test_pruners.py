@@ -13,12 +13,12 @@ CURVES = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), max_size=
 def decisions(brackets, goal, curves):
     """At which report each of some trials, one after the other, is stopped; None if never."""
     pruning, stops = Pruning(brackets, goal), []
-    for setting, curve in enumerate(curves):
+    for trial, curve in enumerate(curves):
         stopped = None
         for step, value in enumerate(curve, start=1):
-            if stopped is None and pruning.report(setting, float(value), step, may_prune=True):
+            if stopped is None and pruning.report(trial, float(value), step, may_prune=True):
                 stopped = step
-        pruning.close(setting, None if stopped else float(curve[-1]), pruned=stopped is not None)
+        pruning.close(trial, None if stopped else float(curve[-1]), pruned=stopped is not None)
         stops.append(stopped)
     return stops
 
@@ -32,16 +32,16 @@ def test_the_brackets_decide_as_optunas_hyperband(curves, rule):
     assert decisions(hyperband(*rule, "a study"), "maximize", curves) == expected
 
 
-def test_settings_are_spread_over_the_brackets_by_their_shares():
+def test_trials_are_spread_over_the_brackets_by_their_shares():
     brackets = hyperband(1, 9, 3, "s")
     assert list(brackets.shares) == [9, 5, 3]
     counts = [0, 0, 0]
-    for setting in range(1700):
-        counts[brackets.of(setting)] += 1
+    for trial in range(1700):
+        counts[brackets.of(trial)] += 1
     assert counts == pytest.approx([900, 500, 300], rel=0.15)
 
 
-def test_a_setting_that_may_not_be_pruned_is_compared_with_all_the_same():
+def test_a_trial_that_may_not_be_pruned_is_compared_with_all_the_same():
     pruning = Pruning(hyperband(1, 2, 2, "s"), "maximize")
     first = [n for n in range(20) if pruning._brackets.of(n) == 0][:2]
     assert not pruning.report(first[0], 5.0, 1, may_prune=False)

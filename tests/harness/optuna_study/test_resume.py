@@ -96,7 +96,7 @@ def outcome(spec, root):
     """What a study has come to: its trials, their curves, and Optuna's view of it."""
     ledger = root / "studies" / "t" / "events.jsonl"
     events = list(read_events(ledger))
-    trials = {e["number"]: (e["name"], e["fields"]) for e in events if e["event"] == "trial"}
+    trials = {e["number"]: (e["name"], e["fields"]) for e in events if e["event"] == "run"}
     curves = [(e["number"], e["step"], e["metrics"]) for e in events if e["event"] == "epoch"]
     assert len(curves) == len({curve[:2] for curve in curves}), "each epoch is there once"
     ends = {e["number"]: (e["state"], e["value"]) for e in events if e["event"] == "finished"}
@@ -187,7 +187,7 @@ def test_a_flaw_is_remembered_when_the_driver_dies_before_it_ends_the_trial(writ
     simulation.close()  # before Tune says that the trial is over
     simulation = Simulation(spec, tmp_path)
     assert simulation.bridge.is_over
-    (record,) = simulation.ledger.trials.values()
+    (record,) = simulation.ledger.runs.values()
     simulation.close()
     assert (record.state, record.reason) == ("failed", f"objective {PCK} is nan at step 1")
 
@@ -246,7 +246,7 @@ def test_an_accepted_change_goes_on_with_the_new_space(write_study, tmp_path):
     wider = STUDY.replace("max: 1}", "max: 2}").replace("run_cap: 7", "run_cap: 9")
     spec = load_study(write_study(wider))
     simulation = run(spec, tmp_path, accept_change=True)
-    assert len({r.setting for r in simulation.ledger.trials.values()}) == 9
+    assert len({r.trial for r in simulation.ledger.runs.values()}) == 9
     Simulation(spec, tmp_path).close()  # from now on this is the study
 
 
@@ -349,7 +349,7 @@ def test_what_was_trained_stands_beside_the_codes_that_optuna_stores(write_study
     simulation.close()
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     frame = optuna.load_study(study_name="t", storage=url).trials_dataframe()
-    records = list(simulation.ledger.trials.values())
+    records = list(simulation.ledger.runs.values())
     assert {"bins", "all"} == {record.fields["sampling.strategy"] for record in records}
     for record, (_, row) in zip(records, frame.iterrows(), strict=True):
         for name in ("adapt.batch_size", "sampling.strategy"):

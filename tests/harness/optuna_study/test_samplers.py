@@ -50,7 +50,7 @@ def seed_of(spec, number):
 
 
 def run(spec, num_asks, storage=None, lag=0):
-    """Settings that a study proposes; ``lag`` trials run at once."""
+    """Configurations that a study suggests; ``lag`` trials run at once."""
     study = optuna.create_study(
         storage=storage,
         study_name="t",
@@ -73,18 +73,18 @@ def run(spec, num_asks, storage=None, lag=0):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("lag", [0, 2])
-def test_the_same_study_proposes_the_same_and_nothing_twice(method, lag):
+def test_the_same_study_suggests_the_same_and_nothing_twice(method, lag):
     num_asks = NUM_ASKS.get(method, 30)
     spec = study_spec(method)
-    settings = run(spec, num_asks, lag=lag)
-    assert settings == run(spec, num_asks, lag=lag)
-    different = {tuple(fields.items()) for fields in settings}
+    configs = run(spec, num_asks, lag=lag)
+    assert configs == run(spec, num_asks, lag=lag)
+    different = {tuple(fields.items()) for fields in configs}
     # Crossing two parents may give one of them again.
     assert len(different) >= (0.8 if method == "nsga2" else 1) * num_asks
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_study_in_two_processes_proposes_what_one_would(method, tmp_path):
+def test_a_study_in_two_processes_suggests_what_one_would(method, tmp_path):
     spec, half = study_spec(method), {"nsga2": 12, "cmaes": 9}.get(method, 6)
     whole = run(spec, 2 * half, f"sqlite:///{tmp_path}/whole.db")
     parts = [run(spec, half, f"sqlite:///{tmp_path}/parts.db") for _ in range(2)]
@@ -137,16 +137,16 @@ def test_several_objectives_and_constraints_are_taken(method):
         metrics=[OBJECTIVE, {"name": "target_val/evalpose", "goal": "maximize"}],
         constraints=[{"name": "target_val/pck_05", "min": -1}],
     )
-    settings = run(spec, 12)
-    assert len({tuple(fields.items()) for fields in settings}) >= 11
+    configs = run(spec, 12)
+    assert len({tuple(fields.items()) for fields in configs}) >= 11
 
 
 @pytest.mark.parametrize("method", ["tpe", "nsga2", "random"])
 def test_conditional_parameters_are_taken_without_a_warning(method):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        settings = run(study_spec(method, parameters=CONDITIONAL), 30)
-    assert {("sampling.keep" in s) == (s["sampling.strategy"] == "hardest") for s in settings} == {
+        configs = run(study_spec(method, parameters=CONDITIONAL), 30)
+    assert {("sampling.keep" in s) == (s["sampling.strategy"] == "hardest") for s in configs} == {
         True
     }
 
@@ -240,9 +240,9 @@ def test_a_trial_that_ends_late_does_not_change_what_was_learned():
     again = sampler_for(spec, seed_of(spec, 20))
     frozen = study.trials[20]
     names = again.infer_relative_search_space(study, frozen)
-    proposed = again.sample_relative(study, frozen, names)
-    assert proposed == {name: frozen.params[name] for name in proposed}
-    assert before["adapt.lr"] == proposed["adapt.lr"]
+    suggested = again.sample_relative(study, frozen, names)
+    assert suggested == {name: frozen.params[name] for name in suggested}
+    assert before["adapt.lr"] == suggested["adapt.lr"]
 
 
 def rungs(pruner, num_steps):

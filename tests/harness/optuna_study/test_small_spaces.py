@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from harness.optuna_study.proposals import PATIENT_DUPLICATES
+from harness.optuna_study.suggestions import PATIENT_DUPLICATES
 from harness.spec import load_study
 from tests.simulation import Simulation
 
@@ -45,13 +45,15 @@ def stored(tmp_path):
 
 @pytest.mark.parametrize("strategies", ["[all]", "[all, hardest]", "[all, hardest, random]"])
 @pytest.mark.parametrize("method", ["random", "tpe", "gp", "nsga2", "qmc"])
-def test_every_setting_is_tried_and_few_proposals_repeat_one(driver, tmp_path, method, strategies):
+def test_every_configuration_is_tried_and_few_suggestions_repeat_one(
+    driver, tmp_path, method, strategies
+):
     text = STUDY.replace("METHOD", method).replace("STRATEGIES", strategies)
     study = driver(text)
     study.run(curve, num_steps=1)
     num = strategies.count(",") + 1
-    tried = {record.fields["sampling.strategy"] for record in study.ledger.trials.values()}
-    assert len(tried) == len(study.ledger.trials) == num
+    tried = {record.fields["sampling.strategy"] for record in study.ledger.runs.values()}
+    assert len(tried) == len(study.ledger.runs) == num
     assert study.bridge.is_exhausted
     assert len(stored(tmp_path)) <= num + (num - 1) * PATIENT_DUPLICATES
 
@@ -65,22 +67,22 @@ def test_a_study_that_has_tried_all_asks_for_nothing_when_it_is_started_again(dr
     assert len(stored(tmp_path)) == before
 
 
-def test_sixty_settings_are_all_found_whatever_the_sampler_likes(driver):
+def test_sixty_configurations_are_all_found_whatever_the_sampler_likes(driver):
     text = STUDY.replace("METHOD", "tpe").replace("STRATEGIES", "[all, hardest, random]")
     text = text.replace("early_terminate", "  vae.epochs: {min: 1, max: 20}\nearly_terminate")
     study = driver(text)
     study.run(curve, num_steps=1)
-    assert len(study.ledger.trials) == 60
+    assert len(study.ledger.runs) == 60
 
 
-def test_failed_settings_of_a_space_that_is_used_up_can_be_tried_again(driver):
+def test_failed_trials_of_a_space_that_is_used_up_can_be_tried_again(driver):
     text = STUDY.replace("METHOD", "random").replace("STRATEGIES", "[all, hardest]")
     study = driver(text)
     study.run(lambda fields, step: {PCK: float("nan")}, num_steps=1)
-    assert {record.state for record in study.ledger.trials.values()} == {"failed"}
+    assert {record.state for record in study.ledger.runs.values()} == {"failed"}
     again = driver(text, retry_failed=True)
     again.run(curve, num_steps=1)
-    states = [record.state for record in again.ledger.trials.values()]
+    states = [record.state for record in again.ledger.runs.values()]
     assert states == ["failed"] * 2 + ["complete"] * 2
 
 
@@ -88,5 +90,5 @@ def test_a_grid_with_a_baseline_on_one_of_its_points_ends_at_its_last_point(driv
     text = STUDY.replace("METHOD", "grid").replace("STRATEGIES", "[all, hardest]")
     study = driver(text + "baselines: {all: {sampling.strategy: all}}\n")
     study.run(curve, num_steps=1)
-    assert len(study.ledger.trials) == 2
+    assert len(study.ledger.runs) == 2
     assert len(stored(tmp_path)) == 3

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from harness.record.ledger import Ledger, read_events, read_trials
+from harness.record.ledger import Ledger, read_events, read_runs
 
 FIELDS = {"seed": 0}
 
@@ -10,9 +10,7 @@ FIELDS = {"seed": 0}
 def _filled(path):
     ledger = Ledger(path)
     ledger.append("study", study="s", objective="m", goal="maximize")
-    ledger.append(
-        "trial", number=0, setting=0, name="all", is_baseline=True, params={}, fields=FIELDS
-    )
+    ledger.append("run", number=0, trial=0, name="all", is_baseline=True, params={}, fields=FIELDS)
     ledger.append(
         "epoch", number=0, step=1, num_steps=2, metrics={"m": 1.5}, stages={}, digests={}, tags={}
     )
@@ -23,10 +21,10 @@ def _filled(path):
 def test_events_come_back_in_order_with_the_state_they_lead_to(tmp_path):
     _filled(tmp_path / "events.jsonl").close()
     kinds = [event["event"] for event in read_events(tmp_path / "events.jsonl")]
-    assert kinds == ["study", "trial", "epoch", "finished"]
-    description, trials = read_trials(tmp_path / "events.jsonl")
+    assert kinds == ["study", "run", "epoch", "finished"]
+    description, runs = read_runs(tmp_path / "events.jsonl")
     assert description["objective"] == "m"
-    assert (trials[0].state, trials[0].step, trials[0].value) == ("complete", 1, 1.5)
+    assert (runs[0].state, runs[0].step, runs[0].value) == ("complete", 1, 1.5)
 
 
 def test_every_event_is_on_disk_before_a_subscriber_hears_of_it(tmp_path):
@@ -45,7 +43,7 @@ def test_a_ledger_that_is_there_goes_on_with_what_it_holds(tmp_path):
     before = path.read_bytes()
     with Ledger(path) as ledger:
         assert not ledger.is_new
-        assert (ledger.trials[0].state, ledger.description["study"]) == ("complete", "s")
+        assert (ledger.runs[0].state, ledger.description["study"]) == ("complete", "s")
         ledger.append("end", state="complete", reason=None, wall_s=1.0)
     assert path.read_bytes().startswith(before)
     assert Ledger(path).is_complete
@@ -56,7 +54,7 @@ def test_going_on_may_change_the_description_and_keeps_what_it_does_not_name(tmp
     with Ledger(path) as ledger:
         ledger.append("study", study="s", study_id="1", objective="m")
         ledger.append("resume", objective="n")
-    description, _ = read_trials(path)
+    description, _ = read_runs(path)
     assert (description["study_id"], description["objective"]) == ("1", "n")
 
 
@@ -67,8 +65,8 @@ def _at(path, *events):
     return Ledger(path)
 
 
-TRIAL = {
-    "number": 0, "setting": 0, "name": "a", "is_baseline": False, "params": {}, "fields": FIELDS,
+RUN = {
+    "number": 0, "trial": 0, "name": "a", "is_baseline": False, "params": {}, "fields": FIELDS,
 }  # fmt: skip
 EPOCH = {
     "number": 0, "step": 1, "num_steps": 3, "metrics": {}, "stages": {}, "digests": {}, "tags": {}
@@ -79,27 +77,46 @@ def test_time_between_two_drivers_is_nobodys(tmp_path):
     ledger = _at(
         tmp_path / "events.jsonl",
         (100.0, "study", {"study": "s"}),
-        (110.0, "trial", TRIAL),
+        (110.0, "run", RUN),
         (125.0, "epoch", EPOCH),  # killed
         (900.0, "resume", {}),
         (905.0, "continued", {"number": 0, "step": 1, "why": "killed"}),
         (945.0, "epoch", {**EPOCH, "step": 2}),
     )
     assert ledger.earlier_wall_s == 25.0 + 45.0
-    assert ledger.trials[0].busy_s == 15.0 + 40.0
-    assert (ledger.trials[0].state, ledger.trials[0].step) == ("running", 2)
+    assert ledger.runs[0].busy_s == 15.0 + 40.0
+    assert (ledger.runs[0].state, ledger.runs[0].step) == ("running", 2)
 
 
-def test_a_stopped_trial_goes_on(tmp_path):
+def test_a_stopped_run_goes_on(tmp_path):
     stopped = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
     ledger = _at(
         tmp_path / "events.jsonl",
         (1.0, "study", {"study": "s"}),
-        (1.0, "trial", TRIAL),
+        (1.0, "run", RUN),
         (2.0, "finished", stopped),
         (3.0, "continued", {"number": 0, "step": 0, "why": "its driver had ended"}),
     )
-    assert (ledger.trials[0].state, ledger.trials[0].reason) == ("running", None)
+    assert (ledger.runs[0].state, ledger.runs[0].reason) == ("running", None)
+
+
+EARLIER = """\
+{"event": "study", "time": 1.0, "study": "s", "objective": "m"}
+{"event": "trial", "time": 2.0, "number": 0, "name": "all", "is_baseline": true, "params": {}, "fields": {}}
+{"event": "trial", "time": 2.0, "number": 3, "setting": 1, "name": "x", "is_baseline": false, "params": {}, "fields": {}}
+{"event": "duplicate", "time": 3.0, "setting": 2, "of": 1}
+{"event": "finished", "time": 4.0, "number": 3, "state": "complete", "reason": null, "value": 1.5}
+"""  # noqa: E501
+"""Earlier versions called a trial a setting and a run a trial; the oldest had no seeds."""
+
+
+def test_a_ledger_of_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text(EARLIER)
+    _, runs = read_runs(path)
+    assert {number: run.trial for number, run in runs.items()} == {0: 0, 3: 1}
+    assert (runs[3].state, runs[3].value) == ("complete", 1.5)
+    assert [event.get("trial") for event in read_events(path)] == [None, 0, 1, 2, None]
 
 
 def test_a_torn_last_line_is_cut_when_the_study_goes_on(tmp_path):
@@ -112,7 +129,7 @@ def test_a_torn_last_line_is_cut_when_the_study_goes_on(tmp_path):
         with Ledger(path) as ledger:
             ledger.append("end", state="stopped", reason=None, wall_s=1.0)
         kinds = [event["event"] for event in read_events(path)]
-        assert kinds == ["study", "trial", "epoch", "end"]
+        assert kinds == ["study", "run", "epoch", "end"]
 
 
 def test_a_ledger_that_was_torn_before_its_first_event_is_new(tmp_path):
@@ -138,7 +155,7 @@ def test_a_torn_last_line_is_left_out_at_every_offset(tmp_path):
     last = whole.rindex(b"\n", 0, -1) + 1
     for end in range(last, len(whole)):
         path.write_bytes(whole[:end])
-        assert [event["event"] for event in read_events(path)] == ["study", "trial", "epoch"]
+        assert [event["event"] for event in read_events(path)] == ["study", "run", "epoch"]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path):
@@ -164,7 +181,7 @@ def test_a_file_without_a_study_is_refused(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text(json.dumps({"event": "end"}) + "\n")
     with pytest.raises(ValueError, match="holds no study"):
-        read_trials(path)
+        read_runs(path)
 
 
 def test_a_subscriber_that_raises_is_left_out_and_the_others_go_on(tmp_path):

@@ -6,11 +6,11 @@ from harness.results.validators import ALL_METHODS, WAYS, WITHOUT_ORACLE
 from trainables.metrics.selection import chosen_metrics
 
 
-def _study(trials, epochs):
+def _study(runs, epochs):
     """Trials as (number, method, seed, state); epochs as {(number, step): metrics}."""
     columns = ["number", "adapt.method", "seed", "state"]
-    table = pd.DataFrame(trials, columns=columns)
-    table["config"] = table["name"] = table["adapt.method"]
+    table = pd.DataFrame(runs, columns=columns)
+    table["trial"] = table["name"] = table["adapt.method"]
     rows = [
         (number, step, metric, value)
         for (number, step), metrics in epochs.items()
@@ -26,10 +26,10 @@ def _epoch(pck, **validators):
     return {"target_val/pck_05": pck} | {f"validator/{k}": v for k, v in validators.items()}
 
 
-def test_checkpoints_are_those_of_complete_and_pruned_trials():
+def test_checkpoints_are_those_of_complete_and_pruned_runs():
     states = ["complete", "pruned", "failed", "stopped", "running"]
-    trials = [(number, "regda", number, state) for number, state in enumerate(states)]
-    study = _study(trials, {(n, 1): _epoch(10.0 + n, bnm=0.5) for n in range(len(states))})
+    runs = [(number, "regda", number, state) for number, state in enumerate(states)]
+    study = _study(runs, {(n, 1): _epoch(10.0 + n, bnm=0.5) for n in range(len(states))})
     table = study.checkpoints()
     assert table["number"].tolist() == [0, 1]
     assert table["pck_05"].tolist() == [10.0, 11.0]
@@ -42,7 +42,7 @@ def test_an_epoch_without_a_target_pck_is_no_checkpoint():
     assert _study([(0, "regda", 0, "complete")], epochs).checkpoints()["step"].tolist() == [2]
 
 
-def test_a_validator_is_judged_over_all_trials_of_a_method_together():
+def test_a_validator_is_judged_over_all_runs_of_a_method_together():
     # By confidence: 0.9 (30 %), 0.8 (50 %), 0.2 (10 %), 0.1 (20 %). Ranks 4 3 2 1 against
     # 3 4 1 2: squared differences 1 1 1 1, Spearman 1 - 6 * 4 / (4 * 15) = 0.6.
     epochs = {
@@ -63,9 +63,9 @@ def test_a_validator_is_judged_over_all_trials_of_a_method_together():
 
 def test_the_whole_study_is_judged_with_and_without_the_oracle():
     methods = ["source_only", "oracle", "regda"]
-    trials = [(number, method, 0, "complete") for number, method in enumerate(methods)]
+    runs = [(number, method, 0, "complete") for number, method in enumerate(methods)]
     epochs = {(n, s): _epoch(10.0 * n + s, mmd=-n - s) for n in range(3) for s in (1, 2)}
-    counts = _study(trials, epochs).validators().set_index("method")["num_checkpoints"]
+    counts = _study(runs, epochs).validators().set_index("method")["num_checkpoints"]
     assert counts.to_dict() == {
         "oracle": 2, "regda": 2, "source_only": 2, WITHOUT_ORACLE: 4, ALL_METHODS: 6,
     }  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_validator_is_judged_where_it_was_logged():
     assert table["num_checkpoints"].to_dict() == {"agreement": 1, "mmd": 2}
 
 
-def test_choices_are_what_a_trial_logged_with_its_regret():
+def test_choices_are_what_a_run_logged_with_its_regret():
     history = [
         _epoch(30.0, source_pck=50.0, confidence=0.9),
         _epoch(45.0, source_pck=70.0, confidence=0.5),
@@ -96,7 +96,7 @@ def test_choices_are_what_a_trial_logged_with_its_regret():
     assert set(table["seed"]) == {7}
 
 
-def test_a_pruned_trial_has_chosen_nothing():
+def test_a_pruned_run_has_chosen_nothing():
     epochs = {(n, 1): {"chosen_epoch/last": 1.0, "chosen_pck_05/last": 9.0} for n in (0, 1)}
     study = _study([(0, "regda", 0, "pruned"), (1, "regda", 0, "complete")], epochs)
     table = study.choices()
@@ -112,7 +112,7 @@ def test_a_study_without_validators_has_empty_tables_with_all_columns():
     assert "regret" in study.choices()
 
 
-def test_every_way_of_choosing_that_a_trial_logs_has_a_place():
+def test_every_way_of_choosing_that_a_run_logs_has_a_place():
     history = [_epoch(1.0, **dict.fromkeys(WAYS[4:], 0.5))]
     logged = {key.split("/")[1] for key in chosen_metrics(history)}
     assert logged | {"kept"} == set(WAYS)
@@ -125,4 +125,4 @@ def test_a_study_is_read_from_its_folder_or_the_environment(tmp_path, monkeypatc
     (tmp_path / "events.jsonl").write_text(text)
     assert load_study(tmp_path).name == "s"
     monkeypatch.setenv("POSEBINS_STUDY", str(tmp_path / "events.jsonl"))
-    assert load_study().trials.empty
+    assert load_study().runs.empty

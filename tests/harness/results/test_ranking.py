@@ -1,4 +1,4 @@
-"""Order of settings: means over seeds, constraints, Pareto fronts worked out by hand."""
+"""Order of trials: means over seeds, constraints, Pareto fronts worked out by hand."""
 
 import math
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.record.ledger import TrialRecord
-from harness.results.ranking import ranked_settings
+from harness.record.ledger import RunRecord
+from harness.results.ranking import ranked_trials
 from harness.spec import StudySpec
 
 PCK, EVALPOSE = "target_val/pck_05", "target_val/evalpose"
@@ -27,24 +27,24 @@ def spec(seeds=1, goals=("maximize",), **more):
     )
 
 
-def trials(*settings, state="complete"):
-    """Settings given as lists of metrics, one for each seed."""
+def runs(*trials, state="complete"):
+    """Runs of trials given as lists of metrics, one for each seed."""
     records = []
-    for setting, seeds in enumerate(settings):
+    for trial, seeds in enumerate(trials):
         for index, metrics in enumerate(seeds):
             named = dict(zip((PCK, EVALPOSE), metrics, strict=False))
-            name = f"trial-{setting}" + f"-seed{index}" * (len(seeds) > 1)
+            name = f"trial-{trial}" + f"-seed{index}" * (len(seeds) > 1)
             records.append(
-                TrialRecord(
-                    setting * len(seeds) + index, setting, name, False, {}, {"seed": index},
+                RunRecord(
+                    trial * len(seeds) + index, trial, name, False, {}, {"seed": index},
                     state=state, metrics=named, value=metrics[0],
                 )
             )  # fmt: skip
     return records
 
 
-def test_a_setting_is_as_good_as_the_mean_of_its_seeds():
-    found = ranked_settings(spec(seeds=2), trials([[10.0], [20.0]], [[14.0], [18.0]]))
+def test_a_trial_is_as_good_as_the_mean_of_its_seeds():
+    found = ranked_trials(spec(seeds=2), runs([[10.0], [20.0]], [[14.0], [18.0]]))
     assert [(s.number, s.name, s.means[PCK]) for s in found] == [
         (1, "trial-1", 16.0),
         (0, "trial-0", 15.0),
@@ -53,26 +53,26 @@ def test_a_setting_is_as_good_as_the_mean_of_its_seeds():
     assert found[0].interval == pytest.approx((16 - 25.412, 16 + 25.412), abs=0.01)
 
 
-def test_a_setting_that_lacks_a_seed_or_failed_is_left_out():
-    complete = trials([[10.0], [20.0]], [[14.0], [18.0]])
-    assert len(ranked_settings(spec(seeds=2), complete[:3])) == 1
+def test_a_trial_that_lacks_a_seed_or_failed_is_left_out():
+    complete = runs([[10.0], [20.0]], [[14.0], [18.0]])
+    assert len(ranked_trials(spec(seeds=2), complete[:3])) == 1
     complete[0].state = "failed"
-    assert [s.number for s in ranked_settings(spec(seeds=2), complete)] == [1]
+    assert [s.number for s in ranked_trials(spec(seeds=2), complete)] == [1]
 
 
 def test_a_metric_that_a_seed_lacks_has_no_mean():
-    (found,) = ranked_settings(spec(seeds=2), trials([[10.0, 90.0], [20.0]]))
+    (found,) = ranked_trials(spec(seeds=2), runs([[10.0, 90.0], [20.0]]))
     assert found.means == {PCK: 15.0}
 
 
 def test_one_seed_has_no_interval():
-    (found,) = ranked_settings(spec(), trials([[10.0]]))
+    (found,) = ranked_trials(spec(), runs([[10.0]]))
     assert all(math.isnan(bound) for bound in found.interval)
 
 
 @pytest.mark.parametrize(("goal", "first"), [("maximize", 1), ("minimize", 0)])
 def test_the_goal_decides_the_order(goal, first):
-    found = ranked_settings(spec(goals=(goal,)), trials([[10.0]], [[20.0]]))
+    found = ranked_trials(spec(goals=(goal,)), runs([[10.0]], [[20.0]]))
     assert found[0].number == first
     assert [s.is_pareto for s in found] == [True, False]
 
@@ -85,7 +85,7 @@ def test_what_breaks_a_constraint_comes_last_and_is_not_optimal():
         ],
         constraints=[{"name": EVALPOSE, "min": 95}],
     )
-    found = ranked_settings(limited, trials([[10.0, 96.0]], [[20.0, 94.0]]))
+    found = ranked_trials(limited, runs([[10.0, 96.0]], [[20.0, 94.0]]))
     assert [s.number for s in found] == [0, 1]
     assert found[1].broken == (f"{EVALPOSE} >= 95 (it is 94)",)
     assert [s.is_pareto for s in found] == [True, False]
@@ -94,14 +94,14 @@ def test_what_breaks_a_constraint_comes_last_and_is_not_optimal():
 def test_the_front_holds_what_nothing_else_is_better_than():
     points = [[1.0, 9.0], [5.0, 5.0], [4.0, 5.0], [9.0, 1.0], [9.0, 0.0]]
     both = spec(goals=("maximize", "maximize"))
-    found = ranked_settings(both, trials(*([point] for point in points)))
+    found = ranked_trials(both, runs(*([point] for point in points)))
     assert sorted(s.number for s in found if s.is_pareto) == [0, 1, 3]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_the_front_equals_its_definition(points):
     both = spec(goals=("maximize", "minimize"))
-    found = ranked_settings(both, trials(*([[float(a), float(b)]] for a, b in points)))
+    found = ranked_trials(both, runs(*([[float(a), float(b)]] for a, b in points)))
     expected = {
         i
         for i, (a, b) in enumerate(points)

@@ -80,7 +80,7 @@ REFUSED = [  # whole text, and the message behind the file's name
     (
         "metric: {name: target_val/pck_05, goal: maximize}\nseeds: 3\n"
         "parameters: {seed: {values: [1, 2]}}",
-        "3:14: parameters.seed cannot be given per setting: with seeds 3 each runs with several",
+        "3:14: parameters.seed cannot be given per trial: with seeds 3 each has several",
     ),
     (HEAD + "seeds: 2\nbaselines: {a: {seed: 3}}", "4:17: baselines.a.seed cannot be given per"),
     (
@@ -240,5 +240,5 @@ def test_a_constraint_is_violated_by_what_is_beyond_its_bound(load):
 
 def test_without_parameters_a_study_ends_after_its_baselines(load):
     text = "metric: {name: train/source_kl}\nbaselines: {a: {}, b: {vae.epochs: 5}}\n"
-    assert load(text).max_settings == 2
-    assert load(text + "run_cap: 2\n").max_settings == 2
+    assert load(text).max_trials == 2
+    assert load(text + "run_cap: 2\n").max_trials == 2

@@ -67,15 +67,15 @@ def test_defaults_are_those_of_wandb():
     spec = sweep("learning_rates")
     assert (spec.name, spec.trainable, spec.method) == ("learning_rates", "adaptation", "tpe")
     assert spec.budget.run_cap is None
-    assert spec.max_settings is None
+    assert spec.max_trials is None
     assert sweep("reconstruction").objective.goal == "minimize"
-    assert sweep("reconstruction").max_settings == 12
+    assert sweep("reconstruction").max_trials == 12
 
 
 def test_a_grid_without_a_cap_is_all_of_it():
     spec = sweep("All pairs (v2)")
     assert spec.name == "all-pairs-v2"
-    assert spec.max_settings == 2 * 2 * 2  # the learning rates 0.001 and 0.002
+    assert spec.max_trials == 2 * 2 * 2  # the learning rates 0.001 and 0.002
 
 
 @pytest.mark.parametrize(

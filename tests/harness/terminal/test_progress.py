@@ -11,19 +11,19 @@ from harness.terminal.progress import LiveProgress, PlainProgress, StudyView, de
 class View(StudyView):
     """Keeps the records up to date itself, as a ledger does."""
 
-    def __init__(self, goal, num_settings, num_seeds=1):
+    def __init__(self, goal, num_trials, num_seeds=1):
         metric = Metric(name="m", goal=goal)
-        super().__init__(metric, num_settings, num_seeds, {})
+        super().__init__(metric, num_trials, num_seeds, {})
 
     def apply(self, event):
-        apply_event(self.trials, event)
+        apply_event(self.runs, event)
         super().apply(event)
 
 
-def _trial(number, name="trial", **params):
+def _run(number, name="trial", **params):
     fields = {"vae.kl_weight": 0.25, "bins.subset": [0, 2], "seed": 0}
     return {
-        "event": "trial", "time": 0.0, "number": number, "setting": number, "name": name,
+        "event": "run", "time": 0.0, "number": number, "trial": number, "name": name,
         "is_baseline": False, "params": params, "fields": fields,
     }  # fmt: skip
 
@@ -44,43 +44,43 @@ def _finished(number, state="complete", value=None, reason=None):
 
 def test_the_time_left_follows_from_the_pace_of_epochs_after_the_first():
     view = View("maximize", 3)
-    view.apply(_trial(0))
+    view.apply(_run(0))
     assert view.eta_s() is None
     view.apply(_epoch(0, 1, 1.0, at=100.0))  # with preparation: not a pace
     assert view.eta_s() is None
     view.apply(_epoch(0, 2, 1.0, at=110.0))
-    # Two of twelve epochs done, ten at 10 s each, one trial at a time.
+    # Two of twelve epochs done, ten at 10 s each, one run at a time.
     assert view.eta_s() == pytest.approx(100.0)
-    view.apply(_trial(1))
+    view.apply(_run(1))
     assert view.eta_s() == pytest.approx(50.0)  # two at a time
 
 
 @pytest.mark.parametrize(
-    ("stages", "told"),
+    ("stages", "reused"),
     [
         ({"training": ["hit", "k", 9.0]}, (1, 2, 3, 4)),
         ({"pretrain": ["hit", "k", 9.0], "training": ["miss", "k", 9.0]}, (1, 2)),
         ({"pretrain": ["miss", "k", 9.0]}, ()),
     ],
 )
-def test_epochs_that_were_told_are_no_pace(stages, told):
+def test_reused_epochs_are_no_pace(stages, reused):
     view = View("maximize", 2)
-    first = _trial(0)
+    first = _run(0)
     first["fields"]["adapt.pretrain_epochs"] = 2
     view.apply(first)
     at = 100.0
     for step in (1, 2, 3, 4):
-        at += 0.001 if step in told else 10.0
+        at += 0.001 if step in reused else 10.0
         view.apply(_epoch(0, step, 1.0, at=at) | {"stages": stages})
-    view.apply(_trial(1))
+    view.apply(_run(1))
     view.apply(_finished(0))
-    expected = None if len(told) == 4 else pytest.approx(40.0)
+    expected = None if len(reused) == 4 else pytest.approx(40.0)
     assert view.eta_s() == expected
 
 
-def test_a_pruned_trial_counts_as_done():
+def test_a_pruned_run_counts_as_done():
     view = View("maximize", 2)
-    view.apply(_trial(0))
+    view.apply(_run(0))
     view.apply(_epoch(0, 1, 1.0, at=0.0))
     view.apply(_finished(0, "pruned"))
     assert view.fraction_done() == 0.5
@@ -88,12 +88,12 @@ def test_a_pruned_trial_counts_as_done():
 
 
 @pytest.mark.parametrize(("goal", "best"), [("maximize", 1), ("minimize", 0)])
-def test_the_best_is_a_complete_trial_in_the_right_direction(goal, best):
+def test_the_best_is_a_complete_run_in_the_right_direction(goal, best):
     view = View(goal, 3)
     for number, value in enumerate((1.0, 2.0)):
-        view.apply(_trial(number))
+        view.apply(_run(number))
         view.apply(_finished(number, value=value))
-    view.apply(_trial(2))
+    view.apply(_run(2))
     view.apply(_finished(2, "pruned"))
     assert view.best().number == best
 
@@ -101,20 +101,20 @@ def test_the_best_is_a_complete_trial_in_the_right_direction(goal, best):
 def test_plain_lines_tell_each_event_without_control_codes():
     out = io.StringIO()
     progress = PlainProgress(View("maximize", 2), out)
-    progress(_trial(0, "vae_hm", **{"vae.kl_weight": 0.25}))
+    progress(_run(0, "vae_hm", **{"vae.kl_weight": 0.25}))
     progress(_epoch(0, 1, 12.345, at=0.0))
     progress(_finished(0, "failed", reason="ValueError: im1.jpg is not a readable image"))
     progress({"event": "end", "time": 0.0, "state": "complete"})
     progress.close()
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
-    assert lines[0].endswith("trial 0 vae_hm starts: vae.kl_weight=0.25")
+    assert lines[0].endswith("run 0 vae_hm starts: vae.kl_weight=0.25")
     assert "epoch 1/4  m 12.35" in lines[1]
     assert lines[2].endswith("failed: ValueError: im1.jpg is not a readable image")
     assert "\x1b" not in out.getvalue()
 
 
-def test_the_live_view_shows_trials_best_bar_and_time_left():
+def test_the_live_view_shows_runs_best_bar_and_time_left():
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -122,58 +122,58 @@ def test_the_live_view_shows_trials_best_bar_and_time_left():
     out = Terminal()
     progress = LiveProgress(View("maximize", 2), out)
     for event in (
-        _trial(0, "all", **{"bins.subset/b00": True}), _epoch(0, 1, 1.0, at=0.0),
-        _epoch(0, 2, 41.5, at=10.0), _finished(0, value=41.5), _trial(1, "trial-1"),
+        _run(0, "all", **{"bins.subset/b00": True}), _epoch(0, 1, 1.0, at=0.0),
+        _epoch(0, 2, 41.5, at=10.0), _finished(0, value=41.5), _run(1, "trial-1"),
     ):  # fmt: skip
         progress(event)
     time.sleep(0.3)
     progress.close()
     text = out.getvalue()
-    for words in ("all", "preparing", "1/2 trials", "best 41.5", "left", "0+2"):
+    for words in ("all", "preparing", "1/2 runs", "best 41.5", "left", "0+2"):
         assert words in text, words
 
 
-def test_settings_are_those_that_were_searched():
+def test_the_parameters_are_those_that_were_searched():
     view = View("maximize", 1)
-    view.apply(_trial(0, **{"bins.subset/b00": True, "bins.subset/b01": False}))
-    assert describe_params(view.trials[0]) == "bins.subset=0+2"
+    view.apply(_run(0, **{"bins.subset/b00": True, "bins.subset/b01": False}))
+    assert describe_params(view.runs[0]) == "bins.subset=0+2"
 
 
-def test_a_trial_that_goes_on_says_after_what_and_why():
+def test_a_run_that_goes_on_says_after_what_and_why():
     out = io.StringIO()
     progress = PlainProgress(View("maximize", 2), out)
-    progress(_trial(0))
+    progress(_run(0))
     progress({"event": "continued", "time": 1.0, "number": 0, "step": 3, "why": "lost node"})
     progress({"event": "continued", "time": 2.0, "number": 0, "step": 0, "why": "killed"})
-    progress({"event": "duplicate", "time": 2.0, "setting": 5, "of": 0})
+    progress({"event": "duplicate", "time": 2.0, "trial": 5, "of": 0})
     lines = out.getvalue().splitlines()
-    assert lines[1].endswith("trial 0 trial goes on after epoch 3: lost node")
-    assert lines[2].endswith("trial 0 trial goes on from its start: killed")
-    assert lines[3] == "proposal 5 is the same as 0 and is not run again"
+    assert lines[1].endswith("run 0 trial goes on after epoch 3: lost node")
+    assert lines[2].endswith("run 0 trial goes on from its start: killed")
+    assert lines[3] == "trial 5 is the same as trial 0 and is not run again"
 
 
-def test_of_proposals_that_are_known_in_a_row_the_first_is_told():
+def test_only_the_first_of_several_duplicates_in_a_row_is_shown():
     out = io.StringIO()
     progress = PlainProgress(View("maximize", 2), out)
-    progress(_trial(0))
-    for setting in (1, 2, 3):
-        progress({"event": "duplicate", "time": 2.0, "setting": setting, "of": 0})
-    progress(_trial(4))
-    progress({"event": "duplicate", "time": 2.0, "setting": 5, "of": 0})
+    progress(_run(0))
+    for trial in (1, 2, 3):
+        progress({"event": "duplicate", "time": 2.0, "trial": trial, "of": 0})
+    progress(_run(4))
+    progress({"event": "duplicate", "time": 2.0, "trial": 5, "of": 0})
     said = [line for line in out.getvalue().splitlines() if "is the same as" in line]
     assert [line.split()[1] for line in said] == ["1", "5"]
 
 
 def test_a_study_without_an_end_shows_no_share_and_no_time_left():
     view = View("maximize", None)
-    view.apply(_trial(0))
+    view.apply(_run(0))
     for step in (1, 2):
         view.apply(_epoch(0, step, 1.0, at=10.0 * step))
     assert (view.fraction_done(), view.eta_s()) == (0.0, None)
 
 
-def test_every_seed_of_a_setting_counts():
+def test_every_run_of_a_trial_counts():
     view = View("maximize", 2, num_seeds=3)
-    view.apply(_trial(0))
+    view.apply(_run(0))
     view.apply(_finished(0, value=1.0))
     assert view.fraction_done() == pytest.approx(1 / 6)

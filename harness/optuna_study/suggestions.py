@@ -1,4 +1,4 @@
-"""Which configuration next? Given ones first, then what the sampler proposes, none twice."""
+"""Which configuration next? Given ones first, then what the sampler suggests, none twice."""
 
 import hashlib
 import itertools
@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.optuna_study.queued_trial import QueuedTrial
 from harness.optuna_study.stored_study import Patience
-from harness.record.ledger import TrialRecord, searched_fields
+from harness.record.ledger import RunRecord, searched_fields
 from harness.record.storage import absolute_paths
 from harness.space.suggester import RandomSuggester
 from harness.spec import StudySpec
 from trainables.config import TrialConfig
 
 MAX_DUPLICATES = 100
-"""Proposals in a row that are all known already: then the space, of which not all configurations
+"""Suggestions in a row that are all known already: then the space, of which not all configurations
 can be listed, is taken to hold nothing new."""
 PATIENT_DUPLICATES = 10
 """The same where they can be listed: then one that was not tried yet is taken from the list."""
@@ -39,16 +39,16 @@ class _Slot:
 
 
 @dataclass(frozen=True)
-class Proposal:
-    """A trial of Optuna and what it means.
+class Suggestion:
+    """A trial of Optuna and the configuration that it stands for.
 
     Attributes:
         trial: Its parameters have been asked for.
-        fields: Flat fields of the trial's config; of its first seed.
+        fields: Flat fields of its config; of its first seed.
         baseline: Name of the baseline it is.
-        retry_of: Failed setting that it tries again.
+        retry_of: Failed trial that it tries again.
         error: Why it is no valid configuration.
-        duplicate_of: Setting that is the same configuration.
+        duplicate_of: Earlier trial with the same configuration.
         is_noted: Whether the trial is marked as a duplicate already.
         params: Optuna's parameters.
     """
@@ -63,8 +63,8 @@ class Proposal:
     params: dict[str, Any]
 
 
-class Proposals:
-    """Source of new settings.
+class Suggestions:
+    """Where the next configuration comes from.
 
     Args:
         study: From :func:`harness.optuna_study.stored_study.open_study`.
@@ -77,7 +77,7 @@ class Proposals:
         self._spec = spec
         self._space = spec.space()
         self._patience = patience
-        self._max_settings = spec.max_settings
+        self._max_trials = spec.max_trials
         self._slots: deque[_Slot] = deque()
         self._known: dict[str, int] = {}
         self._handed_out: set[int] = set()
@@ -88,14 +88,12 @@ class Proposals:
         self._num_points = math.inf if (points := self._space.points()) is None else len(points)
         self._untried: dict[str, dict[str, Any]] | None = None
 
-    def restore(
-        self, trials: Iterable[FrozenTrial], first_runs: Mapping[int, TrialRecord]
-    ) -> None:
+    def restore(self, trials: Iterable[FrozenTrial], first_runs: Mapping[int, RunRecord]) -> None:
         """Learn what has been asked before.
 
         Args:
             trials: All of the study.
-            first_runs: Setting to the trial of its first seed.
+            first_runs: Trial number to the run of its first seed.
         """
         taken = set()
         for trial in trials:
@@ -109,8 +107,8 @@ class Proposals:
             self._num_repeated = self._num_repeated + 1 if "duplicate_of" in attributes else 0
             if not {"duplicate_of", "retry_of"} & set(attributes):
                 self._num_asked += 1
-        for setting, record in first_runs.items():
-            self._known.setdefault(_digest(record.fields), setting)
+        for number, record in first_runs.items():
+            self._known.setdefault(_digest(record.fields), number)
         self._slots.extend(slot for slot in self._given() if slot.key not in taken)
 
     def queue_retries(self, trials: Iterable[FrozenTrial]) -> int:
@@ -139,10 +137,10 @@ class Proposals:
 
     @property
     def has_more(self) -> bool:
-        """Whether another setting may be asked for."""
+        """Whether another trial may be asked for."""
         if self._slots and "retry_of" in self._slots[0].attributes:
             return True
-        has_room = self._max_settings is None or self._num_asked < self._max_settings
+        has_room = self._max_trials is None or self._num_asked < self._max_trials
         return has_room and not self.is_exhausted
 
     def _untried_points(self) -> dict[str, dict[str, Any]]:
@@ -156,8 +154,8 @@ class Proposals:
         self._untried = {key: p for key, p in self._untried.items() if key not in self._known}
         return self._untried
 
-    def ask(self) -> Proposal:
-        """Ask Optuna for a setting."""
+    def ask(self) -> Suggestion:
+        """Ask Optuna for a trial."""
         if self._num_waiting:
             self._num_waiting -= 1
         elif self._slots:
@@ -166,10 +164,10 @@ class Proposals:
         elif self._num_repeated >= PATIENT_DUPLICATES and (untried := self._untried_points()):
             self._enqueue(_Slot(f"untried/{self._end}", next(iter(untried.values()))))
         trial = self._new_trial()
-        proposal = self.read(trial)
-        if proposal.retry_of is None and not proposal.is_noted:
+        suggestion = self.read(trial)
+        if suggestion.retry_of is None and not suggestion.is_noted:
             self._num_asked += 1
-        return proposal
+        return suggestion
 
     def _enqueue(self, slot: _Slot) -> None:
         attributes = {"slot": slot.key, **slot.attributes}
@@ -219,7 +217,7 @@ class Proposals:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return next((trial for trial in running if trial.number not in self._handed_out), None)
 
-    def read(self, trial: optuna.Trial) -> Proposal:
+    def read(self, trial: optuna.Trial) -> Suggestion:
         """What a trial means; parameters it does not have yet are asked for.
 
         Optuna's parameters may encode the values that are trained: these become attributes of
@@ -251,16 +249,16 @@ class Proposals:
             self._num_repeated = 0
         elif not is_noted:
             self._num_repeated += 1
-            self._num_asked -= 1  # it was counted as a setting of its own
-        return Proposal(
-            trial,
-            fields,
-            attributes.get("baseline"),
-            retry_of,
-            error,
-            original if is_duplicate else None,
-            is_noted,
-            params,
+            self._num_asked -= 1  # it was counted as a trial of its own
+        return Suggestion(
+            trial=trial,
+            fields=fields,
+            baseline=attributes.get("baseline"),
+            retry_of=retry_of,
+            error=error,
+            duplicate_of=original if is_duplicate else None,
+            is_noted=is_noted,
+            params=params,
         )
 
     def _given(self) -> Iterable[_Slot]:

@@ -1,10 +1,10 @@
-"""How many trials fit: one node at a time, whole GPUs and shares of one."""
+"""How many runs fit: one node at a time, whole GPUs and shares of one."""
 
 import os
 
 import pytest
 
-from harness.nodes.trial_slots import Available, fitting_trials, this_machine
+from harness.nodes.run_slots import Available, fitting_runs, this_machine
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
 
@@ -20,7 +20,7 @@ def node(cpus, gpus=0):
         ({"cpus": 3}, [node(4)], 1),
         ({"cpus": 2}, [node(3), node(3)], 2),  # not 3: the odd CPUs are on different nodes
         ({"cpus": 2}, [node(1), node(4)], 2),
-        ({"cpus": 1}, [{"memory": 1e9}, node(2)], 2),  # a head that takes no trials
+        ({"cpus": 1}, [{"memory": 1e9}, node(2)], 2),  # a head that takes no runs
         ({"cpus": 1, "gpus": 1}, [node(8, 2)], 2),
         ({"cpus": 1, "gpus": 2}, [node(8, 3), node(8, 1)], 1),
         ({"cpus": 1, "gpus": 0.5}, [node(8, 2)], 4),
@@ -32,7 +32,7 @@ def node(cpus, gpus=0):
     ],
 )
 def test_trials_at_once(needs, nodes, expected):
-    assert fitting_trials(Resources(**needs), Available(nodes)) == expected
+    assert fitting_runs(Resources(**needs), Available(nodes)) == expected
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_trials_at_once(needs, nodes, expected):
             {"cpus": 2},
             [node(1), node(1)],
             "resources.cpus must be at most the 1 of the largest of 2 nodes, got 2; "
-            "a trial runs on one node",
+            "a run uses one node",
         ),
         (
             {"cpus": 1, "gpus": 0.5},
@@ -53,23 +53,23 @@ def test_trials_at_once(needs, nodes, expected):
         (
             {"cpus": 8, "gpus": 1},
             [node(16), node(4, 2)],
-            "resources: a trial needs 8 CPUs and 1 GPUs on one node, the nodes have 4 and 2, "
+            "resources: a run needs 8 CPUs and 1 GPUs on one node, the nodes have 4 and 2, "
             "16 and 0",
         ),
     ],
 )
 def test_a_trial_that_fits_no_node_is_refused_with_what_there_is(needs, nodes, words):
     with pytest.raises(SpecError) as caught:
-        fitting_trials(Resources(**needs), Available(nodes))
+        fitting_runs(Resources(**needs), Available(nodes))
     assert str(caught.value) == words
 
 
 def test_trials_that_wait_for_new_nodes_are_told():
     lines = []
     available = Available([node(2)], [node(4, 1)] * 3)
-    assert fitting_trials(Resources(cpus=2), available, lines.append) == 7
+    assert fitting_runs(Resources(cpus=2), available, lines.append) == 7
     assert lines == [
-        "warning: 1 of 7 trials at once fit the nodes that are up; "
+        "warning: 1 of 7 runs at once fit the nodes that are up; "
         "the others wait until the autoscaler has added nodes"
     ]
 
@@ -77,14 +77,14 @@ def test_trials_that_wait_for_new_nodes_are_told():
 def test_nodes_that_may_be_added_are_enough_for_a_start():
     lines = []
     available = Available([node(2)], [node(4, 1)])
-    assert fitting_trials(Resources(gpus=1), available, lines.append) == 1
+    assert fitting_runs(Resources(gpus=1), available, lines.append) == 1
     assert lines[0].startswith("warning: 0 of 1")
 
 
 def test_nothing_is_said_if_all_fit_now():
     lines = []
     available = Available([node(4)], [node(4)])
-    assert fitting_trials(Resources(parallel=4), available, lines.append) == 4
+    assert fitting_runs(Resources(parallel=4), available, lines.append) == 4
     assert lines == []
 
 
@@ -96,7 +96,7 @@ def test_this_machine_has_the_cores_this_process_may_use():
 def test_that_fewer_trials_fit_than_asked_for_is_said():
     lines = []
     available = Available([{"CPU": 2}])
-    assert fitting_trials(Resources(parallel=900), available, lines.append) == 2
-    assert lines == ["warning: of resources.parallel 900 trials, 2 fit at once"]
-    assert fitting_trials(Resources(parallel=1), available, lines.append) == 1
+    assert fitting_runs(Resources(parallel=900), available, lines.append) == 2
+    assert lines == ["warning: of resources.parallel 900 runs, 2 fit at once"]
+    assert fitting_runs(Resources(parallel=1), available, lines.append) == 1
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""How many trials the machines hold at once. A trial runs on one node, never across two."""
+"""How many runs the machines hold at once. A run uses one node, never two."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Available:
-    """Machines that trials can be placed on.
+    """Machines that runs can be placed on.
 
     Attributes:
         nodes: Resources of every node that is up, ``CPU`` and ``GPU`` in units of one.
@@ -28,7 +28,7 @@ def this_machine(resources: Resources) -> Available:
     """What a local Ray will have, found without starting it.
 
     Args:
-        resources: What a trial needs; GPUs are only looked for if it needs any.
+        resources: What a run needs; GPUs are only looked for if it needs any.
     """
     gpus = 0
     if resources.gpus:
@@ -38,21 +38,21 @@ def this_machine(resources: Resources) -> Available:
     return Available([{"CPU": len(os.sched_getaffinity(0)), "GPU": gpus}])
 
 
-def fitting_trials(
+def fitting_runs(
     resources: Resources,
     available: Available,
     say: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Trials at once: what the file says, or as many as the nodes hold.
+    """Runs at once: what the file says, or as many as the nodes hold.
 
     Args:
-        resources: What a trial needs.
+        resources: What a run needs.
         available: From :func:`this_machine` or :func:`harness.nodes.cluster.ray_nodes`.
-        say: Shows a line to the person at the terminal, if fewer trials than asked for fit, or
+        say: Shows a line to the person at the terminal, if fewer runs than asked for fit, or
             some wait for nodes to come up.
 
     Raises:
-        SpecError: If not even one trial fits a node that is, or can be, there.
+        SpecError: If not even one run fits a node that is, or can be, there.
     """
     now = sum(_slots(resources, node) for node in available.nodes)
     fits = now + sum(_slots(resources, node) for node in available.addable)
@@ -60,24 +60,24 @@ def fitting_trials(
         raise _does_not_fit(resources, [*available.nodes, *available.addable])
     parallel = min(fits, resources.parallel or fits)
     if parallel < (resources.parallel or 0):
-        say(f"warning: of resources.parallel {resources.parallel} trials, {fits} fit at once")
+        say(f"warning: of resources.parallel {resources.parallel} runs, {fits} fit at once")
     if parallel > now:
         say(
-            f"warning: {now} of {parallel} trials at once fit the nodes that are up; "
+            f"warning: {now} of {parallel} runs at once fit the nodes that are up; "
             "the others wait until the autoscaler has added nodes"
         )
     return parallel
 
 
 def _slots(resources: Resources, node: Mapping[str, float]) -> int:
-    """Trials that one node holds at once."""
+    """Runs that one node holds at once."""
     slots = int(node.get("CPU", 0) // resources.cpus)
     if resources.gpus == 0:
         return slots
     gpus = int(node.get("GPU", 0))
     if resources.gpus >= 1:
         return min(slots, int(gpus // resources.gpus))
-    # A share lies within one GPU: at 0.4 each, two trials fit one GPU and four fit two.
+    # A share lies within one GPU: at 0.4 each, two runs fit one GPU and four fit two.
     return min(slots, gpus * int(1 / resources.gpus + _ROUNDING))
 
 
@@ -89,11 +89,11 @@ def _does_not_fit(resources: Resources, nodes: Sequence[Mapping[str, float]]) ->
         if needed > most:
             return SpecError(
                 f"resources.{field} must be at most the {most:g} {where}, got {needed:g}"
-                + ("" if len(nodes) == 1 else "; a trial runs on one node")
+                + ("" if len(nodes) == 1 else "; a run uses one node")
             )
     # Each is there, but on different nodes.
     found = sorted({(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes})
     return SpecError(
-        f"resources: a trial needs {resources.cpus} CPUs and {resources.gpus:g} GPUs on one node, "
+        f"resources: a run needs {resources.cpus} CPUs and {resources.gpus:g} GPUs on one node, "
         f"the nodes have {', '.join(f'{cpus:g} and {gpus:g}' for cpus, gpus in found)}"
     )

@@ -1,12 +1,12 @@
 import pandas as pd
 import pytest
 
-from analysis.setting_names import named, setting_names
+from analysis.trial_names import named, trial_names
 from trainables.config import TrialConfig
 
 
-def _trials(*settings):
-    rows = [{**TrialConfig().to_flat(), **fields, "config": config} for config, fields in settings]
+def _trials(*trials):
+    rows = [{**TrialConfig().to_flat(), **fields, "trial": trial} for trial, fields in trials]
     return pd.DataFrame(rows)
 
 
@@ -27,11 +27,11 @@ def _trials(*settings):
         ({"sampling.strategy": "bins", "bins.subset": [0, 2]}, "RegDA bins 0, 2 of 6"),
     ],
 )
-def test_a_setting_is_named_for_its_method_and_sampling(fields, name):
-    assert setting_names(_trials(("x", fields))) == {"x": name}
+def test_a_trial_is_named_for_its_method_and_sampling(fields, name):
+    assert trial_names(_trials(("x", fields))) == {"x": name}
 
 
-def test_settings_stand_in_the_papers_order_whatever_the_studys():
+def test_trials_stand_in_the_papers_order_whatever_the_studys():
     trials = _trials(
         ("a", {"sampling.strategy": "random"}),
         ("b", {"adapt.method": "udape"}),
@@ -41,18 +41,18 @@ def test_settings_stand_in_the_papers_order_whatever_the_studys():
         ("f", {"adapt.method": "oracle"}),
         ("g", {"adapt.method": "source_only"}),
     )
-    assert list(setting_names(trials)) == ["g", "f", "e", "d", "c", "a", "b"]
+    assert list(trial_names(trials)) == ["g", "f", "e", "d", "c", "a", "b"]
 
 
-def test_settings_of_one_name_are_told_apart():
+def test_trials_of_one_name_are_told_apart():
     trials = _trials(("lr=1", {}), ("lr=2", {"adapt.lr": 2}), ("hm", {"sampling.keep": 1}))
-    assert list(setting_names(trials.iloc[:2]).values()) == ["RegDA (lr=1)", "RegDA (lr=2)"]
-    assert setting_names(trials.iloc[:0]) == {}
+    assert list(trial_names(trials.iloc[:2]).values()) == ["RegDA (lr=1)", "RegDA (lr=2)"]
+    assert trial_names(trials.iloc[:0]) == {}
 
 
 def test_rows_get_readable_names_in_table_order_and_keep_their_own():
     trials = _trials(("a", {"sampling.strategy": "hardest"}), ("b", {}))
-    rows = pd.DataFrame({"config": ["a", "b", "a"], "bin": [0, 0, 1]})
+    rows = pd.DataFrame({"trial": ["a", "b", "a"], "bin": [0, 0, 1]})
     table = named(rows, trials)
-    assert table["config"].tolist() == ["RegDA", "RegDA VAE-HM", "RegDA VAE-HM"]
+    assert table["trial"].tolist() == ["RegDA", "RegDA VAE-HM", "RegDA VAE-HM"]
     assert table["bin"].tolist() == [0, 0, 1]

@@ -1,4 +1,4 @@
-"""A trial whose process is killed goes on from its last checkpoint and ends as if it had not."""
+"""A run whose process is killed goes on from its last checkpoint and ends as if it had not."""
 
 import io
 import os
@@ -54,7 +54,7 @@ pytestmark = [
 
 
 class MortalTrainable(AdaptationTrainable):
-    """Is killed once at each place of a trial that a file in the environment's folder names.
+    """Is killed once at each place of a run that a file in the environment's folder names.
 
     ``before-3``: as epoch 3 starts; ``saving-3``: inside the write of its checkpoint;
     ``renamed-3``: as that has got its name; ``after-3``: before it is reported;
@@ -123,13 +123,13 @@ def curves(events):
 @pytest.fixture(scope="module")
 def undisturbed(write, tmp_path_factory):
     result, events = follow(write, tmp_path_factory.mktemp("undisturbed"))
-    assert [record.state for record in result.trials] == ["complete", "complete"]
+    assert [record.state for record in result.runs] == ["complete", "complete"]
     assert len(curves(events)) == 2 * NUM_EPOCHS
     return curves(events)
 
 
 def deaths(seed):
-    """Ten deaths of a trial: at seven of the named places, and at three random times."""
+    """Ten deaths of a run: at seven of the named places, and at three random times."""
     rng = random.Random(seed)
     named = rng.sample([f"{p}-{epoch}" for p in PLACES for epoch in range(1, NUM_EPOCHS + 1)], 7)
     epochs = rng.sample(range(1, NUM_EPOCHS + 1), 3)
@@ -147,7 +147,7 @@ def test_trials_killed_twenty_times_report_what_undisturbed_ones_do(
             (folder / place).touch()
     monkeypatch.setenv("POSEBINS_TEST_DEATHS", str(tmp_path / "deaths"))
     result, events = follow(write, tmp_path, MortalTrainable)
-    assert [record.state for record in result.trials] == ["complete", "complete"]
+    assert [record.state for record in result.runs] == ["complete", "complete"]
     assert curves(events) == undisturbed
     for number, (method, places) in enumerate(orders.items()):
         folder = tmp_path / "deaths" / method
@@ -181,7 +181,7 @@ def flip_a_byte(checkpoint):
 
 @pytest.fixture(scope="module")
 def stopped(write, tmp_path_factory):
-    """A storage whose study was stopped after epoch 2 of its first trial."""
+    """A storage whose study was stopped after epoch 2 of its first run."""
     storage = tmp_path_factory.mktemp("stopped")
     ledger = Storage(storage).ledger("killed")
 
@@ -194,7 +194,7 @@ def stopped(write, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "time", SimpleNamespace(monotonic=monotonic))
         result, _ = follow(path, storage)
-    assert [record.state for record in result.trials] == ["stopped"]
+    assert [record.state for record in result.runs] == ["stopped"]
     return storage
 
 
@@ -205,12 +205,12 @@ def test_damaged_checkpoints_are_passed_over_and_recorded(
     """Every other kind of damage is in ``tests/trainables/test_checkpoint.py``."""
     storage = tmp_path / "storage"
     shutil.copytree(stopped, storage)
-    folder = Storage(storage).study("killed").trial(0)
+    folder = Storage(storage).study("killed").run(0)
     damaged = [newest(folder, back) for back in range(num_damaged)]
     for path in damaged:
         flip_a_byte(path)
     result, events = follow(write, storage)
-    assert [record.state for record in result.trials] == ["complete", "complete"]
+    assert [record.state for record in result.runs] == ["complete", "complete"]
     assert curves(events) == undisturbed
     last = [e for e in events if e["event"] == "epoch" and e["number"] == 0][-1]
     for path in damaged:

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from harness.results.ranking import RankedSetting
+from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
 from trainables.config import TrialConfig
 from trainables.metrics.intervals import LEVEL
@@ -58,7 +58,7 @@ class DifficultyEffect:
         return self.low > 0 or self.high < 0
 
 
-def difficulty_effects(spec: StudySpec, trials: Sequence[RankedSetting]) -> list[DifficultyEffect]:
+def difficulty_effects(spec: StudySpec, trials: Sequence[RankedTrial]) -> list[DifficultyEffect]:
     """The effect of every range of difficulty, easiest first.
 
     The ranges are the bins of the coarsest division that the study's trials use, or thirds. The
@@ -73,9 +73,9 @@ def difficulty_effects(spec: StudySpec, trials: Sequence[RankedSetting]) -> list
         few, to tell.
     """
     used = [
-        (TrialConfig.from_flat(trial.trials[0].fields), trial)
+        (TrialConfig.from_flat(trial.runs[0].fields), trial)
         for trial in trials
-        if trial.trials[0].fields["adapt.method"] != "oracle"
+        if trial.runs[0].fields["adapt.method"] != "oracle"
     ]
     if spec.trainable != "adaptation" or not used:
         return []
@@ -85,7 +85,7 @@ def difficulty_effects(spec: StudySpec, trials: Sequence[RankedSetting]) -> list
         [config.adapt.method for config, _ in used],
         np.array([trial.means[spec.objective.name] for _, trial in used]),
         min(counts, default=DEFAULT_RANGES),
-        sum(len(trial.trials) for _, trial in used),
+        sum(len(trial.runs) for _, trial in used),
     )
 
 

@@ -246,7 +246,7 @@ def describe_params(record: RunRecord) -> str:
     """Searched parameters in a few words; subset members as one list."""
     if not record.searched:
         return "as given" if record.is_baseline else "defaults"
-    return "  ".join(f"{name}={_text(value)}" for name, value in record.searched.items())
+    return "  ".join(f"{name}={value_text(value)}" for name, value in record.searched.items())
 
 
 def _is_reused(event: Event, record: RunRecord) -> bool:
@@ -256,7 +256,8 @@ def _is_reused(event: Event, record: RunRecord) -> bool:
     return "training" in hits or ("pretrain" in hits and is_pretraining)
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """A field's value in a few characters; members of a subset are joined by ``+``."""
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list):

@@ -2,7 +2,8 @@
 
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.mlflow_tracking.tracker import MLflowTracker
@@ -12,17 +13,16 @@ from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import StudySpec
-from harness.spec.metric_names import CONTROLS, control_metric
-from harness.terminal.progress import describe_params
+from harness.terminal.result_table import SHOWN, result_table
 from trainables.config import SCORED_STRATEGIES
-
-SHOWN = 5
 
 
 def as_json(
     spec: StudySpec, storage: Storage, result: StudyResult, tracker: MLflowTracker
 ) -> dict[str, Any]:
     """The result as a JSON object; its fields are an interface and stay stable."""
+    from harness.results.effects import difficulty_effects  # imports numpy and torch
+
     ranked = ranked_trials(spec, result.runs)
     feasible = [trial for trial in ranked if not trial.broken]
     return {
@@ -63,6 +63,17 @@ def as_json(
         ],
         "best": feasible[0].number if feasible else None,
         "pareto": [trial.number for trial in feasible if trial.is_pareto],
+        "difficulty_effects": [
+            {
+                "from": effect.start,
+                "to": effect.end,
+                "effect": effect.effect,
+                "low": effect.low,
+                "high": effect.high,
+                "runs": effect.runs,
+            }
+            for effect in difficulty_effects(spec, ranked)
+        ],
     }
 
 
@@ -92,18 +103,74 @@ def as_text(
         yield "  no searched trial ran to its end: all were pruned, so the table has none"
     if ranked:
         yield ""
-        yield from _table(spec, ranked)
+        yield from result_table(spec, ranked)
         if not ranked[0].broken:
             yield from _checkpoints(ranked[0])
+        yield from _effects(spec, ranked, states["pruned"])
     yield ""
-    yield "Compare the runs and look at the bins:"
-    if storage.mlflow_uri.startswith("sqlite"):
-        yield f"  mlflow ui --backend-store-uri {shlex.quote(storage.mlflow_uri)}"
+    yield from _next_steps(spec, storage, result)
+
+
+def _effects(spec: StudySpec, ranked: Sequence[RankedTrial], num_pruned: int) -> Iterator[str]:
+    """What including each range of difficulty does, where a study varies what is drawn."""
+    fields = {*spec.parameters, *(name for own in spec.baselines.values() for name in own)}
+    if not any(field.startswith(("sampling.", "bins.", "curriculum.")) for field in fields):
+        return
+    from harness.results.effects import difficulty_effects  # imports numpy and torch
+
+    effects = difficulty_effects(spec, ranked)
+    yield ""
+    if not effects:
+        yield (
+            "  What each range of difficulty does cannot be told: too few complete trials, or too "
+            "much alike."
+        )
+        return
+    yield (
+        f"  What training on a range of difficulty adds to {spec.objective.name}, in points, with "
+        "a 95 % interval"
+    )
+    yield f"  (an even spread over all poses minus one without the range; {effects[0].runs} runs):"
+    sign = 1 if spec.objective.goal == "maximize" else -1
+    for effect in effects:
+        place = {0.0: "easiest", 1.0: "hardest"}
+        ends = f"{effect.start:.0%} to {effect.end:.0%}".replace("%", " %")
+        name = place.get(effect.start) or place.get(effect.end) or ""
+        verdict = "helps" if sign * effect.effect > 0 else "hurts"
+        verdict = verdict if effect.is_shown else "nothing is shown"
+        interval = f"[{effect.low:+.1f}, {effect.high:+.1f}]"
+        yield f"    {ends:<14} {name:<8} {effect.effect:>+5.1f}  {interval:<14}  {verdict}"
+    if num_pruned:
+        yield (
+            f"    {num_pruned} pruned runs are left out. They did badly, so what they drew looks "
+            "better here than it is."
+        )
+
+
+def _next_steps(spec: StudySpec, storage: Storage, result: StudyResult) -> Iterator[str]:
+    yield "Next:"
+    if spec.trainable == "adaptation":
+        place = (
+            "" if storage.root == Path("runs").resolve() else f" --storage {_near(storage.root)}"
+        )
+        yield f"  python -m harness.confirm {result.study_name}{place}"
+        yield "      trains the best trials and the baselines with fresh seeds, on the test split"
+    if storage.mlflow_uri.startswith("sqlite:///"):
+        database = Path(storage.mlflow_uri.removeprefix("sqlite:///"))
+        yield f"  mlflow ui --backend-store-uri {shlex.quote('sqlite:///' + _near(database))}"
     else:
-        yield "  the MLflow server named by MLFLOW_TRACKING_URI"
+        yield "  compare the runs on the MLflow server that MLFLOW_TRACKING_URI names"
     # Absolute, as a notebook's kernel runs in the notebook's folder.
-    ledger = shlex.quote(str(storage.ledger(result.study_name)))
-    yield f"  POSEBINS_STUDY={ledger} jupyter lab analysis/01_per_bin.ipynb"
+    folder = storage.study(result.study_name).path
+    near = _near(folder)
+    study = shlex.quote(str(folder)) if Path(near).is_absolute() else f"$PWD/{near}"
+    yield f"  POSEBINS_STUDY={study} jupyter lab analysis/01_per_bin.ipynb"
+
+
+def _near(path: Path) -> str:
+    """A path as it is typed from here: relative if it is below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _collapsed(result: StudyResult) -> Iterator[str]:
@@ -122,85 +189,6 @@ def _collapsed(result: StudyResult) -> Iterator[str]:
         )
 
 
-def _table(spec: StudySpec, ranked: list[RankedTrial]) -> Iterator[str]:
-    """The best trials and all baselines, with each one's gap to the best baseline."""
-    objective = spec.objective.name
-    # What is trained on target labels is no method to be compared with.
-    reference = next(
-        (s for s in ranked if s.is_baseline and s.runs[0].fields["adapt.method"] != "oracle"),
-        None,
-    )
-    shown = ranked[:SHOWN]
-    shown += [s for s in ranked[SHOWN:] if s.is_baseline or (_is_multi(spec) and s.is_pareto)]
-    columns = [metric.name for metric in spec.metrics]
-    names = [_marked_name(spec, trial) for trial in shown]
-    width = max(map(len, [*names, *CONTROLS]))
-    intervals = f"  {'95 % interval':>16}" if spec.seeds > 1 else ""
-    header = "  ".join(f"{name:>{max(len(name), 8)}}" for name in columns)
-    yield f"  {'trial':>5}  {'name':<{width}}  {header}{intervals}  {'gap':>7}  parameters"
-    for trial, name in zip(shown, names, strict=True):
-        cells = "  ".join(
-            f"{_cell(trial.means.get(column)):>{max(len(column), 8)}}" for column in columns
-        )
-        interval = f"  {_interval(trial):>16}" if spec.seeds > 1 else ""
-        gap = ""
-        if reference is not None and trial is not reference:
-            gap = f"{trial.means[objective] - reference.means[objective]:+.3g}"
-        yield (
-            f"  {trial.number:>5}  {name:<{width}}  {cells}{interval}  {gap:>7}  "
-            f"{describe_params(trial.runs[0])}"
-        )
-    yield from _control_rows(columns, shown[0], width)
-    if len(shown) < len(ranked):
-        rest = len(ranked) - len(shown)
-        yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
-    yield from _legend(spec, shown, reference)
-
-
-def _control_rows(columns: list[str], trial: RankedTrial, width: int) -> Iterator[str]:
-    """What the metrics give to predictions that no network made; the same for all trials."""
-    for control in CONTROLS:
-        values = [trial.means.get(control_metric(column, control)) for column in columns]
-        if any(value is not None for value in values):
-            cells = "  ".join(
-                f"{_cell(value):>{max(len(column), 8)}}"
-                for column, value in zip(columns, values, strict=True)
-            )
-            yield f"  {'-':>5}  {control:<{width}}  {cells}  (no network)"
-
-
-def _legend(
-    spec: StudySpec, shown: list[RankedTrial], reference: RankedTrial | None
-) -> Iterator[str]:
-    if _is_multi(spec):
-        names = ", ".join(metric.name for metric in spec.objectives)
-        yield f"  + Pareto-optimal: no other trial is as good in {names} and better in one"
-    for trial in shown:
-        if trial.broken:
-            yield f"  ! {trial.name} breaks {' and '.join(trial.broken)}"
-    if reference is not None:
-        yield f"  * baseline; gap: {spec.objective.name} minus that of {reference.name}"
-    if spec.seeds == 1:
-        yield "  One seed each and the last epoch's values: a small gap is not a finding."
-    else:
-        yield f"  Means over {spec.seeds} seeds, Student t; the last epoch's values."
-
-
-def _marked_name(spec: StudySpec, trial: RankedTrial) -> str:
-    marks = "*" * trial.is_baseline + "+" * (_is_multi(spec) and trial.is_pareto)
-    marks += "!" * bool(trial.broken)
-    return f"{trial.name} {marks}".rstrip()
-
-
-def _is_multi(spec: StudySpec) -> bool:
-    return len(spec.objectives) > 1
-
-
-def _interval(trial: RankedTrial) -> str:
-    low, high = trial.interval
-    return f"[{low:.4g}, {high:.4g}]"
-
-
 def _checkpoints(trial: RankedTrial) -> Iterator[str]:
     """What the best trial's checkpoints are worth, chosen in three ways that stay apart."""
     ways = {
@@ -215,7 +203,3 @@ def _checkpoints(trial: RankedTrial) -> Iterator[str]:
     ]
     if found:
         yield f"  Checkpoints of {trial.name}, target_val/pck_05: {', '.join(found)}."
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

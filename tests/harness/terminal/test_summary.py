@@ -1,4 +1,4 @@
-"""What the person at the terminal reads at the end of a study."""
+"""What the user reads at the end of a study."""
 
 import json
 from types import SimpleNamespace
@@ -192,9 +192,105 @@ def test_what_the_metrics_give_to_no_network_stands_below_the_trials(lines):
         "target_val/control/evalpose/mean_pose": 93.0,  # is not a column of this study
     }
     text = lines(("all", True, 52.5, controls))
-    rows = [line.split() for line in text if line.endswith("(no network)")]
+    rows = [line.split() for line in text if line.endswith("no network")]
     assert [row[:3] for row in rows] == [["-", "centre", "3.25"], ["-", "mean_pose", "6.75"]]
-    assert not any("(no network)" in line for line in lines(("all", True, 52.5, {})))
+    assert any("beats the mean source pose" in line for line in text)
+    without = lines(("all", True, 52.5, {}))
+    assert not any("no network" in line or "mean source pose" in line for line in without)
+
+
+def test_a_trial_that_does_not_beat_the_mean_source_pose_is_marked(lines):
+    constant = {"target_val/control/pck_05/mean_pose": 6.75}
+    text = lines(("all", True, 6.5, constant), ("trial-1", False, 8.0, constant))
+    rows = {line.split()[1]: line.split() for line in text if line.split()[:1] in (["0"], ["1"])}
+    assert rows["all"][2] == "*~"
+    assert rows["trial-1"][2] == "8"
+    assert any(line.startswith("  ~ no better than the mean source pose") for line in text)
+
+
+BINS = """
+name: s
+metrics:
+  - {name: target_val/pck_05, goal: maximize}
+  - {name: target_val/evalpose_unit_signed, goal: maximize, role: report}
+  - {name: source_val/pck_05, goal: maximize, role: report}
+parameters:
+  sampling.strategy: {value: bins}
+  bins.count: {value: 6}
+  bins.subset: {choose: {from: bins.count, min: 1, max: 5}}
+  vae.kl_weight: {values: [0.0001, 0.001]}
+baselines:
+  all: {sampling.strategy: all}
+  source_only: {sampling.strategy: all, adapt.method: source_only}
+budget: {run_cap: 30}
+"""
+
+
+@pytest.fixture
+def of_bins(tmp_path, write_study):
+    """Result, lines and JSON of a study in which the hardest sixth is worth 3 points."""
+    spec = load_study(write_study(BINS))
+    fields = {name: dict(values) for name, values in spec.baselines.items()}
+    subsets = [[i, (i + gap) % 6] for i in range(6) for gap in (1, 2, 3)] + [[0, 1, 2, 3, 4]]
+    for index, subset in enumerate(subsets):
+        fields[f"trial-{index + 2}"] = {"sampling.strategy": "bins", "bins.subset": subset}
+    runs = []
+    for number, (name, own) in enumerate(fields.items()):
+        flat = TrialConfig().to_flat() | {"bins.count": 6, "vae.kl_weight": 1e-4} | own
+        share = {"all": 1 / 6}.get(name, (5 in own.get("bins.subset", ())) / 2)
+        value = 20.0 if name == "source_only" else 40 + 18 * share + number % 2 * 0.01
+        metrics = {"target_val/pck_05": value, "target_val/pck_05_adabn": 33.25}
+        metrics |= {f"target_val/control/pck_05/{c}": 11.0 for c in ("centre", "mean_pose")}
+        searched = {"bins.subset/b00": True, "vae.kl_weight": 1e-4}
+        runs.append(
+            RunRecord(
+                number=number, trial=number, name=name, is_baseline=number < 2,
+                params={} if number < 2 else searched, fields=flat,
+                state="complete", value=value, metrics=metrics,
+            )
+        )  # fmt: skip
+    runs[-1].state = "pruned"
+    result = StudyResult(
+        study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
+        wall_s=60.0, runs=runs, optuna_url="sqlite:///o.db", optuna_name="s",
+    )  # fmt: skip
+    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    return list(as_text(*arguments)), as_json(*arguments)
+
+
+def test_the_effect_of_each_range_of_difficulty_is_shown_with_its_interval(of_bins):
+    text, found = of_bins
+    effects = found["difficulty_effects"]
+    assert [(round(e["from"], 3), round(e["to"], 3)) for e in effects] == [
+        (0.0, 0.167), (0.167, 0.333), (0.333, 0.5), (0.5, 0.667), (0.667, 0.833), (0.833, 1.0),
+    ]  # fmt: skip
+    # All: 40 + 18 / 6 = 43; without the hardest 40; without another 40 + 18 / 5 = 43.6.
+    assert [round(e["effect"], 1) for e in effects] == [-0.6, -0.6, -0.6, -0.6, -0.6, 3.0]
+    assert all(e["low"] <= e["effect"] <= e["high"] for e in effects)
+    assert {e["runs"] for e in effects} == {20}, "complete ones"
+    rows = [line for line in text if line.endswith(("helps", "hurts", "nothing is shown"))]
+    assert len(rows) == 6
+    assert rows[-1].split()[:5] == ["83", "%", "to", "100", "%"]
+    assert "hardest" in rows[-1]
+    assert rows[-1].endswith("helps")
+    assert any("1 pruned run" in line for line in text)
+
+
+def test_the_summary_fits_a_terminal_and_shows_only_what_differs(of_bins):
+    text, _ = of_bins
+    commands = ("mlflow", "POSEBINS_STUDY", "python")
+    assert all(len(line) <= 100 for line in text if not line.strip().startswith(commands))
+    rows = {line.split()[1]: line for line in text if line.strip()[:1].isdigit()}
+    assert rows["source_only"].endswith("method=source_only")
+    assert rows["trial-10"].endswith("subset=2+5")
+    assert "kl_weight" not in "".join(text)
+    (adabn,) = (line.split() for line in text if line.split()[:2] == ["-", "adabn"])
+    assert adabn[2] == "33.25"
+
+
+def test_too_few_trials_tell_nothing_of_difficulty(lines):
+    text = lines(("all", True, 50.0, {}), ("trial-1", False, 52.5, {}))
+    assert any("cannot be told" in line for line in text)
 
 
 def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):

@@ -1,0 +1,191 @@
+"""The table at the end of a study: the best trials, all baselines, and what needs no training."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.results.ranking import RankedTrial
+from harness.spec import StudySpec
+from harness.spec.metric_names import CONTROLS, control_metric
+from harness.terminal.progress import value_text
+
+SHOWN = 5
+"""Best trials in the table; baselines and Pareto-optimal trials are all shown."""
+WIDTH = 100
+"""Columns of a line."""
+CONSTANT = "mean_pose"
+"""The control that every trial must beat to have learned anything."""
+_HEADER_WIDTH = 11
+_ADABN = "_adabn"
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: str
+    name: str
+    values: Sequence[float | None]
+    gap: float | None = None
+    interval: str = ""
+    words: str = ""
+
+
+def result_table(spec: StudySpec, ranked: Sequence[RankedTrial]) -> Iterator[str]:
+    """Lines of the table with its legend, at most :data:`WIDTH` columns wide.
+
+    Args:
+        spec: The study.
+        ranked: Its complete trials, best first; at least one.
+    """
+    is_multi = len(spec.objectives) > 1
+    # What is trained on target labels is no method to be compared with.
+    reference = next(
+        (t for t in ranked if t.is_baseline and t.runs[0].fields["adapt.method"] != "oracle"), None
+    )
+    shown = [*ranked[:SHOWN]]
+    shown += [t for t in ranked[SHOWN:] if t.is_baseline or (is_multi and t.is_pareto)]
+    metrics = [metric.name for metric in spec.metrics]
+    rows = [*_trial_rows(spec, shown, reference), *_control_rows(metrics, shown)]
+    yield from _laid_out(metrics, rows)
+    if len(shown) < len(ranked):
+        rest = len(ranked) - len(shown)
+        yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
+    for line in _legend(spec, shown, reference):
+        yield from textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _trial_rows(
+    spec: StudySpec, shown: Sequence[RankedTrial], reference: RankedTrial | None
+) -> Iterator[_Row]:
+    objective = spec.objective.name
+    for trial, words in zip(shown, _differences(spec, shown), strict=True):
+        marks = "*" * trial.is_baseline
+        marks += "+" * (len(spec.objectives) > 1 and trial.is_pareto)
+        marks += "!" * bool(trial.broken) + "~" * (_beats_constant(spec, trial) is False)
+        yield _Row(
+            number=str(trial.number),
+            name=f"{trial.name} {marks}".rstrip(),
+            values=[trial.means.get(metric.name) for metric in spec.metrics],
+            gap=None
+            if reference is None or trial is reference
+            else trial.means[objective] - reference.means[objective],
+            interval="" if spec.seeds == 1 else "[{:.4g}, {:.4g}]".format(*trial.interval),
+            words=words,
+        )
+
+
+def _control_rows(metrics: Sequence[str], shown: Sequence[RankedTrial]) -> Iterator[_Row]:
+    """What the metrics give without training a method; the same for all trials."""
+    plain = [t for t in shown if t.runs[0].fields["adapt.method"] == "source_only"]
+    for trial in plain[:1]:
+        adabn = [trial.means.get(metric + _ADABN) for metric in metrics]
+        if any(value is not None for value in adabn):
+            words = f"{trial.name} with the target's batch-norm statistics"
+            yield _Row("-", "adabn", adabn, words=words)
+    for control in CONTROLS:
+        values = [shown[0].means.get(control_metric(metric, control)) for metric in metrics]
+        if any(value is not None for value in values):
+            yield _Row("-", control, values, words="no network")
+
+
+def _beats_constant(spec: StudySpec, trial: RankedTrial) -> bool | None:
+    """Whether the objective is better than that of the mean source pose; None if unknown."""
+    constant = trial.means.get(control_metric(spec.objective.name, CONSTANT))
+    if constant is None:
+        return None
+    value = trial.means[spec.objective.name]
+    return value > constant if spec.objective.goal == "maximize" else value < constant
+
+
+def _differences(spec: StudySpec, shown: Sequence[RankedTrial]) -> list[str]:
+    """For each trial, the fields in which the trials differ, by their shortest clear names."""
+    named: list[Mapping[str, Any]] = [
+        {**trial.runs[0].searched, **spec.baselines.get(trial.name, {})} for trial in shown
+    ]
+    texts = [{field: value_text(v) for field, v in fields.items()} for fields in named]
+    differing = {
+        field
+        for fields in texts
+        for field in fields
+        if len(texts) == 1 or any(other.get(field) != fields[field] for other in texts)
+    }
+    last_words = [field.rpartition(".")[2] for field in differing]
+    short = {
+        field: word if last_words.count(word) == 1 else field
+        for field in differing
+        for word in [field.rpartition(".")[2]]
+    }
+    return [
+        " ".join(f"{short[field]}={text}" for field, text in fields.items() if field in differing)
+        for fields in texts
+    ]
+
+
+def _laid_out(metrics: Sequence[str], rows: Sequence[_Row]) -> Iterator[str]:
+    heads = [_header(metric) for metric in metrics]
+    widths = [max(8, *map(len, head)) for head in heads]
+    height = max(map(len, heads))
+    heads = [[""] * (height - len(head)) + head for head in heads]
+    name_width = max(len(row.name) for row in rows)
+    interval_width = max(len(row.interval) for row in rows)
+
+    def line(number: str, name: str, cells: Sequence[str], interval: str, gap: str) -> str:
+        parts = [f"{number:>5}", f"{name:<{name_width}}"]
+        parts += [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+        parts += [f"{interval:>{interval_width}}"] * bool(interval_width) + [f"{gap:>6}"]
+        return "  " + "  ".join(parts)
+
+    for level in range(height):
+        is_last = level == height - 1
+        words = ("trial", "name", "95 %", "gap") if is_last else ("", "", "", "")
+        cells = [head[level] for head in heads]
+        yield line(words[0], words[1], cells, words[2], words[3]).rstrip()
+    for row in rows:
+        cells = ["-" if value is None else f"{value:.4g}" for value in row.values]
+        gap = "" if row.gap is None else f"{row.gap:+.3g}"
+        start = line(row.number, row.name, cells, row.interval, gap)
+        room = max(WIDTH - len(start) - 2, 24)
+        first, *rest = textwrap.wrap(row.words, room, break_long_words=False) or [""]
+        yield f"{start}  {first}".rstrip()
+        yield from (" " * (len(start) + 2) + words for words in rest)
+
+
+def _header(metric: str) -> list[str]:
+    """A metric's name in lines that are as short as its words allow."""
+    lines = []
+    for part in metric.split("/"):
+        words = part.split("_")
+        line = words[0]
+        for word in words[1:]:
+            if len(line) + 1 + len(word) <= _HEADER_WIDTH:
+                line += f"_{word}"
+            else:
+                lines.append(f"{line}_")
+                line = word
+        lines.append(line)
+    return lines
+
+
+def _legend(
+    spec: StudySpec, shown: Sequence[RankedTrial], reference: RankedTrial | None
+) -> Iterator[str]:
+    if len(spec.objectives) > 1:
+        names = ", ".join(metric.name for metric in spec.objectives)
+        yield f"+ Pareto-optimal: no other trial is as good in {names} and better in one"
+    for trial in shown:
+        if trial.broken:
+            yield f"! {trial.name} breaks {' and '.join(trial.broken)}"
+    if reference is not None:
+        yield f"* baseline; gap: {spec.objective.name} minus that of {reference.name}"
+    beaten = [_beats_constant(spec, trial) for trial in shown]
+    if False in beaten:
+        yield (
+            "~ no better than the mean source pose, the same for every image: nothing useful "
+            "was learned"
+        )
+    elif None not in beaten:
+        yield "Every trial shown beats the mean source pose, the same for every image."
+    if spec.seeds == 1:
+        yield "One seed each and the last epoch's values: a small gap is not a finding."
+    else:
+        yield f"Means over {spec.seeds} seeds, Student t; the last epoch's values."

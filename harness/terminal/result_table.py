@@ -102,12 +102,12 @@ def _differences(spec: StudySpec, shown: Sequence[RankedTrial]) -> list[str]:
     named: list[Mapping[str, Any]] = [
         {**trial.runs[0].searched, **spec.baselines.get(trial.name, {})} for trial in shown
     ]
-    texts = [{field: value_text(v) for field, v in fields.items()} for fields in named]
+    fields = [trial.runs[0].fields for trial in shown]
     differing = {
         field
-        for fields in texts
-        for field in fields
-        if len(texts) == 1 or any(other.get(field) != fields[field] for other in texts)
+        for own in named
+        for field in own
+        if len(shown) == 1 or any(other[field] != fields[0][field] for other in fields)
     }
     last_words = [field.rpartition(".")[2] for field in differing]
     short = {
@@ -116,8 +116,8 @@ def _differences(spec: StudySpec, shown: Sequence[RankedTrial]) -> list[str]:
         for word in [field.rpartition(".")[2]]
     }
     return [
-        " ".join(f"{short[field]}={text}" for field, text in fields.items() if field in differing)
-        for fields in texts
+        " ".join(f"{short[field]}={value_text(v)}" for field, v in own.items() if field in short)
+        for own in named
     ]
 
 

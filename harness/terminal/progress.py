@@ -5,7 +5,7 @@ Elsewhere: one plain line per event. Both are ledger subscribers.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -206,7 +206,10 @@ class LiveProgress:
         for heading in ("run", "name", "state", "epoch", view.objective, "parameters"):
             is_text = heading in ("name", "state", "parameters")
             table.add_column(
-                heading, justify="left" if is_text else "right", no_wrap=heading != "parameters"
+                heading,
+                justify="left" if is_text else "right",
+                no_wrap=heading != "parameters",
+                overflow="ellipsis",
             )
         # Running ones first, then the most recent ones.
         recent = sorted(list(view.runs.values()), key=lambda r: (r.state != "running", -r.number))
@@ -244,9 +247,21 @@ def _duplicate(event: Event) -> str:
 
 def describe_params(record: RunRecord) -> str:
     """Searched parameters in a few words; subset members as one list."""
-    if not record.searched:
-        return "as given" if record.is_baseline else "defaults"
-    return "  ".join(f"{name}={value_text(value)}" for name, value in record.searched.items())
+    if record.is_baseline:
+        return "baseline"
+    names = short_names(record.searched)
+    texts = (f"{names[field]}={value_text(value)}" for field, value in record.searched.items())
+    return "  ".join(texts) or "defaults"
+
+
+def short_names(fields: Iterable[str]) -> dict[str, str]:
+    """Field to the last word of its path, or to the path where two fields end alike."""
+    fields = list(fields)
+    last = [field.rpartition(".")[2] for field in fields]
+    return {
+        field: word if last.count(word) == 1 else field
+        for field, word in zip(fields, last, strict=True)
+    }
 
 
 def _is_reused(event: Event, record: RunRecord) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
 from harness.spec.metric_names import CONTROLS, control_metric
-from harness.terminal.progress import value_text
+from harness.terminal.progress import short_names, value_text
 
 SHOWN = 5
 """Best trials in the table; baselines and Pareto-optimal trials are all shown."""
@@ -109,12 +109,7 @@ def _differences(spec: StudySpec, shown: Sequence[RankedTrial]) -> list[str]:
         for field in own
         if len(shown) == 1 or any(other[field] != fields[0][field] for other in fields)
     }
-    last_words = [field.rpartition(".")[2] for field in differing]
-    short = {
-        field: word if last_words.count(word) == 1 else field
-        for field in differing
-        for word in [field.rpartition(".")[2]]
-    }
+    short = short_names(differing)
     return [
         " ".join(f"{short[field]}={value_text(v)}" for field, v in own.items() if field in short)
         for own in named

@@ -108,7 +108,7 @@ def test_plain_lines_tell_each_event_without_control_codes():
     progress.close()
     lines = out.getvalue().splitlines()
     assert len(lines) == 3
-    assert lines[0].endswith("run 0 vae_hm starts: vae.kl_weight=0.25")
+    assert lines[0].endswith("run 0 vae_hm starts: kl_weight=0.25")
     assert "epoch 1/4  m 12.35" in lines[1]
     assert lines[2].endswith("failed: ValueError: im1.jpg is not a readable image")
     assert "\x1b" not in out.getvalue()
@@ -136,7 +136,7 @@ def test_the_live_view_shows_runs_best_bar_and_time_left():
 def test_the_parameters_are_those_that_were_searched():
     view = View("maximize", 1)
     view.apply(_run(0, **{"bins.subset/b00": True, "bins.subset/b01": False}))
-    assert describe_params(view.runs[0]) == "bins.subset=0+2"
+    assert describe_params(view.runs[0]) == "subset=0+2"
 
 
 def test_a_run_that_goes_on_says_after_what_and_why():

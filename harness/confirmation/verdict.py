@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.confirmation.finalists import Selection
 from harness.record.ledger import SEED_MARK, RunRecord
-from harness.spec.metric_names import CONTROLS, control_metric
+from harness.spec.metric_names import CONSTANT, CONTROLS, control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 
 METRIC = "target_test/pck_05"
@@ -180,9 +180,20 @@ def as_lines(verdict: Verdict) -> list[str]:
         if estimate.num_seeds < verdict.num_seeds:
             line += f" from {estimate.num_seeds} seed{'s' if estimate.num_seeds > 1 else ''}"
         lines.append(line + ("  (reference)" if trial.name == verdict.reference else ""))
+    lines += _constant_lines(verdict)
     lines += _difference_lines(verdict, width)
     lines += _more_lines(verdict, width)
     return lines
+
+
+def _constant_lines(verdict: Verdict) -> list[str]:
+    """Which trials are no better than one pose for every image."""
+    constant = verdict.trials[0].estimates.get(control_metric(METRIC, CONSTANT))
+    if constant is None:
+        return []
+    poor = [t.name for t in verdict.trials if t.estimates[METRIC].mean <= constant.mean]
+    pose = f"the mean source pose ({constant.mean:.2f}), the same for every image"
+    return [f"no better than {pose}: {', '.join(poor)}" if poor else f"all beat {pose}"]
 
 
 def _difference_lines(verdict: Verdict, width: int) -> list[str]:

@@ -24,6 +24,8 @@ EVALPOSE_READINGS = (
 """Readings of EvalPose, ``<split>/<reading>``."""
 CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
 """Predictions that no network made, ``<target split>/control/<metric>/<control>``."""
+CONSTANT = "mean_pose"
+"""The control that a trial must beat to have learned anything."""
 VALIDATORS = (
     *("source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement"),
     *("plausibility", "mmd", "coral"),

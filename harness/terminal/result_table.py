@@ -7,15 +7,13 @@ from typing import Any
 
 from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
-from harness.spec.metric_names import CONTROLS, control_metric
+from harness.spec.metric_names import CONSTANT, CONTROLS, control_metric
 from harness.terminal.progress import short_names, value_text
 
 SHOWN = 5
 """Best trials in the table; baselines and Pareto-optimal trials are all shown."""
 WIDTH = 100
 """Columns of a line."""
-CONSTANT = "mean_pose"
-"""The control that every trial must beat to have learned anything."""
 _HEADER_WIDTH = 11
 _ADABN = "_adabn"
 

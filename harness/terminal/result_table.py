@@ -49,7 +49,12 @@ def result_table(spec: StudySpec, ranked: Sequence[RankedTrial]) -> Iterator[str
         rest = len(ranked) - len(shown)
         yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
     for line in _legend(spec, shown, reference):
-        yield from textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ")
+        yield from wrapped(line)
+
+
+def wrapped(sentence: str) -> list[str]:
+    """A sentence below the table, in lines of at most :data:`WIDTH` columns."""
+    return textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _trial_rows(
@@ -78,7 +83,7 @@ def _control_rows(metrics: Sequence[str], shown: Sequence[RankedTrial]) -> Itera
     for trial in plain[:1]:
         adabn = [trial.means.get(metric + _ADABN) for metric in metrics]
         if any(value is not None for value in adabn):
-            words = f"{trial.name} with the target's batch-norm statistics"
+            words = f"{trial.name} with AdaBN"
             yield _Row("-", "adabn", adabn, words=words)
     for control in CONTROLS:
         values = [shown[0].means.get(control_metric(metric, control)) for metric in metrics]
@@ -132,7 +137,8 @@ def _laid_out(metrics: Sequence[str], rows: Sequence[_Row]) -> Iterator[str]:
         is_last = level == height - 1
         words = ("trial", "name", "95 %", "gap") if is_last else ("", "", "", "")
         cells = [head[level] for head in heads]
-        yield line(words[0], words[1], cells, words[2], words[3]).rstrip()
+        text = line(words[0], words[1], cells, words[2], words[3])
+        yield f"{text}  differs in" if is_last else text.rstrip()
     for row in rows:
         cells = ["-" if value is None else f"{value:.4g}" for value in row.values]
         gap = "" if row.gap is None else f"{row.gap:+.3g}"

@@ -13,7 +13,7 @@ from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import StudySpec
-from harness.terminal.result_table import SHOWN, result_table
+from harness.terminal.result_table import SHOWN, result_table, wrapped
 from trainables.config import SCORED_STRATEGIES
 
 
@@ -202,4 +202,5 @@ def _checkpoints(trial: RankedTrial) -> Iterator[str]:
         if (pck := trial.means.get(f"chosen_pck_05/{way}")) is not None
     ]
     if found:
-        yield f"  Checkpoints of {trial.name}, target_val/pck_05: {', '.join(found)}."
+        line = f"Checkpoints of {trial.name}, target_val/pck_05: {', '.join(found)}."
+        yield from wrapped(line)

@@ -75,7 +75,7 @@ class Proposals:
     def __init__(self, study: optuna.Study, spec: StudySpec, patience: Patience) -> None:
         self._study = study
         self._spec = spec
-        self._space = spec.space()
+        self._space = spec.space
         self._patience = patience
         self._max_settings = spec.max_settings
         self._slots: deque[_Slot] = deque()

@@ -91,7 +91,7 @@ def sampler_for(spec: StudySpec, seed: int) -> BaseSampler:
 
 
 def _tpe(spec: StudySpec, seed: int) -> TPESampler:
-    space = spec.space()
+    space = spec.space
     # A baseline beyond a range is a trial that lacks the parameter, as with a condition. Without
     # group, TPE draws what some trial lacks by itself alone, whatever it knows of the others.
     is_ragged = bool(space.conditional()) or any(

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from harness.yaml.errors import Number, Strict, Whole, problem, whole_if_possible
 from harness.yaml.text import shown
+from harness.yaml.validation import Number, Strict, Whole, problem, whole_if_possible
 
 DATABASE_VARIABLE = "POSEBINS_DATABASE"
 """Environment variable with the SQLAlchemy URL of the Optuna studies."""

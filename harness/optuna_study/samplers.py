@@ -42,7 +42,7 @@ from optuna.samplers import (
 from optuna.trial import FrozenTrial
 
 from harness.optuna_study.pruners import Brackets, RungPruner, hyperband
-from harness.spec.sections import EarlyTerminate
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.study_spec import Method, StudySpec
 from trainables.config import TrialConfig
 
@@ -165,7 +165,7 @@ def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
     """
     rule, longest = spec.early_terminate, _longest(spec)
     if rule.type == "hyperband_brackets" and longest is not None:
-        return hyperband(rule.min_iter, longest, int(rule.eta), study_name)
+        return hyperband(rule, longest, study_name)
     return Brackets([pruner_for(spec)], study_name=study_name)
 
 

@@ -20,11 +20,11 @@ from pydantic import BaseModel
 from harness.space.fields import cannot_vary
 from harness.space.parameters import Choose, Parameter
 from harness.spec.canonical import NULL_IS_LEFT_OUT
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.metric_names import BIN_PREFIX, known_metrics
 from harness.spec.sections import (
     Budget,
     Constraint,
-    EarlyTerminate,
     Failures,
     Metric,
     Resources,

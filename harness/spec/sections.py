@@ -8,9 +8,6 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.yaml.text import shown
 from harness.yaml.validation import Number, Strict, Whole, problem
 
-DATABASE_VARIABLE = "POSEBINS_DATABASE"
-"""Environment variable with the SQLAlchemy URL of the Optuna studies."""
-
 HEARTBEAT_S = 7200.0
 """Longest silence of a trial that nobody asked about: an epoch of a large study and its stages
 take less."""
@@ -154,22 +151,3 @@ class Resources(Strict):
         if self.gpus > 1 and self.gpus % 1:
             raise problem(("gpus",), f"must be whole above 1, got {self.gpus}")
         return self
-
-
-def _database(url: str) -> str:
-    # The message never shows the URL: it may hold a password.
-    if not re.fullmatch(r"[a-z]+(\+[a-z0-9_]+)?://\S*", url):
-        raise problem((), "must be an SQLAlchemy URL, such as postgresql://host/name")
-    if re.match(r"[^/]*//[^/@]*:[^/@]*@", url) or re.search("[?&]password=", url):
-        raise problem(
-            (),
-            f"must not hold a password, as the file is kept with the results; "
-            f"give the whole URL in {DATABASE_VARIABLE}",
-        )
-    if re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:)", url):
-        raise problem((), "must outlive the study, which a database in memory does not")
-    return url
-
-
-DatabaseURL = Annotated[str, AfterValidator(_database)]
-"""SQLAlchemy URL without a password."""

@@ -12,13 +12,13 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from harness.space.fields import FieldValues, SearchedParameters
 from harness.space.space import Space
+from harness.spec.database import DatabaseURL
 from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.metric_names import BIN_PREFIX, Trainable
 from harness.spec.sections import (
     BaselineName,
     Budget,
     Constraint,
-    DatabaseURL,
     Failures,
     Metric,
     Resources,

@@ -9,9 +9,9 @@ import numpy as np
 import optuna
 import pytest
 
+from harness.optuna_study.optuna_private import ReplayedCmaEs
 from harness.optuna_study.samplers import (
     POPULATION,
-    ReplayedCmaEs,
     needs_constant_seed,
     pruner_for,
     sampler_for,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.record.storage import Storage, open_storage
-from harness.spec import SpecError, StudySpec
+from harness.spec import SpecError, StudySpec, checked_study
 from harness.terminal.command import INTERRUPTED, ended, folder_argument, say, say_json
 
 if TYPE_CHECKING:
@@ -98,34 +98,25 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
 
 def _spec(run: "RecordedRun", name: str) -> StudySpec:
     """A study of the recorded run alone, which nothing draws, prunes or starts again."""
-    from pydantic import ValidationError
-
     from harness.confirmation.finalists import judging_fields
-    from harness.yaml.errors import problems
 
     judging = judging_fields(run.fields)
     own = {field: value for field, value in run.fields.items() if field not in judging}
-    try:
-        return StudySpec.model_validate(
-            {
-                "name": name,
-                "trainable": run.trainable,
-                "metrics": run.objectives,
-                "method": "random",
-                "fixed": judging,
-                "baselines": {NAME: own},
-                "failures": {"retries": 0},
-                "resources": {
-                    "cpus": run.cpus,
-                    "gpus": int(run.gpus) if run.gpus.is_integer() else run.gpus,
-                    "parallel": 1,
-                },
-            }
-        )
-    except ValidationError as error:
-        raise SpecError(
-            f"run {run.run_id} cannot be run by this version: {problems(error)[0].sentence}"
-        ) from None
+    content = {
+        "name": name,
+        "trainable": run.trainable,
+        "metrics": run.objectives,
+        "method": "random",
+        "fixed": judging,
+        "baselines": {NAME: own},
+        "failures": {"retries": 0},
+        "resources": {
+            "cpus": run.cpus,
+            "gpus": int(run.gpus) if run.gpus.is_integer() else run.gpus,
+            "parallel": 1,
+        },
+    }
+    return checked_study(content, f"this version cannot run the trial of run {run.run_id}")
 
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:

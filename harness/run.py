@@ -104,7 +104,7 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     import random
 
     check_machine(spec, is_cluster=options.address is not None)
-    space = spec.space()
+    space = spec.space
     for line in space.describe():
         say(out, f"  {line}")
     rng = random.Random(0)

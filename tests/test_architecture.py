@@ -15,9 +15,9 @@ LEVELS = {
         "mlflow_tracking", "forecast", "terminal", "study", "confirmation", "replays",
     ),
     "trainables": (
-        "seeding", "fingerprint", "watchdog", "checkpoint", "config", "distributed", "data",
-        "network", "metrics", "pose_vae", "sampling", "style", "evaluation", "adapt", "stages",
-        "cost",
+        "seeding", "fingerprint", "watchdog", "full_disk", "checkpoint", "config", "distributed",
+        "data", "network", "metrics", "pose_vae", "sampling", "style", "evaluation", "adapt",
+        "stages", "cost",
     ),
 }  # fmt: skip
 """Packages from the bottom up."""
@@ -96,6 +96,20 @@ def test_no_module_imports_itself_through_others(package):
         if path.stem != "__init__"
     }
     TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("package", ["harness", "trainables", "analysis"])
+def test_no_module_imports_from_the_package_that_it_is_in(package):
+    for path in _sources(package):
+        own = ".".join(path.relative_to(ROOT).parts[:-1])
+        found = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module == own and path.stem != "__init__"
+            for alias in node.names
+            if not (path.parent / f"{alias.name}.py").is_file()
+        }
+        assert not found, f"{path} imports {found} from {own}, which imports it: a hidden circle"
 
 
 def test_a_study_is_checked_without_importing_anything_slow():

@@ -15,7 +15,7 @@ def test_there_are_studies():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_loads_and_its_draws_build_configs(path):
-    space = load_study(path).space()
+    space = load_study(path).space
     rng = random.Random(7)
     for _ in range(200):
         TrialConfig.from_flat(space.draw(rng))

@@ -5,7 +5,6 @@ and ``digests.json``. It is written under another name and renamed when it is wh
 starts again, wherever and after whatever, goes on from the newest one that is undamaged.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -18,10 +17,11 @@ from typing import Any
 
 import torch
 
+from trainables.full_disk import is_no_space
+
 _DIGESTS = "digests.json"
 _EPOCH = "epoch-"
 _PARTIAL = ".partial-"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class CheckpointFolder:
             try:
                 self._write(epoch, states)
             except OSError as error:
-                if error.errno not in _NO_SPACE:
+                if not is_no_space(error):
                     raise
                 self._remove_all_but(keep - 1 or 1)
             else:

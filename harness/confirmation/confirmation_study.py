@@ -23,9 +23,9 @@ from harness.confirmation.finalists import (
 from harness.optuna_study.continuation import check_identity, identity
 from harness.record.ledger import SEED_MARK, Event, read_events, read_runs
 from harness.space.fields import FieldValues
-from harness.spec import SpecError, StudySpec
-from harness.yaml.errors import did_you_mean, problems
+from harness.spec import SpecError, StudySpec, checked_study
 from harness.yaml.source import YAMLSource, apply_override
+from harness.yaml.validation import did_you_mean, problems
 from trainables.config import FIELD_TYPES, TrialConfig
 
 CONFIRMED = "-confirm"
@@ -304,7 +304,4 @@ def _with_baselines(spec: StudySpec, baselines: Mapping[str, Any]) -> StudySpec:
 
 
 def _validated(content: Mapping[str, Any]) -> StudySpec:
-    try:
-        return StudySpec.model_validate(content)
-    except ValidationError as error:
-        raise SpecError(f"the confirmation cannot be: {problems(error)[0].sentence}") from None
+    return checked_study(content, "cannot plan the confirmation")

@@ -10,12 +10,11 @@ from typing import Any
 from harness.record.ledger import Event, RunRecord
 from harness.results.frames import trial_name
 from harness.results.ranking import RankedTrial, ranked_trials
-from harness.spec import SpecError, StudySpec
+from harness.space.fields import cannot_vary
+from harness.spec import SpecError, StudySpec, checked_study
 
 MAX_NAME = 52
 """Characters of a finalist's name; with a seed's number it is the name of a baseline."""
-_JUDGING = ("data.", "evaluation.")
-"""Fields that are the same in all trials of a study, and have to be."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
 
 def judging_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that say what data a trial has and how it is judged."""
-    return {name: value for name, value in fields.items() if name.startswith(_JUDGING)}
+    return {name: value for name, value in fields.items() if cannot_vary(name)}
 
 
 def metric_sections(description: Event) -> list[dict[str, Any]]:
@@ -124,7 +123,7 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
         {key: value for key, value in constraint.items() if value is not None}
         for constraint in space["constraints"]
     ]
-    return StudySpec.model_validate(
+    return checked_study(
         {
             "name": "search",
             "trainable": description["trainable"],
@@ -134,7 +133,8 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
             "method": "random",
             "fixed": judging_fields(fields),
             "baselines": {"any": {}},
-        }
+        },
+        f"cannot rank the trials of study {description['study']}",
     )
 
 

@@ -6,15 +6,14 @@ run is, is not known before it ends.
 """
 
 import heapq
-import math
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from harness.forecast.costs import RunCost
-from harness.spec.sections import EarlyTerminate
+from harness.spec.early_terminate import EarlyTerminate
 
 START_S = 12.0
 """From the command to the first run: Ray, imports of the workers, databases."""
@@ -71,21 +70,10 @@ class EarlyStops:
 
     def _halving(self, quality: float, place: float, total: int) -> int:
         bracket = self._bracket(place, total)
-        for rung in self._rungs(bracket, total):
+        for rung in takewhile(lambda rung: rung < total, self.rule.rungs[bracket:]):
             if not self._passes((bracket, rung), quality):
                 return rung
         return total
-
-    def _rungs(self, bracket: int, total: int) -> Iterator[int]:
-        """Rungs of a bracket below a run's last report."""
-        rule = self.rule
-        if rule.type == "hyperband":
-            yield from takewhile(lambda rung: rung < total, rule.rungs)
-            return
-        rung = rule.min_iter * int(rule.eta**bracket)
-        while rung < total:
-            yield rung
-            rung *= int(rule.eta)
 
     def _passes(self, rung: tuple[int, int], quality: float) -> bool:
         """Whether a run is good enough among those that came to this rung to go on."""
@@ -95,25 +83,22 @@ class EarlyStops:
 
     def _bracket(self, place: float, total: int) -> int:
         """Hyperband's bracket: those with an earlier first rung get more runs."""
-        rule = self.rule
-        if rule.type != "hyperband_brackets":
+        if self.rule.type != "hyperband_brackets":
             return 0
-        ratio = (rule.max_iter or total + 1) / rule.min_iter
-        num = max(0, math.floor(math.log(ratio, rule.eta) + 1e-9)) + 1
-        shares = [math.ceil(num * rule.eta ** (num - 1 - i) / (num - i)) for i in range(num)]
+        shares = self.rule.bracket_shares(self.rule.max_iter or total)
         left = place * sum(shares)
         for bracket, share in enumerate(shares):
             left -= share
             if left < 0:
                 return bracket
-        return num - 1
+        return len(shares) - 1
 
     def _median(self, quality: float, total: int) -> int:
         others = self._seen.setdefault((0, 0), [])
         is_safe = len(others) < max(1, self.rule.startup_trials)
         is_good = is_safe or quality >= others[len(others) // 2]
         others.insert(bisect_left(others, quality), quality)
-        return total if is_good else min(self.rule.min_iter + 1, total)
+        return total if is_good else min(self.rule.min_iter, total)
 
 
 def play(

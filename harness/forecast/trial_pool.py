@@ -161,7 +161,7 @@ def _configurations(
     spec: StudySpec,
 ) -> tuple[list[tuple[dict[str, Any], bool]], list[dict[str, Any]]]:
     """Flat fields of the given trials, each with whether it is a baseline, and of random ones."""
-    space = spec.space()
+    space = spec.space
     given = [(fields, True) for b in space.baselines() if (fields := _given(space, b))]
     if spec.method == "grid":
         points = (Baseline("", params, {}) for params in space.grid())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.nodes.local_ray import LocalRay
+from harness.nodes.ray_private import published_node_groups, silence_workers
 from harness.nodes.run_slots import Available, fitting_runs
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
@@ -76,7 +77,7 @@ def start_ray(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         return
-    _silence_workers()
+    silence_workers()
     if address is None:
         _LOCAL.start(say, gives_up)
     else:
@@ -111,29 +112,13 @@ def parallel_runs(resources: Resources, say: Callable[[str], None]) -> int:
 
 def ray_nodes() -> Available:
     """What the running Ray has and, if it publishes its kinds of nodes, what it may still add."""
-    from ray._private.state import state  # Ray has no public reader of the published kinds
-
     nodes = alive_nodes()
-    published = state.get_cluster_config()
     num_alive = Counter(node["Labels"].get("ray.io/node-group") for node in nodes)
     addable: list[Mapping[str, float]] = []
-    for group in published.node_group_configs if published else ():
+    for group in published_node_groups():
         most = group.max_count if group.max_count >= 0 else MOST_ADDED_NODES
-        addable += [dict(group.resources)] * max(0, most - num_alive[group.name])
+        addable += [group.resources] * max(0, most - num_alive[group.name])
     return Available([node["Resources"] for node in nodes], addable)
-
-
-def _silence_workers() -> None:
-    """Keep raw reports of Ray's raylet, such as of a killed worker, off the terminal.
-
-    ``log_to_driver=False`` does not: the thread ``listen_error_messages`` (``ray/_private/
-    worker.py``) prints them always, with colour codes. The ledger has the reason of each run.
-    """
-    from ray._private import worker
-
-    if not hasattr(worker, "_worker_logs_enabled"):
-        raise AttributeError("ray._private.worker._worker_logs_enabled is gone in this Ray")
-    worker._worker_logs_enabled = False
 
 
 def check_address(address: str) -> None:

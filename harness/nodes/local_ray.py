@@ -7,15 +7,21 @@ exceeds. A start that fails is cleaned up and tried once more with a longer limi
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from harness.nodes.ray_private import (
+    Processes,
+    environment,
+    loopback_only,
+    node_lookup,
+    own_sessions,
+    start_local,
+)
 from harness.record.outage import OutageError
 
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -63,7 +69,7 @@ class LocalRay:
         for limit_s in START_LIMITS_S:
             self._folder = _short_folder()
             try:
-                with _own_processes() as processes, _on_loopback():
+                with own_sessions() as processes, loopback_only():
                     try:
                         _init(self._folder, limit_s, processes, gives_up)
                         return
@@ -101,54 +107,43 @@ def _short_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="ray-", dir=parent))
 
 
-def _init(
-    folder: Path,
-    limit_s: int,
-    processes: "list[subprocess.Popen[bytes]]",
-    gives_up: Callable[[], bool],
-) -> None:
-    import ray
-    from ray._private import services
+def _init(folder: Path, limit_s: int, processes: Processes, gives_up: Callable[[], bool]) -> None:
+    def patient(find: Callable[..., Any]) -> Callable[..., Any]:
+        """Ask for ``limit_s`` whether the node is registered, where Ray asks for half a minute."""
 
-    find = services.get_node
+        def patiently_find(*arguments: Any) -> Any:
+            deadline = time.monotonic() + limit_s
+            while True:
+                try:
+                    return find(*arguments)
+                except RuntimeError:
+                    for process in processes:
+                        name = Path(process.args[0]).name  # type: ignore[index, arg-type]
+                        if name in _NEEDED and process.poll() is not None:
+                            raise _StartError(f"its {name} ended by itself") from None
+                    if gives_up() or time.monotonic() > deadline:
+                        raise _StartError(_late(limit_s)) from None
+                    time.sleep(0.5)
 
-    def patiently_find(*arguments: Any) -> Any:
-        """What Ray asks for half a minute, and then gives up: is the node known yet?"""
-        deadline = time.monotonic() + limit_s
-        while True:
-            try:
-                return find(*arguments)
-            except RuntimeError:
-                for process in processes:
-                    name = Path(process.args[0]).name  # type: ignore[index, arg-type]
-                    if name in _NEEDED and process.poll() is not None:
-                        raise _StartError(f"its {name} ended by itself") from None
-                if gives_up() or time.monotonic() > deadline:
-                    raise _StartError(_late(limit_s)) from None
-                time.sleep(0.5)
+        return patiently_find
 
-    with (
-        set_for_now(services, "get_node", patiently_find),
-        _environment(RAY_gcs_server_port_wait_time_s=str(limit_s)),
-    ):
-        ray.init(
-            address="local",
+    with node_lookup(patient), environment(RAY_gcs_server_port_wait_time_s=str(limit_s)):
+        start_local(
+            folder / "r",
+            {
+                "gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S,
+                "worker_register_timeout_seconds": WORKER_LIMIT_S,
+                "agent_register_timeout_ms": WORKER_LIMIT_S * 1000,
+            },
             num_cpus=len(os.sched_getaffinity(0)),
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
             object_store_memory=OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(folder / "r"),  # Ray opens its folder to all users
-            _system_config={
-                "gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S,
-                "worker_register_timeout_seconds": WORKER_LIMIT_S,
-                "agent_register_timeout_ms": WORKER_LIMIT_S * 1000,
-            },
         )
 
 
-def _end(processes: "list[subprocess.Popen[bytes]]") -> None:
+def _end(processes: Processes) -> None:
     """End what a failed start leaves: each process leads a session that its children are in."""
     import ray
 
@@ -178,73 +173,3 @@ def _reason(error: Exception, folder: Path, limit_s: int) -> str:
 
 def _late(limit_s: int) -> str:
     return f"its processes were not up after {limit_s} s"
-
-
-@contextmanager
-def _own_processes() -> "Iterator[list[subprocess.Popen[bytes]]]":
-    """Give the processes that Ray starts a session of their own; yields those it starts.
-
-    Ctrl-C, a closed terminal, ``timeout`` and job schedulers signal the driver's whole process
-    group. The driver answers by ending its runs in order, for which it needs Ray: without its
-    store it waits a minute and is then ended by Ray. Blocking the signals instead would be
-    inherited by the runs, whose own processes could then not be terminated, and by Ray's, which
-    then end by SIGKILL only, each after a second.
-
-    Ray's processes still end with the driver, even after SIGKILL: the kernel tells them
-    (PR_SET_PDEATHSIG), or their pipe does.
-    """
-    from ray._private import services
-
-    started: list[subprocess.Popen[bytes]] = []
-    popen = services.ConsolePopen
-
-    def apart(*arguments: Any, **options: Any) -> Any:
-        started.append(popen(*arguments, start_new_session=True, **options))
-        return started[-1]
-
-    with set_for_now(services, "ConsolePopen", apart):
-        yield started
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray's processes listen on 127.0.0.1 only.
-
-    ``_node_ip_address`` is not enough: ``resolve_ip_for_localhost`` (``ray/_private/services.py``)
-    replaces 127.0.0.1 by the machine's outer address unless Ray is told that it is not part of a
-    cluster, and with an outer address its servers listen on all interfaces. The variable is read
-    when Ray is imported, which may have been long ago, so the constant is set as well.
-    """
-    from ray._private import ray_constants
-
-    with (
-        _environment(**{ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
-        set_for_now(ray_constants, "ENABLE_RAY_CLUSTER", False),
-    ):
-        yield
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set variables for the processes that Ray starts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def set_for_now(module: ModuleType, name: str, value: object) -> Iterator[None]:
-    """Replace something private of Ray; fails loudly if this Ray does not have it."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)

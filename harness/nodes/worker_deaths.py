@@ -9,6 +9,8 @@ import re
 import shutil
 from pathlib import Path
 
+from harness.nodes.ray_private import worker_logs
+
 _DIED = "worker process has died"
 """Ray's words for a process that ended without its doing."""
 _SHORT_OF_MEMORY = "running low on memory"
@@ -60,14 +62,12 @@ class WorkerDeaths:
 
 def _log_of(text: str) -> Path | None:
     """The error log of the worker that Ray speaks of, if it ran on this machine."""
-    from ray._private.worker import global_worker
-
     pid = re.search(r"^\s*pid: (\d+)$", text, re.MULTILINE)
     address = re.search(r"^\s*ip: (\S+)$", text, re.MULTILINE)
-    node = global_worker.node
-    if pid is None or address is None or node is None or node.node_ip_address != address[1]:
+    logs = worker_logs(address[1]) if address is not None else None
+    if pid is None or logs is None:
         return None
-    return next(Path(node.get_logs_dir_path()).glob(f"worker-*-{pid[1]}.err"), None)
+    return next(logs.glob(f"worker-*-{pid[1]}.err"), None)
 
 
 def _crash(log: str) -> str | None:

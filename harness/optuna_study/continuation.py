@@ -68,7 +68,7 @@ def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
     known: dict[str, BaseDistribution] = {}
     for trial in study.get_trials(deepcopy=False):
         known.update(trial.distributions)
-    space, recorder = spec.space(), _Recorder(random.Random(0))
+    space, recorder = spec.space, _Recorder(random.Random(0))
     for _ in range(NUM_DRAWS):
         space.suggest(recorder)
     for name, distribution in recorder.found.items():
@@ -92,7 +92,7 @@ def check_meaning(runs: Iterable[RunRecord], spec: StudySpec) -> None:
     Raises:
         SpecError: If the code of a trial now means another value than the trial trained.
     """
-    space = spec.space()
+    space = spec.space
     for record in runs:
         for name, value in space.read(record.params, record.fields).items():
             trained = record.fields[name]

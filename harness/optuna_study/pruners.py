@@ -13,7 +13,6 @@ trial reaches a rung: 13 ms of every report at three thousand trials.
 """
 
 import binascii
-import math
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.spec.sections import EarlyTerminate
+from harness.spec.early_terminate import EarlyTerminate
 
 
 @dataclass(frozen=True)
@@ -54,29 +53,24 @@ class Brackets:
         raise AssertionError("a remainder is less than the sum")
 
 
-def hyperband(min_resource: int, max_resource: int, eta: int, study_name: str) -> Brackets:
+def hyperband(rule: EarlyTerminate, longest: int, study_name: str) -> Brackets:
     """The brackets of :class:`optuna.pruners.HyperbandPruner`.
 
     Args:
-        min_resource: Reports before the first rung of the first bracket.
-        max_resource: Reports of a full trial.
-        eta: One in so many goes on at each rung.
+        rule: Of type hyperband_brackets.
+        longest: Reports of a full trial.
         study_name: See :class:`Brackets`.
     """
-    num_brackets = math.floor(math.log(max_resource / min_resource, eta)) + 1
-    return Brackets(
-        [
-            SuccessiveHalvingPruner(
-                min_resource=min_resource, reduction_factor=eta, min_early_stopping_rate=index
-            )
-            for index in range(num_brackets)
-        ],
-        [
-            math.ceil(num_brackets * eta**rungs / (rungs + 1))
-            for rungs in reversed(range(num_brackets))
-        ],
-        study_name,
-    )
+    shares = rule.bracket_shares(longest)
+    pruners = [
+        SuccessiveHalvingPruner(
+            min_resource=rule.min_iter,
+            reduction_factor=int(rule.eta),
+            min_early_stopping_rate=bracket,
+        )
+        for bracket in range(len(shares))
+    ]
+    return Brackets(pruners, shares, study_name)
 
 
 class RungPruner(BasePruner):

@@ -6,10 +6,10 @@ names that it is never asked for.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
 
+from harness.optuna_study.optuna_private import queued_params
 from harness.space.suggester import Choice
 
 
@@ -22,7 +22,7 @@ class QueuedTrial:
 
     def __init__(self, trial: optuna.Trial) -> None:
         self._trial = trial
-        self._queued: dict[str, Any] = trial._fixed_params
+        self._queued = queued_params(trial)
         self._known = dict(trial.params)  # taken by an earlier driver
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:

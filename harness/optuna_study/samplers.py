@@ -25,24 +25,21 @@ are read from ``Trial.set_constraint`` by tpe, gp and nsga2; gp needs them of ev
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
-    CmaEsSampler,
     GPSampler,
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
     TPESampler,
 )
-from optuna.trial import FrozenTrial
 
+from harness.optuna_study.optuna_private import ReplayedCmaEs
 from harness.optuna_study.pruners import Brackets, RungPruner, hyperband
-from harness.spec.sections import EarlyTerminate
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.study_spec import Method, StudySpec
 from trainables.config import TrialConfig
 
@@ -91,7 +88,7 @@ def sampler_for(spec: StudySpec, seed: int) -> BaseSampler:
 
 
 def _tpe(spec: StudySpec, seed: int) -> TPESampler:
-    space = spec.space()
+    space = spec.space
     # A baseline beyond a range is a trial that lacks the parameter, as with a condition. Without
     # group, TPE draws what some trial lacks by itself alone, whatever it knows of the others.
     is_ragged = bool(space.conditional()) or any(
@@ -107,55 +104,6 @@ def _tpe(spec: StudySpec, seed: int) -> TPESampler:
         )
 
 
-class ReplayedCmaEs(CmaEsSampler):
-    """CMA-ES whose state is rebuilt from the trials' values, and never pickled.
-
-    Optuna's class keeps its optimiser as a pickle in the attributes of a trial and unpickles what
-    it finds there. Whoever can write to the study's database could run code in the driver with
-    that, and nothing read from a storage is unpickled here without a digest that this study made
-    itself. A digest cannot help: its key would lie beside what it protects. So nothing is stored
-    but the generation of a trial, a number; the state follows from the values of all complete
-    generations, which cost less than a millisecond each to tell again.
-
-    Trials of a generation count in the order in which they ended, so that one that ends late does
-    not change what was learned from those before it.
-    """
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """Parameters from the distribution that the complete generations lead to."""
-        self._replay = (study, search_space)
-        return super().sample_relative(study, trial, search_space)
-
-    def _get_trials(self, study: optuna.Study) -> list[FrozenTrial]:
-        trials: list[FrozenTrial] = super()._get_trials(study)
-        return sorted(trials, key=lambda t: (t.datetime_complete, t.number))
-
-    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
-        from optuna._transform import _SearchSpaceTransform
-
-        study, search_space = self._replay
-        # As the base class maps parameters to numbers.
-        space = _SearchSpaceTransform(search_space, transform_step=True, transform_0_1=True)
-        sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-        optimizer = self._init_optimizer(space, study.direction)
-        while True:
-            told = self._get_solution_trials(completed_trials, optimizer.generation)
-            told = [trial for trial in told if search_space.keys() <= trial.params.keys()]
-            if len(told) < optimizer.population_size:
-                return optimizer
-            optimizer.tell(
-                [
-                    (space.transform(trial.params), sign * trial.values[0])
-                    for trial in told[: optimizer.population_size]
-                ]
-            )
-
-
 def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
     """The pruners of a study, see :func:`pruner_for`.
 
@@ -165,7 +113,7 @@ def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
     """
     rule, longest = spec.early_terminate, _longest(spec)
     if rule.type == "hyperband_brackets" and longest is not None:
-        return hyperband(rule.min_iter, longest, int(rule.eta), study_name)
+        return hyperband(rule, longest, study_name)
     return Brackets([pruner_for(spec)], study_name=study_name)
 
 

@@ -6,6 +6,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.optuna_study.optuna_private import live_trial, trial_id
 from harness.optuna_study.outcomes import TrialOutcome
 from harness.optuna_study.stored_study import Patience
 
@@ -33,12 +34,12 @@ class StoredTrials:
     def reopen(self, frozen: FrozenTrial) -> optuna.Trial:
         """Go on with a trial that is RUNNING or WAITING."""
         if frozen.state == TrialState.WAITING:
-            self._set_state(frozen._trial_id, TrialState.RUNNING)
-        return self._patience(optuna.Trial, self._study, frozen._trial_id)
+            self._set_state(frozen, TrialState.RUNNING)
+        return self._patience(live_trial, self._study, frozen)
 
     def requeue(self, trial: optuna.Trial) -> None:
         """Let a trial wait until the study goes on."""
-        self._set_state(trial._trial_id, TrialState.WAITING)
+        self._set_state(trial, TrialState.WAITING)
 
     def report(self, trial: optuna.Trial, reports: Mapping[int, float]) -> None:
         """Report values by step."""
@@ -67,8 +68,8 @@ class StoredTrials:
 
     def _constrain(self, trial: optuna.Trial, name: str, value: float) -> None:
         # It can be written once, and may have been although the answer was lost.
-        if name not in self._storage.get_trial(trial._trial_id).constraints:
+        if name not in self._storage.get_trial(trial_id(trial)).constraints:
             trial.set_constraint(name, value)
 
-    def _set_state(self, trial_id: int, state: TrialState) -> None:
-        self._patience(self._storage.set_trial_state_values, trial_id, state)
+    def _set_state(self, trial: optuna.Trial | FrozenTrial, state: TrialState) -> None:
+        self._patience(self._storage.set_trial_state_values, trial_id(trial), state)

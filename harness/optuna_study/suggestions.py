@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from harness.optuna_study.optuna_private import live_trial, requeue
 from harness.optuna_study.queued_trial import QueuedTrial
 from harness.optuna_study.stored_study import Patience
 from harness.record.ledger import RunRecord, searched_fields
@@ -75,7 +76,7 @@ class Suggestions:
     def __init__(self, study: optuna.Study, spec: StudySpec, patience: Patience) -> None:
         self._study = study
         self._spec = spec
-        self._space = spec.space()
+        self._space = spec.space
         self._patience = patience
         self._max_trials = spec.max_trials
         self._slots: deque[_Slot] = deque()
@@ -194,15 +195,15 @@ class Suggestions:
         def ask() -> optuna.Trial:
             lost = self._lost_trial() if next(attempts) > 0 or self._has_gap else None
             if lost is not None:
-                return optuna.Trial(self._study, lost._trial_id)
+                return live_trial(self._study, lost)
             trial = self._study.ask()
             self._end = max(self._end, trial.number + 1)
             lost = self._lost_trial() if trial.number > len(self._handed_out) else None
             if lost is None or lost.number == trial.number:
                 return trial
-            self._study._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+            requeue(self._study, trial)
             self._num_waiting += 1
-            return optuna.Trial(self._study, lost._trial_id)
+            return live_trial(self._study, lost)
 
         trial = self._patience(ask)
         self._handed_out.add(trial.number)

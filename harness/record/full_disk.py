@@ -1,6 +1,5 @@
 """A disk that is full for a while: the driver says so and waits, rather than lose what it has."""
 
-import errno
 import os
 import shutil
 import time
@@ -8,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-FULL_BYTES = 1 << 20
-"""A disk with less space than this is taken for full."""
+from trainables.full_disk import FULL_BYTES, is_no_space
+
 LOOK_EVERY_S = 1.0
 
 T = TypeVar("T")
@@ -63,7 +61,7 @@ class FullDisk:
             try:
                 return call()
             except OSError as error:
-                if error.errno not in NO_SPACE:
+                if not is_no_space(error):
                     raise
                 if self._gives_up():
                     raise StillFullError(f"no space for {self._folder}") from error

@@ -16,7 +16,6 @@ from harness.record.ledger import Ledger
 from harness.yaml.text import SpecError
 
 PROBE_BYTES = 64 * 1024
-DATABASE_VARIABLE = "POSEBINS_DATABASE"
 PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
 
 
@@ -112,8 +111,11 @@ class Storage:
 
     @property
     def optuna_url(self) -> str:
-        """SQLAlchemy URL of the Optuna studies, if neither file nor environment name another."""
-        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'optuna.db'}"
+        """SQLAlchemy URL of a database in this storage, for the Optuna studies.
+
+        :func:`harness.spec.database.database_url` says when another one is used.
+        """
+        return f"sqlite:///{self.root / 'optuna.db'}"
 
     @property
     def mlflow_uri(self) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from harness.space.domains import CountedSubset, Domain, Subset
 from harness.space.fields import field_value, is_list_field
 from harness.space.parameters import Parameter
-from harness.yaml.errors import did_you_mean, problem
 from harness.yaml.text import shown
+from harness.yaml.validation import did_you_mean, problem
 
 Condition = dict[str, tuple[Any, ...]]
 """Other parameter to the values of it that make a parameter active."""

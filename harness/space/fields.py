@@ -17,13 +17,17 @@ from harness.space.distributions import Beta, Drawn, Law, LogNormal, Normal, Wei
 from harness.space.domains import Categorical, CountedSubset, Domain, Subset
 from harness.space.number_domains import Continuous, Rounded, Steps
 from harness.space.parameters import Choose, Parameter
-from harness.yaml.errors import did_you_mean, problem
 from harness.yaml.text import YAMLPath
+from harness.yaml.validation import did_you_mean, problem
 from trainables.config import FIELD_TYPES, coerce
 
-COMPARED = ("data.", "evaluation.")
-"""What the names of fields start with that are the same in every trial of a study, as trials
-would not be comparable otherwise."""
+
+def cannot_vary(name: str) -> bool:
+    """Whether a field must have the same value in every trial of a study.
+
+    Trials on other data, or judged otherwise, could not be compared.
+    """
+    return name.startswith(("data.", "evaluation."))
 
 
 def check_field(name: str, path: YAMLPath) -> None:
@@ -77,19 +81,13 @@ FieldValues = Annotated[dict[str, Any], BeforeValidator(_flattened)]
 """Dotted field names to values of the fields' types; written dotted or nested."""
 
 
-def _searchable(data: Any) -> Any:
+def _known_fields(data: Any) -> Any:
     for name in data if isinstance(data, dict) else ():
         check_field(name, (name,))
-        if name.startswith(COMPARED):
-            raise problem(
-                (name,),
-                "cannot be searched, or trials would not be comparable; give it one value",
-                at_key=True,
-            )
     return data
 
 
-SearchedParameters = Annotated[dict[str, Parameter], BeforeValidator(_searchable)]
+SearchedParameters = Annotated[dict[str, Parameter], BeforeValidator(_known_fields)]
 """Dotted field names to what a study searches."""
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.yaml.errors import Number, Strict, Whole, problem
 from harness.yaml.text import shown
+from harness.yaml.validation import Number, Strict, Whole, problem
 
 Distribution = Literal[
     "constant",

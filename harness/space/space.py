@@ -9,6 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from harness.space.conditions import conditions_of, parents_first, requirements_of
@@ -23,13 +24,17 @@ from harness.space.suggester import (
     RecordedSuggester,
     Suggester,
 )
-from harness.yaml.errors import below, problem
 from harness.yaml.text import described
+from harness.yaml.validation import below, problem
 from trainables.config import TrialConfig, coerce
 from trainables.config.reference_recipe import reference_fields
 
 MAX_GRID = 10_000
 """Most configurations of a grid."""
+NUM_PROBES = 64
+"""Fewest random configurations that a study is checked with."""
+MAX_PROBES = 256
+"""Most random configurations that a study is checked with to visit every value."""
 
 _DEFAULTS = {name: coerce(name, value) for name, value in TrialConfig().to_flat().items()}
 
@@ -46,6 +51,16 @@ class Baseline:
     """Fields outside the space or with a value outside their range, for :meth:`Space.suggest`."""
 
 
+@dataclass(frozen=True)
+class Probe:
+    """A trial that a study can run, for checks before the study starts."""
+
+    baseline: str | None
+    """Name of the baseline; None for a random draw."""
+    fields: dict[str, Any]
+    """Dotted field name to value; fields left out have their default."""
+
+
 class Space:
     """Fields of a trial that a study varies, and those that it does not.
 
@@ -57,7 +72,7 @@ class Space:
 
     Raises:
         pydantic.ValidationError: If the parameters do not fit the fields or each other, see
-            :mod:`harness.yaml.errors`; the path starts with ``parameters``.
+            :mod:`harness.yaml.validation`; the path starts with ``parameters``.
     """
 
     def __init__(
@@ -127,18 +142,23 @@ class Space:
         """The same from a random generator instead of a trial."""
         return self.suggest(RandomSuggester(rng), overrides)
 
-    def probes(self, num_draws: int, max_draws: int) -> Iterator[dict[str, Any]]:
-        """Random draws that together visit every category and both ends of every range.
+    @cached_property
+    def probes(self) -> tuple[Probe, ...]:
+        """The baselines, then random draws that visit every category and both ends of each range.
 
-        Args:
-            num_draws: Fewest draws.
-            max_draws: Most draws, even if not everything is visited.
+        From :data:`NUM_PROBES` to :data:`MAX_PROBES` draws; the largest spaces are not visited
+        completely. Made once.
         """
+        found = []
+        for baseline in self.baselines():
+            suggester = RandomSuggester(random.Random(0), baseline.enqueue)
+            found.append(Probe(baseline.name, self.suggest(suggester, baseline.overrides)))
         rng = random.Random(0)
-        pins = list(itertools.islice(self._pins(), max_draws))
-        for index in range(max(num_draws, len(pins))):
+        pins = list(itertools.islice(self._pins(), MAX_PROBES))
+        for index in range(max(NUM_PROBES, len(pins))):
             pinned = pins[index] if index < len(pins) else {}
-            yield self.suggest(RandomSuggester(rng, pinned))
+            found.append(Probe(None, self.suggest(RandomSuggester(rng, pinned))))
+        return tuple(found)
 
     def grid(self) -> list[dict[str, Choice]]:
         """Optuna parameters of every configuration, each once, in the order of the study file.

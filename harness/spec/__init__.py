@@ -1,14 +1,16 @@
 """A study: what one YAML file says, checked before anything starts.
 
-Read ``study_spec`` (the model), ``sections`` (its parts), ``load`` (from the file to a checked
-model). ``canonical`` rewrites the other spellings that a file may use; ``checks`` says which words
-go together; ``draws`` are trials drawn to check them; ``notices`` is what the user should know;
-``metric_names`` lists what may be optimised; ``json_schema`` is for editors. Imports nothing slow:
-a file is refused within a second. Used by everything above it as ``from harness.spec import ...``.
+Read ``study_spec`` (the model), ``sections``, ``early_terminate`` and ``database`` (its parts),
+then ``load``, which makes a checked model of a file: ``canonical`` rewrites the other spellings
+that a file may use, ``checks`` refuses sections that do not go together, ``notices`` collects what
+the user should know. ``named_files`` lists the weights that trials read, ``metric_names`` the
+metrics that a study may name; ``json_schema`` is for editors. The model knows none of the modules
+after it. Imports nothing slow: a wrong file is refused within a second. Used by everything above
+it as ``from harness.spec import ...``.
 """
 
-from harness.spec.load import load_study
+from harness.spec.load import checked_study, load_study
 from harness.spec.study_spec import StudySpec
 from harness.yaml.source import SpecError
 
-__all__ = ["SpecError", "StudySpec", "load_study"]
+__all__ = ["SpecError", "StudySpec", "checked_study", "load_study"]

@@ -12,13 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.space.fields import COMPARED
+from harness.space.fields import cannot_vary
 from harness.spec.sections import NAME_PATTERN
 from harness.yaml.source import YAMLPath, YAMLSource
 from harness.yaml.text import shown
-
-ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
-"""First word of a path to the path that it stands for."""
 
 _GROUP = "parameters"
 NULL_IS_LEFT_OUT = ("name", "early_terminate")
@@ -89,7 +86,7 @@ def _with_constants_fixed(source: YAMLSource) -> YAMLSource:
         return source
     for name, parameter in parameters.items():
         path = _constant(parameter)
-        if path is None or not name.startswith(COMPARED):
+        if path is None or not cannot_vary(name):
             continue
         if source.holds(("fixed", name)):
             raise source.error(

@@ -4,16 +4,14 @@ Each is legal alone; together some would run and mean nothing, such as a test th
 reach its threshold. They are refused here, with the reason.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness.space.space import Space
+from harness.space.fields import cannot_vary
 from harness.spec.metric_names import MetricFacts, known_metrics, unknown_metric
-from harness.yaml.errors import did_you_mean, problem
+from harness.spec.study_spec import StudySpec
 from harness.yaml.text import described
+from harness.yaml.validation import did_you_mean, problem
 from trainables.config import TrialConfig
-
-if TYPE_CHECKING:
-    from harness.spec import StudySpec
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
 """Methods that model one list of parameters which all trials share."""
@@ -21,39 +19,74 @@ FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
 _DEFAULTS = TrialConfig().to_flat()
 
 
-def check_combinations(spec: "StudySpec", space: Space) -> None:
-    """All checks of this module.
+def check_study(spec: StudySpec) -> None:
+    """Run all checks of this module.
 
     Raises:
-        ValidationError: If two parts of the study do not go together; the path is the study's.
+        ValidationError: If two parts of the study do not go together; with the path in the study.
     """
+    _check_fields(spec)
+    _check_space(spec)
     _check_metrics(spec)
     _check_constraints(spec)
-    _check_method(spec, space)
+    _check_method(spec)
     _check_seeds(spec)
     _check_stopping(spec)
     _check_budget(spec)
     _check_resources(spec)
 
 
-def _fixed(spec: "StudySpec", field: str) -> Any:
+def _check_fields(spec: StudySpec) -> None:
+    for name in spec.parameters:
+        if cannot_vary(name):
+            raise problem(
+                ("parameters", name),
+                "cannot be searched, or trials would not be comparable; give it one value",
+                at_key=True,
+            )
+        if name in spec.fixed:
+            raise problem(("fixed", name), "is in parameters too; keep one", at_key=True)
+    for baseline, values in spec.baselines.items():
+        for name in values:
+            if cannot_vary(name):
+                raise problem(
+                    ("baselines", baseline, name),
+                    "cannot differ between trials, or they would not be comparable; "
+                    "it goes in fixed",
+                    at_key=True,
+                )
+    if not spec.parameters and not spec.baselines:
+        raise problem(
+            (),
+            "has neither parameters (constants of data.* and evaluation.* aside) nor "
+            "baselines, so there is nothing to run",
+        )
+
+
+def _check_space(spec: StudySpec) -> None:
+    space = spec.space  # raises if its parameters do not fit
+    if spec.method == "grid":
+        space.grid()  # raises if its points cannot be listed
+
+
+def _fixed(spec: StudySpec, field: str) -> Any:
     parameter = spec.parameters.get(field)
     if parameter is not None and parameter.form == "value" and not parameter.when:
         return parameter.value
     return spec.fixed.get(field, _DEFAULTS[field])
 
 
-def _facts(spec: "StudySpec") -> dict[str, MetricFacts]:
+def _facts(spec: StudySpec) -> dict[str, MetricFacts]:
     return known_metrics(spec.trainable, _fixed(spec, "evaluation.bin_count"))
 
 
-def _check_name(spec: "StudySpec", name: str, path: tuple[str | int, ...]) -> None:
+def _check_name(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> None:
     rule = unknown_metric(name, spec.trainable, _fixed(spec, "evaluation.bin_count"))
     if rule is not None:
         raise problem((*path, "name"), rule)
 
 
-def _check_metrics(spec: "StudySpec") -> None:
+def _check_metrics(spec: StudySpec) -> None:
     names = [metric.name for metric in spec.metrics]
     facts = _facts(spec)
     for index, metric in enumerate(spec.metrics):
@@ -70,7 +103,7 @@ def _check_metrics(spec: "StudySpec") -> None:
         raise problem(("metrics",), "must have a metric with role objective, got none")
 
 
-def _check_constraints(spec: "StudySpec") -> None:
+def _check_constraints(spec: StudySpec) -> None:
     rules = [constraint.rule for constraint in spec.constraints]
     for index, constraint in enumerate(spec.constraints):
         _check_name(spec, constraint.name, ("constraints", index))
@@ -78,8 +111,8 @@ def _check_constraints(spec: "StudySpec") -> None:
             raise problem(("constraints", index), f"repeats the constraint {rules[index]}")
 
 
-def _check_method(spec: "StudySpec", space: Space) -> None:
-    path, method = ("method",), spec.method
+def _check_method(spec: StudySpec) -> None:
+    path, method, space = ("method",), spec.method, spec.space
     if not spec.parameters:
         return
     if method == "cmaes":
@@ -109,7 +142,7 @@ def _check_method(spec: "StudySpec", space: Space) -> None:
             )
 
 
-def _check_seeds(spec: "StudySpec") -> None:
+def _check_seeds(spec: StudySpec) -> None:
     if spec.seeds == 1:
         return
     sentence = f"cannot be given per trial: with seeds {spec.seeds} each has several"
@@ -123,7 +156,7 @@ def _check_seeds(spec: "StudySpec") -> None:
         raise problem(("seeds",), f"must keep seed below 2147483648, got {last} for the last run")
 
 
-def _check_stopping(spec: "StudySpec") -> None:
+def _check_stopping(spec: StudySpec) -> None:
     rule, path = spec.early_terminate, ("early_terminate",)
     if rule.type == "none":
         return
@@ -154,7 +187,7 @@ def _check_stopping(spec: "StudySpec") -> None:
         )
 
 
-def _check_pairs(spec: "StudySpec") -> None:
+def _check_pairs(spec: StudySpec) -> None:
     """A signed-rank test of n pairs has no p-value below 2 ** -n."""
     rule = spec.early_terminate
     if rule.over == "bins":
@@ -181,7 +214,7 @@ def _check_pairs(spec: "StudySpec") -> None:
         )
 
 
-def _check_budget(spec: "StudySpec") -> None:
+def _check_budget(spec: StudySpec) -> None:
     run_cap, num_baselines = spec.budget.run_cap, len(spec.baselines)
     path = ("budget", "run_cap")
     if run_cap is not None and run_cap < num_baselines:
@@ -196,7 +229,7 @@ def _check_budget(spec: "StudySpec") -> None:
         raise problem(("budget", "gpu_hours"), "limits nothing, as resources.gpus is 0; use hours")
 
 
-def _check_resources(spec: "StudySpec") -> None:
+def _check_resources(spec: StudySpec) -> None:
     batch_size, gpus = _fixed(spec, "adapt.batch_size"), spec.resources.gpus
     if gpus > 1 and batch_size % gpus:
         raise problem(

@@ -17,20 +17,20 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from harness.space.fields import COMPARED
+from harness.space.fields import cannot_vary
 from harness.space.parameters import Choose, Parameter
-from harness.spec import StudySpec
 from harness.spec.canonical import NULL_IS_LEFT_OUT
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.metric_names import BIN_PREFIX, known_metrics
 from harness.spec.sections import (
     Budget,
     Constraint,
-    EarlyTerminate,
     Failures,
     Metric,
     Resources,
     Scheduler,
 )
+from harness.spec.study_spec import StudySpec
 from trainables.config import FIELD_TYPES, TrialConfig
 
 Schema = dict[str, Any]
@@ -195,7 +195,7 @@ def _parameters_schema(group: str, groups: list[str]) -> Schema:
         if name.startswith(group):
             value, values = _type_schema(hint), {"items": _type_schema(hint)}
             rules: list[Schema] = [{"properties": {"value": value, "values": values}}]
-            if name.startswith(COMPARED):
+            if cannot_vary(name):
                 rules += [_CONSTANT]
             properties[name[len(group) :]] = {
                 "description": docs[name],

@@ -1,18 +1,18 @@
 """From a study's file to a checked :class:`StudySpec`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from harness.spec.canonical import ALIASES, canonical, completed
-from harness.spec.draws import draws
+from harness.spec.canonical import canonical, completed
+from harness.spec.checks import check_study
 from harness.spec.notices import notices
-from harness.spec.study_spec import StudySpec
-from harness.yaml.errors import problems
+from harness.spec.study_spec import ALIASES, StudySpec
 from harness.yaml.source import SpecError, YAMLSource, apply_override, read_yaml
 from harness.yaml.text import YAMLPath
+from harness.yaml.validation import problems
 from trainables.config import TrialConfig
 
 
@@ -27,11 +27,32 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
         SpecError: If anything is wrong with the file or an override.
     """
     source = canonical(read_yaml(path))
-    overridden = _overridden(source, overrides)
     try:
-        return _checked(overridden)
+        return _loaded(_overridden(source, overrides))
     except SpecError as error:
         raise _blamed(error, source, overrides) from None
+
+
+def checked_study(content: Mapping[str, Any], failure: str) -> StudySpec:
+    """Validate plain data to a study whose parts go together; its trials are not drawn.
+
+    Args:
+        content: Sections of a study, in canonical form.
+        failure: What cannot be done if the data is wrong: the message starts with it.
+
+    Raises:
+        SpecError: If anything is wrong with the data.
+    """
+    try:
+        return _checked(content)
+    except ValidationError as error:
+        raise SpecError(f"{failure}: {problems(error)[0].sentence}") from None
+
+
+def _checked(content: Mapping[str, Any]) -> StudySpec:
+    spec = StudySpec.model_validate(content)
+    check_study(spec)
+    return spec
 
 
 def _overridden(source: YAMLSource, overrides: Sequence[str]) -> YAMLSource:
@@ -43,10 +64,10 @@ def _overridden(source: YAMLSource, overrides: Sequence[str]) -> YAMLSource:
     return source
 
 
-def _checked(source: YAMLSource) -> StudySpec:
+def _loaded(source: YAMLSource) -> StudySpec:
     source = completed(source)
     try:
-        spec = StudySpec.model_validate(source.data)
+        spec = _checked(source.data)
     except ValidationError as error:
         first = problems(error)[0]
         sentence = f"{source.written(first.path)} {first.predicate}"
@@ -67,7 +88,7 @@ def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> S
     sentence = str(error).removeprefix(f"{source.file}:").lstrip("0123456789:").lstrip()
     for index in reversed(range(len(overrides))):
         try:
-            _checked(_overridden(source, [*overrides[:index], *overrides[index + 1 :]]))
+            _loaded(_overridden(source, [*overrides[:index], *overrides[index + 1 :]]))
         except SpecError:
             continue
         text = " ".join(overrides[index].splitlines())
@@ -77,11 +98,11 @@ def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> S
 
 def _check_trials(spec: StudySpec, source: YAMLSource) -> None:
     """Build the configurations of the baselines and of random draws."""
-    for draw in draws(spec):
+    for probe in spec.space.probes:
         try:
-            TrialConfig.from_flat(draw.fields)
+            TrialConfig.from_flat(probe.fields)
         except ValueError as error:
-            raise _invalid_trial(spec, source, draw.baseline, str(error)) from None
+            raise _invalid_trial(spec, source, probe.baseline, str(error)) from None
 
 
 def _invalid_trial(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.yaml.errors import did_you_mean
+from harness.yaml.validation import did_you_mean
 
 Trainable = Literal["adaptation", "pose_vae"]
 Better = Literal["maximize", "minimize"]

@@ -1,13 +1,10 @@
 """What a study's file says that means less here than in W&B, or not what it seems to mean."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from harness.spec.study_spec import StudySpec
 from harness.yaml.source import YAMLSource
 from harness.yaml.text import shown
-
-if TYPE_CHECKING:
-    from harness.spec import StudySpec
 
 _UNUSED = (
     *("program", "command", "project", "entity", "description", "controller", "apiVersion"),
@@ -16,7 +13,7 @@ _UNUSED = (
 _UNUSED_OF_METRIC = ("target", "impute", "impute_while_running")
 
 
-def notices(spec: "StudySpec", source: YAMLSource) -> tuple[str, ...]:
+def notices(spec: StudySpec, source: YAMLSource) -> tuple[str, ...]:
     """Sentences for the user, before the study starts.
 
     Args:
@@ -26,7 +23,7 @@ def notices(spec: "StudySpec", source: YAMLSource) -> tuple[str, ...]:
     return tuple(_notices(spec, source))
 
 
-def _notices(spec: "StudySpec", source: YAMLSource) -> Iterator[str]:
+def _notices(spec: StudySpec, source: YAMLSource) -> Iterator[str]:
     if spec.title is not None:
         yield f"{source.place(('title',))}: the study {shown(spec.title)} is named {spec.name}"
     if source.data.get("method") == "bayes":
@@ -52,7 +49,7 @@ def _notices(spec: "StudySpec", source: YAMLSource) -> Iterator[str]:
         yield f"not used here: {', '.join(unused)}"
 
 
-def _unused(spec: "StudySpec", source: YAMLSource) -> Iterator[tuple[str | int, ...]]:
+def _unused(spec: StudySpec, source: YAMLSource) -> Iterator[tuple[str | int, ...]]:
     for word in _UNUSED:
         if source.data.get(word) is not None:
             yield (word,)

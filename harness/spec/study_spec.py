@@ -5,28 +5,30 @@
 prints the JSON Schema of these files for editors.
 """
 
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-from harness.space.fields import COMPARED, FieldValues, SearchedParameters
+from harness.space.fields import FieldValues, SearchedParameters
 from harness.space.space import Space
-from harness.spec.canonical import ALIASES
-from harness.spec.checks import check_combinations
+from harness.spec.database import DatabaseURL
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.metric_names import BIN_PREFIX, Trainable
 from harness.spec.sections import (
     BaselineName,
     Budget,
     Constraint,
-    DatabaseURL,
-    EarlyTerminate,
     Failures,
     Metric,
     Resources,
     Scheduler,
     StudyName,
 )
-from harness.yaml.errors import Strict, Whole, problem
+from harness.yaml.validation import Strict, Whole
+
+ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
+"""First word of a path in a file to the path that it stands for."""
 
 Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
 
@@ -121,43 +123,19 @@ class StudySpec(Strict):
         """What :func:`load_study` found that the user should know, in sentences."""
         return self._notices
 
-    @property
+    @cached_property
+    def space(self) -> Space:
+        """The search space, built once.
+
+        Raises:
+            ValidationError: If the parameters do not fit the fields or each other.
+        """
+        return Space(self.parameters, self.fixed, self.baselines, self.method == "grid")
+
+    @cached_property
     def max_trials(self) -> int | None:
         """Trials that the study will have at most, baselines included; None for no limit."""
-        points = self.space().points() if self.parameters else []
+        points = self.space.points() if self.parameters else []
         total = None if points is None else len(points) + len(self.baselines)
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]
         return min(caps, default=None)
-
-    def space(self) -> Space:
-        """The search space."""
-        return Space(self.parameters, self.fixed, self.baselines, self.method == "grid")
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> "StudySpec":
-        self._check_fields()
-        space = self.space()
-        if self.method == "grid":
-            space.grid()
-        check_combinations(self, space)
-        return self
-
-    def _check_fields(self) -> None:
-        for name in self.parameters:
-            if name in self.fixed:
-                raise problem(("fixed", name), "is in parameters too; keep one", at_key=True)
-        for baseline, values in self.baselines.items():
-            for name in values:
-                if name.startswith(COMPARED):
-                    raise problem(
-                        ("baselines", baseline, name),
-                        "cannot differ between trials, or they would not be comparable; "
-                        "it goes in fixed",
-                        at_key=True,
-                    )
-        if not self.parameters and not self.baselines:
-            raise problem(
-                (),
-                "has neither parameters (constants of data.* and evaluation.* aside) nor "
-                "baselines, so there is nothing to run",
-            )

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.record.full_disk import FULL_BYTES, NO_SPACE
 from harness.record.quantities import size_text
 from harness.stage_cache.entry import Place, StageEntry, beside
 from harness.stage_cache.locks import (
@@ -36,6 +35,7 @@ from harness.stage_cache.manifest import (
     stage_key,
     write_manifest,
 )
+from trainables.full_disk import FULL_BYTES, is_no_space
 from trainables.stages import protocol
 from trainables.stages.protocol import Outcome, StageFullError, WaitStoppedError
 
@@ -207,7 +207,7 @@ class StageClaim:
 def _disk_full(error: BaseException, partial: Path, folder: Path) -> str | None:
     """A sentence if a stage could not be written since the disk, or its owner's share, is full."""
     free = shutil.disk_usage(folder.parent).free
-    if getattr(error, "errno", None) not in NO_SPACE:
+    if not is_no_space(error):
         # NumPy's errors have no number, and PyTorch's are no OSError.
         is_unnamed = (
             type(error) in {OSError, RuntimeError} and getattr(error, "errno", None) is None

@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.record.full_disk import NO_SPACE
 from harness.stage_cache.locks import hold_in_use, release_in_use
 from harness.stage_cache.manifest import (
     MANIFEST,
@@ -16,7 +15,7 @@ from harness.stage_cache.manifest import (
     reading,
     verify,
 )
-from trainables.stages.protocol import Outcome, StageError, StageFullError
+from trainables.stages.protocol import Outcome, stage_error
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,7 @@ class Place:
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            kind = StageFullError if error.errno in NO_SPACE else StageError
-            raise kind(f"{self.parent} cannot be created: {error.strerror}") from error
+            raise stage_error(error, f"{self.parent} cannot be created") from error
 
     def find(self) -> StageEntry | None:
         """The entry, checked and in use from now on; None if it is missing or damaged."""

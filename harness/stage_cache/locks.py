@@ -20,8 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.record.full_disk import NO_SPACE
-from trainables.stages.protocol import StageError, StageFullError
+from trainables.stages.protocol import StageError, stage_error
 
 
 class ComputeLock:
@@ -78,8 +77,7 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        kind = StageFullError if error.errno in NO_SPACE else StageError
-        raise kind(f"{path} cannot be opened to lock: {error.strerror}") from error
+        raise stage_error(error, f"{path} cannot be opened to lock") from error
     try:
         if _try_flock(descriptor, fcntl.LOCK_EX) and _names(path, descriptor):
             owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
@@ -89,8 +87,7 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, OSError):
-            kind = StageFullError if error.errno in NO_SPACE else StageError
-            raise kind(f"{path} cannot be locked: {error.strerror}") from error
+            raise stage_error(error, f"{path} cannot be locked") from error
         raise
     os.close(descriptor)
     return None

@@ -1,6 +1,5 @@
 """A study with its followers: ledger, MLflow and terminal wired together."""
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from typing import TextIO
 from harness.mlflow_tracking.tracker import MLflowTracker
 from harness.nodes.cluster import check_address
 from harness.record.ledger import Event
-from harness.record.storage import DATABASE_VARIABLE, Storage, StudyFolder
+from harness.record.storage import Storage, StudyFolder
 from harness.record.study_result import StudyResult
 from harness.spec import StudySpec
+from harness.spec.database import database_url
 from harness.study.engine import run_study
 from harness.study.launch import Launch
 from harness.terminal.command import say
@@ -80,7 +80,7 @@ def follow_study(
             storage,
             study_name,
             ledger,
-            os.environ.get(DATABASE_VARIABLE) or spec.database or storage.optuna_url,
+            database_url(spec.database, storage.optuna_url),
             start.address,
             start.accept_change,
             start.retry_failed,

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.nodes.run_slots import fitting_runs, this_machine
 from harness.spec import SpecError, StudySpec
-from harness.spec.draws import draws, named_files
+from harness.spec.named_files import named_files
 from trainables.config import FOLDER_DOMAINS, TrialConfig
 
 
@@ -83,7 +83,7 @@ def check_bins(spec: StudySpec, poses: Mapping[str, Mapping[str, int]]) -> None:
     """
     if spec.trainable != "adaptation":
         return
-    configs = [{**TrialConfig().to_flat(), **draw.fields} for draw in draws(spec)]
+    configs = [{**TrialConfig().to_flat(), **probe.fields} for probe in spec.space.probes]
     for field, role, name in (
         ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
     ):  # fmt: skip

@@ -16,6 +16,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from harness.nodes.ray_private import error_text, running_actor, will_retry
 from harness.nodes.worker_deaths import WorkerDeaths
 from harness.optuna_study.bridge import StudyBridge
 from harness.record.full_disk import FullDisk
@@ -105,13 +106,13 @@ class BridgeScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember the error; Tune may start the run again, once there is space."""
-        text = _written_error(trial)
+        text = error_text(trial)
         sentence = (
             self._hanging(trial.trial_id, text)
             or self._dead(trial.trial_id, text)
             or error_sentence(text)
         )
-        self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
+        self._bridge.note_error(trial.trial_id, sentence, goes_on=will_retry(trial))
         self._disk.wait()
 
     def _hanging(self, trial_id: str, text: str) -> str | None:
@@ -189,9 +190,9 @@ class HangingWorkers(tune.Callback):
         self._last_look = now
         seen: dict[str, tuple[int, float]] = {}
         for trial in trials:
-            actor = trial.temporary_state.ray_actor
+            actor = running_actor(trial)
             record = self._bridge.record_of(trial.trial_id)
-            if trial.status != "RUNNING" or actor is None or record is None:
+            if actor is None or record is None:
                 continue
             step, since = self._seen.get(trial.trial_id, (-1, now))
             seen[trial.trial_id] = (record.step, since if step == record.step else now)
@@ -222,12 +223,6 @@ class DiskWatch(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of a study is resumed from Tune's pickles."""
         return {}
-
-
-def _written_error(trial: Any) -> str:
-    """Text of a run's error: the file on this machine; its copy in the storage follows later."""
-    written = Path(trial.error_file) if trial.error_file else None
-    return written.read_text() if written is not None and written.is_file() else ""
 
 
 def error_sentence(text: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.optuna_study import stored_study as optuna_study
-from harness.record.storage import DATABASE_VARIABLE
 from harness.spec import SpecError, load_study
+from harness.spec.database import DATABASE_VARIABLE
 from tests import postgres
 from tests.drivers import Driver, assert_equal, outcome, run_to_the_end
 from tests.postgres import PostgresServer

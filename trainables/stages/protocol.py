@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from trainables.full_disk import is_no_space
+
 Outcome = Literal["hit", "miss", "repaired"]
 """A stage was there, was computed, or was computed again since what was there was damaged."""
 
@@ -19,6 +21,17 @@ class StageError(Exception):
 
 class StageFullError(StageError):
     """There is no space for a stage."""
+
+
+def stage_error(error: OSError, what: str) -> StageError:
+    """The error of a stage that the operating system's error means.
+
+    Args:
+        error: Says why.
+        what: Which path cannot be what: the start of the sentence.
+    """
+    kind = StageFullError if is_no_space(error) else StageError
+    return kind(f"{what}: {error.strerror}")
 
 
 class WaitStoppedError(Exception):

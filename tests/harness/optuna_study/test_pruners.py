@@ -4,10 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.optuna_study.pruners import Brackets, Pruning, RungPruner, hyperband
-from harness.spec.sections import EarlyTerminate
+from harness.spec.early_terminate import EarlyTerminate
 from tests.reference.wandb_sweeps import bands, is_stopped
 
 CURVES = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), max_size=25)
+
+
+def brackets_rule(shortest, longest, eta):
+    return EarlyTerminate(type="hyperband_brackets", min_iter=shortest, max_iter=longest, eta=eta)
 
 
 def decisions(brackets, goal, curves):
@@ -29,11 +33,12 @@ def test_the_brackets_decide_as_optunas_hyperband(curves, rule):
     shortest, longest, eta = rule
     whole = optuna.pruners.HyperbandPruner(shortest, longest, eta)
     expected = decisions(Brackets([whole], study_name="a study"), "maximize", curves)
-    assert decisions(hyperband(*rule, "a study"), "maximize", curves) == expected
+    found = hyperband(brackets_rule(*rule), longest, "a study")
+    assert decisions(found, "maximize", curves) == expected
 
 
 def test_trials_are_spread_over_the_brackets_by_their_shares():
-    brackets = hyperband(1, 9, 3, "s")
+    brackets = hyperband(brackets_rule(1, 9, 3), 9, "s")
     assert list(brackets.shares) == [9, 5, 3]
     counts = [0, 0, 0]
     for trial in range(1700):
@@ -41,8 +46,14 @@ def test_trials_are_spread_over_the_brackets_by_their_shares():
     assert counts == pytest.approx([900, 500, 300], rel=0.15)
 
 
+def test_trials_shorter_than_the_first_rung_are_all_in_one_bracket_that_stops_none():
+    rule = EarlyTerminate(type="hyperband_brackets", min_iter=9)
+    curves = [[5.0, 4.0], [1.0, 1.0], [0.0, 0.0]]
+    assert decisions(hyperband(rule, 2, "s"), "maximize", curves) == [None] * 3
+
+
 def test_a_trial_that_may_not_be_pruned_is_compared_with_all_the_same():
-    pruning = Pruning(hyperband(1, 2, 2, "s"), "maximize")
+    pruning = Pruning(hyperband(brackets_rule(1, 2, 2), 2, "s"), "maximize")
     first = [n for n in range(20) if pruning._brackets.of(n) == 0][:2]
     assert not pruning.report(first[0], 5.0, 1, may_prune=False)
     assert pruning.report(first[1], 1.0, 1, may_prune=True)

@@ -9,9 +9,9 @@ import numpy as np
 import optuna
 import pytest
 
+from harness.optuna_study.optuna_private import ReplayedCmaEs
 from harness.optuna_study.samplers import (
     POPULATION,
-    ReplayedCmaEs,
     needs_constant_seed,
     pruner_for,
     sampler_for,
@@ -57,7 +57,7 @@ def run(spec, num_asks, storage=None, lag=0):
         directions=[metric.goal for metric in spec.objectives],
         load_if_exists=True,
     )
-    space, found, running = spec.space(), [], []
+    space, found, running = spec.space, [], []
     for number in range(len(study.trials), len(study.trials) + num_asks):
         study.sampler = sampler_for(spec, seed_of(spec, number))
         trial = study.ask()
@@ -110,7 +110,7 @@ def test_qmc_covers_a_range_more_evenly_than_chance():
         for number in range(33):
             study.sampler = sampler_for(spec, seed_of(spec, number))
             trial = study.ask()
-            values.append(spec.space().suggest(trial)["adapt.lr"])
+            values.append(spec.space.suggest(trial)["adapt.lr"])
             study.tell(trial, 0.0)
         return max(np.diff(sorted(values[1:])))
 
@@ -124,7 +124,7 @@ def test_qmc_starts_elsewhere_with_another_seed():
     for seed in range(3):
         study.sampler = sampler_for(spec, seed)
         trial = study.ask()
-        seconds.add(spec.space().suggest(trial)["adapt.lr"])
+        seconds.add(spec.space.suggest(trial)["adapt.lr"])
         study.tell(trial, 0.0)
     assert len(seconds) == 3
     assert min(seconds) > 0.001  # the plain sequence starts there
@@ -222,7 +222,7 @@ def test_a_trial_that_ends_late_does_not_change_what_was_learned():
     spec = study_spec("cmaes")
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(study_name="t", storage=storage, direction="maximize")
-    space = spec.space()
+    space = spec.space
 
     def ask(number):
         study.sampler = sampler_for(spec, seed_of(spec, number))

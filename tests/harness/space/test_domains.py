@@ -19,7 +19,7 @@ HEAD = "name: t\ntrainable: adaptation\nmetrics: [{name: target_val/pck_05, goal
 
 def space_of(text: str) -> Space:
     data = YAML(typ="safe", pure=True).load(HEAD + text)
-    return StudySpec.model_validate(data).space()
+    return StudySpec.model_validate(data).space
 
 
 def optuna_trial(params: dict | None = None, seed: int = 0) -> optuna.Trial:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec import SpecError, StudySpec, load_study
+from harness.spec import SpecError, StudySpec, checked_study, load_study
 from tests.conftest import ROOT
 from trainables.config import SCORED_STRATEGIES
 
@@ -68,7 +68,7 @@ def test_a_shipped_study_searches_nothing_that_changes_nothing(path):
         return
     rng = random.Random(0)
     for _ in range(200):
-        config = spec.space().draw(rng)
+        config = spec.space.draw(rng)
         assert [n for n in spec.parameters if n in config and idle(n, config)] == []
 
 
@@ -81,7 +81,7 @@ def test_smoke_study_is_what_its_file_says():
     assert spec.fixed["data.image_size"] == 32
     assert spec.fixed["adapt.steps_per_epoch"] == 4
     assert spec.baselines["vae_hm"] == {"sampling.strategy": "hardest"}
-    assert (spec.early_terminate.type, spec.early_terminate.eta) == ("hyperband_brackets", 3)
+    assert (spec.early_terminate.type, spec.early_terminate.eta) == ("successive_halving", 2)
     assert (spec.failures.retries, spec.resources.cpus, spec.resources.parallel) == (1, 1, None)
 
 
@@ -136,6 +136,28 @@ def test_fixed_and_baselines_are_flattened_to_values_of_the_right_type(load):
 def test_spec_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load_study(SMOKE).name = "other"
+
+
+def test_the_space_and_what_is_drawn_to_check_it_are_made_once():
+    spec = load_study(SMOKE)
+    assert spec.space is spec.space
+    assert spec.space.probes is spec.space.probes
+
+
+def test_plain_data_is_checked_like_a_file():
+    data = {
+        "name": "t",
+        "metrics": [{"name": "target_val/pck_05", "goal": "maximize"}],
+        "baselines": {"a": {"vae.epochs": 3}},
+    }
+    assert checked_study(data, "cannot try it").baselines == {"a": {"vae.epochs": 3}}
+    for change, path in (
+        ({"budget": {"run_cap": 2}}, "budget.run_cap"),
+        ({"baselines": {"a": {"data.image_size": 64}}}, "baselines.a.data.image_size"),
+        ({"seeds": 0}, "seeds"),
+    ):
+        with pytest.raises(SpecError, match=f"^cannot try it: {path} "):
+            checked_study(data | change, "cannot try it")
 
 
 TOP = [  # changes to the head of a valid study: key, text of the line, line:column and message

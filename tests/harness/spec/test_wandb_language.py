@@ -354,7 +354,7 @@ def check_meaning(sweep, spec):
     rule = sweep.get("early_terminate")
     if rule:
         assert list(spec.early_terminate.rungs) == [b for b in bands(rule) if b <= 10**9]
-    space, parameters = spec.space(), sweep["parameters"]
+    space, parameters = spec.space, sweep["parameters"]
     fixed = {name: parameters[name] for name in parameters if name in CONSTANTS}
     for name, words in fixed.items():
         assert spec.fixed[name] == words.get("value", *words.get("values", []))

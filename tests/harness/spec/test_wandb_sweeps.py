@@ -20,7 +20,7 @@ def sweep(name, overrides=()):
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_sweep_loads_and_its_draws_are_trials(path):
-    space, rng = load_study(path).space(), random.Random(3)
+    space, rng = load_study(path).space, random.Random(3)
     for _ in range(100):
         TrialConfig.from_flat(space.draw(rng))
 
@@ -126,7 +126,7 @@ def test_a_category_listed_twice_is_twice_as_likely_and_once_in_a_grid():
     values = drawn("category_listed_twice", "sampling.strategy")
     shares = {value: values.count(value) / len(values) for value in values}
     assert shares == pytest.approx({"all": 0.25, "hardest": 0.5, "random": 0.25}, abs=0.03)
-    assert len(sweep("category_listed_twice", ["method=grid"]).space().grid()) == 3
+    assert len(sweep("category_listed_twice", ["method=grid"]).space.grid()) == 3
 
 
 def test_whole_numbers_may_be_written_with_a_point_or_an_exponent():
@@ -168,7 +168,7 @@ def test_an_override_reaches_into_a_group():
 
 @functools.cache
 def draws(name):
-    space, rng = sweep(name).space(), random.Random(5)
+    space, rng = sweep(name).space, random.Random(5)
     return [space.draw(rng) for _ in range(2000)]
 
 

@@ -8,7 +8,7 @@ import scipy.io
 import torch
 
 from harness.spec import SpecError, load_study
-from harness.spec.draws import named_files
+from harness.spec.named_files import named_files
 from harness.study.preflight import check_bins, check_data, check_weights
 from tests.conftest import ROOT
 from trainables.data.leeds import write_leeds

@@ -25,8 +25,6 @@ OTHER_PEOPLES = {
     "examples/domain_adaptation/keypoint_detection/regda.py",  # tllib
     "train_human.py",  # UDA_PoseEstimation
     "utils/utils.py",  # understanding-curricula
-    "ray/_private/node.py",
-    "ray/_private/services.py",
 }
 """Files of other projects."""
 
@@ -142,7 +140,7 @@ def _is_role(name, module):
 
 def _is_file(name):
     name = name.removeprefix("./").rstrip("/.")
-    if name in OTHER_PEOPLES or name in _files():
+    if name in OTHER_PEOPLES or name.startswith("ray/_private/") or name in _files():
         return True
     return any(fnmatch(file, name) or fnmatch(file, f"*/{name}") for file in _files())
 

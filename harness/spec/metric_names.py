@@ -1,7 +1,8 @@
 """The metrics that each trainable reports, by name, for the check of a study's file.
 
 What they mean is in :mod:`harness.results`. Written out here, because the code that reports them
-imports torch; ``tests/harness/test_metric_names.py`` compares the list with what runs report.
+imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` compares the list with
+what runs report.
 """
 
 from collections.abc import Iterator

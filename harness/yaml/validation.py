@@ -1,7 +1,7 @@
 """Strict pydantic models whose errors are one plain sentence about one place.
 
 A check inside a model raises :func:`problem` with a path relative to that model; pydantic puts
-the model's own path in front, and :func:`first_problem` makes the sentence.
+the model's own path in front, and :func:`problems` makes the sentences.
 """
 
 import difflib

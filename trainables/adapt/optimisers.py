@@ -2,7 +2,8 @@
 
 The default recipe is the same for every method, so that a method differs from source-only
 training in its losses alone. The others repeat the references for ``parity: true``. Notation: i
-index of a step, from 0; parts of a network are named as in :class:`PoseNet`.
+index of a step, from 0; parts of a network are named as in
+:class:`trainables.network.pose_net.PoseNet`.
 """
 
 import math

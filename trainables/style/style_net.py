@@ -64,8 +64,8 @@ def small_plan(width: int) -> EncoderPlan:
     and an eighth of the resolution the mean absolute error of reconstructed source images was
     0.026, 0.038 and 0.052 of the range of pixels, and the edges of images in the target's style
     correlated with their own by 0.73, 0.56 and 0.28 (people_clean and people_wild, settings of
-    :class:`StyleConfig`). The activations leak since ReLUs, at the same rate, died and took a
-    colour with them.
+    :class:`trainables.config.StyleConfig`). The activations leak since ReLUs, at the same rate,
+    died and took a colour with them.
     """
     return EncoderPlan(((width,), (POOL, 2 * width), (4 * width,), (4 * width,)), leak=0.2)
 

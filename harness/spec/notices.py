@@ -1,10 +1,17 @@
-"""What a study's file says that means less here than in W&B, or not what it seems to mean."""
+"""What the user should know of a valid file: words that mean something else than they seem to.
 
+Words that mean less here than in W&B, and early termination that stops trials before the method
+that the study compares has trained.
+"""
+
+import math
 from collections.abc import Iterator
 
+from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.study_spec import StudySpec
 from harness.yaml.source import YAMLSource
 from harness.yaml.text import shown
+from trainables.config import TrialConfig
 
 _UNUSED = (
     *("program", "command", "project", "entity", "description", "controller", "apiVersion"),
@@ -45,6 +52,8 @@ def _notices(spec: StudySpec, source: YAMLSource) -> Iterator[str]:
                 f"{high:.6g}, as {parameter.distribution} takes exponents to the base e; for the "
                 f"ends themselves write {parameter.distribution}_values"
             )
+    if warning := _early_stop(spec):
+        yield f"{source.place(('early_terminate',))}: warning: {warning}"
     if unused := [source.written(path) for path in _unused(spec, source)]:
         yield f"not used here: {', '.join(unused)}"
 
@@ -57,8 +66,50 @@ def _unused(spec: StudySpec, source: YAMLSource) -> Iterator[tuple[str | int, ..
         for word in _UNUSED_OF_METRIC:
             if word in metric.model_fields_set:
                 yield ("metrics", index, word)
-    rule = spec.early_terminate
+    rule, word = spec.early_terminate, ""
     if rule.type == "hyperband":
         word = "s" if rule.max_iter is None else "min_iter"
-        if word in rule.model_fields_set:
-            yield ("early_terminate", word)
+    elif rule.over == "bins":
+        word = "min_iter"
+    if word in rule.model_fields_set:
+        yield ("early_terminate", word)
+
+
+def _early_stop(spec: StudySpec) -> str | None:
+    """A warning if a trial can be stopped before its method has trained; None if none can be.
+
+    Baselines are never stopped. Neither source-only training nor the oracle has a phase of
+    another method.
+    """
+    rule, first = spec.early_terminate, spec.early_terminate.first_stop
+    if spec.trainable != "adaptation" or first is None or not spec.parameters:
+        return None
+    drawn = (TrialConfig.from_flat(p.fields) for p in spec.space.probes if p.baseline is None)
+    adapts = [
+        trial.adapt
+        for trial in drawn
+        if trial.adapt.epochs > 0 and trial.adapt.method not in ("source_only", "oracle")
+    ]
+    pretrained = sorted({adapt.pretrain_epochs for adapt in adapts})
+    if not pretrained or first > pretrained[-1]:
+        return None
+    low, high = pretrained[0], pretrained[-1]
+    epochs = f"is {high}" if low == high else f"is from {low} to {high}"
+    half = max(adapt.pretrain_epochs + math.ceil(adapt.epochs / 2) for adapt in adapts)
+    return (
+        f"early_terminate can stop a trial after epoch {first}, before its method has trained "
+        f"(adapt.pretrain_epochs {epochs}); to wait for half of the adaptation epochs set "
+        f"{_waiting_until(half, rule)}, or stop no trial with early_terminate.type: none"
+    )
+
+
+def _waiting_until(epoch: int, rule: EarlyTerminate) -> str:
+    """What to write so that a rule stops no trial before an epoch."""
+    words = f"early_terminate.min_iter: {epoch}"
+    if rule.type == "wilcoxon":
+        return f"{words} with another type"
+    if rule.type == "hyperband" and rule.max_iter is not None:
+        return f"{words} in place of max_iter and s"
+    if rule.max_iter is not None and rule.max_iter < epoch:
+        return f"{words} and max_iter: {epoch}"
+    return words

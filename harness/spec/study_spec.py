@@ -64,7 +64,7 @@ class StudySpec(Strict):
     seeds: Annotated[Whole, Field(ge=1, le=1000)] = 1
     """Runs of each trial, which differ in their seed alone; their mean is what counts."""
     early_terminate: EarlyTerminate = Field(default_factory=EarlyTerminate)
-    """Stopping of bad trials."""
+    """Stopping of bad trials; left out, no trial is stopped."""
     budget: Budget = Field(default_factory=Budget)
     """End of the study. ``run_cap`` is accepted at the top level too."""
     failures: Failures = Field(default_factory=Failures)

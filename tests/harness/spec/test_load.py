@@ -81,7 +81,7 @@ def test_smoke_study_is_what_its_file_says():
     assert spec.fixed["data.image_size"] == 32
     assert spec.fixed["adapt.steps_per_epoch"] == 4
     assert spec.baselines["vae_hm"] == {"sampling.strategy": "hardest"}
-    assert (spec.early_terminate.type, spec.early_terminate.eta) == ("successive_halving", 2)
+    assert (spec.early_terminate.type, spec.early_terminate.eta) == ("hyperband_brackets", 3)
     assert (spec.failures.retries, spec.resources.cpus, spec.resources.parallel) == (1, 1, None)
 
 

@@ -49,7 +49,7 @@ def test_a_budget_without_limits_never_ends(clock):
     limits = Limits(Budget(run_cap=3), earlier_s=1e9, gpu_s=lambda: 1e9)
     clock.now += 1e9
     assert limits.used_up is None
-    assert limits.stops_trials is None
+    assert limits.stops_runs is None
 
 
 def test_the_hours_end_when_they_are_over_and_not_before(clock):
@@ -92,10 +92,10 @@ def test_of_two_budgets_the_first_that_is_used_up_ends_the_study(clock):
 )
 def test_running_trials_stop_or_finish_as_the_budget_says(clock, drain, reason):
     limits = Limits(Budget(hours=1, drain=drain))
-    assert limits.stops_trials is None
+    assert limits.stops_runs is None
     clock.now += 3601
     assert limits.used_up is not None
-    assert limits.stops_trials == reason
+    assert limits.stops_runs == reason
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -104,7 +104,7 @@ def test_a_first_signal_stops_trials_and_a_second_does_what_it_always_did(heard,
     with limits.listening():
         assert limits.interruption is None
         os.kill(os.getpid(), number)
-        assert limits.stops_trials == limits.interruption == f"interrupted by {number.name}"
+        assert limits.stops_runs == limits.interruption == f"interrupted by {number.name}"
         assert heard == []
         os.kill(os.getpid(), number)
         assert heard == [number]

@@ -6,7 +6,7 @@ more seeds are more baselines.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harness.confirmation.finalists import (
     select,
 )
 from harness.optuna_study.continuation import check_identity, identity
-from harness.record.ledger import SEED_MARK, Event, read_events, read_runs
+from harness.record.ledger import Event, read_events, read_runs, run_name, trial_of
 from harness.space.fields import FieldValues
 from harness.spec import SpecError, StudySpec
 from harness.yaml.errors import did_you_mean, problems
@@ -92,7 +92,7 @@ def plan_confirmation(
         notes.append(f"study {name} has not ended; what it finds later is not confirmed here")
     judging = judging_fields(changed.all[0].fields)
     baselines = {
-        f"{finalist.name}{SEED_MARK}{FIRST_SEED + i}": {
+        run_name(finalist.name, FIRST_SEED + i): {
             field: value
             for field, value in {**finalist.fields, "seed": FIRST_SEED + i}.items()
             if field not in judging
@@ -259,8 +259,8 @@ def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selectio
     )
 
 
-def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
-    """How the runs of two confirmations differ, unless it is only by more seeds."""
+def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """How the baselines of two confirmations differ, unless it is only by more seeds."""
     old, new = _trials(before), _trials(now)
     if gone := old.keys() - new:
         return (
@@ -275,12 +275,11 @@ def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
     return None
 
 
-def _trials(runs: Iterable[str]) -> dict[str, set[str]]:
-    """Trials of named runs, each with its seeds."""
-    found: dict[str, set[str]] = {}
-    for run in runs:
-        trial, _, seed = run.rpartition(SEED_MARK)
-        found.setdefault(trial, set()).add(seed)
+def _trials(baselines: Mapping[str, Any]) -> dict[str, set[int]]:
+    """Trials that a confirmation trains, each with its seeds."""
+    found: dict[str, set[int]] = {}
+    for name, fields in baselines.items():
+        found.setdefault(trial_of(name, fields["seed"]), set()).add(fields["seed"])
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.record.ledger import Event, RunRecord
-from harness.results.frames import trial_name
+from harness.results.frames import trial_label
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import SpecError, StudySpec
 
@@ -153,7 +153,7 @@ def _mean_run(trials: Sequence[RankedTrial]) -> RunRecord:
     first = next((t for t in trials if t.is_baseline), trials[0])
     shared = [name for name in first.means if all(name in t.means for t in trials)]
     means = {name: math.fsum(t.means[name] for t in trials) / len(trials) for name in shared}
-    return replace(first.runs[0], name=first.name, metrics=means)
+    return replace(first.runs[0], metrics=means)
 
 
 def _fields(trial: RankedTrial) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _fields(trial: RankedTrial) -> dict[str, Any]:
 
 def _searched_name(trial: RankedTrial) -> str:
     """The trial's number, which is unique, and in words what is searched."""
-    words = re.sub("[^A-Za-z0-9]+", "-", trial_name(trial.runs[0])).strip("-")
+    words = re.sub("[^A-Za-z0-9]+", "-", trial_label(trial.runs[0])).strip("-")
     name = trial.name
     return (name if words == name else f"{name}_{words}")[:MAX_NAME].rstrip("-_")
 
@@ -181,5 +181,5 @@ def _reasons(runs: Sequence[RunRecord] | Any, done: set[int]) -> list[str]:
     for record in runs:
         if record.is_baseline and record.trial not in done and record.state != "complete":
             why = f": {record.reason}" if record.reason else ""
-            reasons.setdefault(record.trial, f"{record.name} is {record.state}{why}")
+            reasons.setdefault(record.trial, f"{record.trial_name} is {record.state}{why}")
     return list(reasons.values())

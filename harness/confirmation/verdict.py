@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.confirmation.finalists import Selection
-from harness.record.ledger import SEED_MARK, RunRecord
+from harness.record.ledger import RunRecord
 from harness.spec.metric_names import CONTROLS, control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 
@@ -106,8 +106,7 @@ def judge(runs: Sequence[RunRecord], selection: Selection) -> Verdict:
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for record in runs:
         if record.state == "complete" and METRIC in record.metrics:
-            name = record.name.rpartition(SEED_MARK)[0]
-            found.setdefault(name, {})[record.fields["seed"]] = record.metrics
+            found.setdefault(record.trial_name, {})[record.seed] = record.metrics
     baselines = {baseline.name for baseline in selection.baselines}
     reference = next((name for name in selection.references if name in found), None)
     gaps = {

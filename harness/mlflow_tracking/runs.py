@@ -22,10 +22,10 @@ from harness.mlflow_tracking.contents import (
     at_ms,
     dataset_sources,
     lineage,
-    run_name,
     run_number,
     run_params,
     run_tags,
+    run_title,
     step_of,
     study_tags,
     summary,
@@ -175,7 +175,7 @@ class RunWriter:
         number = event["number"]
         if number not in self.cursor.run_ids:
             tags = {"mlflow.parentRunId": self._parent, **run_tags(self._study, event)}
-            name = run_name(self._study, event)
+            name = run_title(self._study, event)
             self.cursor.run_ids[number] = self._create(event, name, tags)
         self._batches[self._run(event)] += _params(run_params(self._study, event))
 

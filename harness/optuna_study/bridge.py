@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.optuna_study.outcomes import TrialOutcomes
 from harness.optuna_study.stored_trials import StoredTrials
 from harness.optuna_study.suggestions import Suggestion, Suggestions
-from harness.record.ledger import SEED_MARK, Ledger, RunRecord, read_events
+from harness.record.ledger import Ledger, RunRecord, read_events, run_name, trial_of
 from harness.record.run_report import Report, report_of
 from harness.spec import StudySpec
 
@@ -186,7 +186,9 @@ class StudyBridge:
             "run",
             number=number,
             trial=trial,
-            name=name if num_seeds == 1 else f"{name}{SEED_MARK}{seed}",
+            trial_name=trial_of(name, seed),  # a baseline may be one seed of a finalist
+            seed=seed,
+            name=name if num_seeds == 1 else run_name(name, seed),
             is_baseline=suggestion.baseline is not None,
             params=suggestion.params,
             fields={**suggestion.fields, "seed": seed},

@@ -6,7 +6,8 @@ none of them can disagree with another about what a run did. Events:
 
     study      study, study_id, yaml, objectives, fingerprint, ...   once, first
     resume     a new driver continues the study                      any number of times
-    run        number, trial, name, params, fields, ...              a run started
+    run        number, trial, trial_name, seed, name, params,        a run started
+               fields, ...
     epoch      number, step, num_steps, metrics, stages,             it reported
                digests, tags, flaw
     continued  number, step, why                                     it continues after that step
@@ -38,8 +39,6 @@ TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
 _SYNCED = ("study", "run", "finished", "end")
 """Events that are on the disk before anything follows from them; an epoch that a power failure
 takes is trained again."""
-SEED_MARK = "-seed"
-"""Runs of a trial with several seeds are named ``<trial>-seed<n>``."""
 
 
 @dataclass
@@ -49,7 +48,10 @@ class RunRecord:
     Attributes:
         number: ``trial * seeds + seed index``.
         trial: Optuna's trial number.
-        name: Baseline name, or ``trial-<trial>``, with the seed if the trial has several.
+        trial_name: Baseline name, or ``trial-<trial>``. In a confirmation, where each run is a
+            baseline of its own, the name that all seeds of a finalist share.
+        seed: Seed that it is trained with.
+        name: Name of the trial, with the seed where there are several; see :func:`run_name`.
         is_baseline: Whether the study's file asked for it.
         params: Searched parameters as Optuna stores them, see :func:`searched_fields`.
         fields: Flat fields of its config.
@@ -70,6 +72,8 @@ class RunRecord:
 
     number: int
     trial: int
+    trial_name: str
+    seed: int
     name: str
     is_baseline: bool
     params: dict[str, Any]
@@ -91,6 +95,16 @@ class RunRecord:
     def searched(self) -> dict[str, Any]:
         """Searched fields with the values that were trained; see :func:`searched_fields`."""
         return searched_fields(self.params, self.fields)
+
+
+def run_name(trial_name: str, seed: int) -> str:
+    """Name of one of several runs of a trial; :func:`trial_of` is the inverse."""
+    return f"{trial_name}-seed{seed}"
+
+
+def trial_of(name: str, seed: int) -> str:
+    """Name of the trial of a run with this name and seed."""
+    return name.removesuffix(run_name("", seed))
 
 
 def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +227,8 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
         runs[event["number"]] = RunRecord(
             number=event["number"],
             trial=event["trial"],
+            trial_name=event["trial_name"],
+            seed=event["seed"],
             name=event["name"],
             is_baseline=event["is_baseline"],
             params=event["params"],
@@ -243,12 +259,19 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
 def translated(event: Event) -> Event:
     """An event of any version of the ledger as this version writes it.
 
-    Earlier versions said ``setting`` for a trial and ``trial`` for a run.
+    Earlier versions said ``setting`` for a trial and ``trial`` for a run, whose seed was a part of
+    its name.
     """
     match event["event"]:
         case "trial":
-            trial = event.get("setting", event["number"])  # the same before there were seeds
-            return {**event, "event": "run", "trial": trial}
+            seed = event["fields"]["seed"]
+            return {
+                **event,
+                "event": "run",
+                "trial": event.get("setting", event["number"]),  # equal before there were seeds
+                "trial_name": trial_of(event["name"], seed),
+                "seed": seed,
+            }
         case "duplicate" if "setting" in event:
             return {**event, "trial": event["setting"]}
     return event

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.record.ledger import SEED_MARK, RunRecord
+from harness.record.ledger import RunRecord
 from harness.spec import StudySpec
 from trainables.metrics.intervals import mean_interval
 
@@ -57,7 +57,7 @@ def ranked_trials(spec: StudySpec, runs: Sequence[RunRecord]) -> list[RankedTria
     trials = [
         RankedTrial(
             number=number,
-            name=_trial_name(records[0], spec.seeds),
+            name=records[0].trial_name,
             is_baseline=records[0].is_baseline,
             runs=tuple(records),
             means=means[number],
@@ -82,12 +82,6 @@ def _broken(spec: StudySpec, means: dict[str, float]) -> tuple[str, ...]:
         for constraint in spec.constraints
         if constraint.violation(means[constraint.name]) > 0
     )
-
-
-def _trial_name(record: RunRecord, num_seeds: int) -> str:
-    if num_seeds == 1:
-        return record.name
-    return record.name.rpartition(SEED_MARK)[0] or record.name
 
 
 def _pareto(spec: StudySpec, means: dict[int, dict[str, float]]) -> set[int]:

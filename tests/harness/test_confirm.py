@@ -6,7 +6,7 @@ from harness.confirm import main
 from harness.confirmation.confirmation_study import going_on, num_looks, plan_confirmation
 from harness.confirmation.finalists import Finalist, Selection
 from harness.confirmation.verdict import as_json, as_lines, judge
-from harness.record.ledger import Ledger, RunRecord, read_runs
+from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
@@ -47,7 +47,8 @@ def searched(write_study, tmp_path):
 
 
 def _names(plan):
-    return list(dict.fromkeys(run.rpartition("-seed")[0] for run in plan.spec.baselines))
+    baselines = plan.spec.baselines.items()
+    return list(dict.fromkeys(trial_of(name, fields["seed"]) for name, fields in baselines))
 
 
 def test_the_best_trials_and_all_baselines_are_trained_with_fresh_seeds(searched):
@@ -254,8 +255,9 @@ def _runs_of(values):
     """Complete runs of ``(trial, seed)`` with their test PCK."""
     return [
         RunRecord(
-            number, number, f"{trial}-seed{seed}", True, {}, {**FIELDS, "seed": seed},
-            state="complete", metrics={PCK: 0.0, TEST: pck},
+            number=number, trial=number, trial_name=trial, seed=seed, name=f"{trial}-seed{seed}",
+            is_baseline=True, params={}, fields={**FIELDS, "seed": seed}, state="complete",
+            metrics={PCK: 0.0, TEST: pck},
         )
         for number, ((trial, seed), pck) in enumerate(values.items())
     ]  # fmt: skip

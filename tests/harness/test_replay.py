@@ -93,8 +93,8 @@ def replayed(tmp_path):
         with Ledger(path) as ledger:
             ledger.append("study", study="replay", study_id="r")
             ledger.append(
-                "run", number=0, trial=0, name="replay", is_baseline=True, params={},
-                fields=FIELDS,
+                "run", number=0, trial=0, trial_name="replay", seed=0, name="replay",
+                is_baseline=True, params={}, fields=FIELDS,
             )  # fmt: skip
             for step, values in enumerate(metrics, start=1):
                 ledger.append(

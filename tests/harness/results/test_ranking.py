@@ -33,11 +33,11 @@ def runs(*trials, state="complete"):
     for trial, seeds in enumerate(trials):
         for index, metrics in enumerate(seeds):
             named = dict(zip((PCK, EVALPOSE), metrics, strict=False))
-            name = f"trial-{trial}" + f"-seed{index}" * (len(seeds) > 1)
             records.append(
                 RunRecord(
-                    trial * len(seeds) + index, trial, name, False, {}, {"seed": index},
-                    state=state, metrics=named, value=metrics[0],
+                    number=trial * len(seeds) + index, trial=trial, trial_name=f"trial-{trial}",
+                    seed=index, name=f"trial-{trial}-seed{index}", is_baseline=False, params={},
+                    fields={"seed": index}, state=state, metrics=named, value=metrics[0],
                 )
             )  # fmt: skip
     return records

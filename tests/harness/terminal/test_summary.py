@@ -12,6 +12,7 @@ from harness.spec import load_study
 from harness.terminal.summary import as_json, as_text
 from trainables.config import TrialConfig
 
+FIELDS = TrialConfig().to_flat()
 STUDY = """
 name: s
 trainable: adaptation
@@ -29,15 +30,17 @@ def lines(tmp_path, write_study):
     def make(*trials):
         records = [
             RunRecord(
-                number, number, name, is_baseline, {"sampling.strategy": "all"},
-                TrialConfig().to_flat() | ({"adapt.method": "oracle"} if name == "oracle" else {}),
+                number=number, trial=number, trial_name=name, seed=0, name=name,
+                is_baseline=is_baseline, params={"sampling.strategy": "all"},
+                fields=FIELDS | ({"adapt.method": "oracle"} if name == "oracle" else {}),
                 state="complete", metrics={"target_val/pck_05": value, **metrics}, value=value,
             )
             for number, (name, is_baseline, value, metrics) in enumerate(trials)
         ]  # fmt: skip
         result = StudyResult(
-            "s", "maximize", "complete", None, False, 90.0, records, "sqlite:///o.db", "s"
-        )
+            study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
+            wall_s=90.0, runs=records, optuna_url="sqlite:///o.db", optuna_name="s",
+        )  # fmt: skip
         spec = load_study(write_study(STUDY))
         return list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
 
@@ -97,8 +100,9 @@ def _several(*trials, **more):
     """A result of trials given as (pck, evalpose) of each seed."""
     records = [
         RunRecord(
-            2 * trial + seed, trial, f"trial-{trial}-seed{seed}", False,
-            {"sampling.strategy": "all"}, TrialConfig().to_flat() | {"seed": seed},
+            number=2 * trial + seed, trial=trial, trial_name=f"trial-{trial}", seed=seed,
+            name=f"trial-{trial}-seed{seed}", is_baseline=False,
+            params={"sampling.strategy": "all"}, fields=FIELDS | {"seed": seed},
             state="complete", value=pck, step=6,
             metrics={"target_val/pck_05": pck, "target_val/evalpose": evalpose},
             stages={"images/source": ["hit", "0123", 4.0]},

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec
+from harness.study.launch import Launch
 from harness.terminal.command import (
     INTERRUPTED,
     ended,
@@ -105,10 +106,17 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     check_tracking(storage.mlflow_uri)
     say(out, f"{plan.summary}; target_test is read at the end of each run")
-    from harness.study.follow import Start, follow_study
+    from harness.study.follow import follow_study
 
-    start = Start(options.new, accepts_change, options.retry_failed, options.address)
-    result, tracker = follow_study(spec, storage, out, start=start, read_test=True)
+    launch = Launch(
+        storage,
+        new=options.new,
+        accept_change=accepts_change,
+        retry_failed=options.retry_failed,
+        address=options.address,
+        read_test=True,
+    )
+    result, tracker = follow_study(spec, launch, out)
     if options.json:
         found = _as_json(options.study, spec, storage, (result, tracker), plan.selection)
         say_json(found)

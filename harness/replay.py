@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec
+from harness.study.launch import Launch
 from harness.terminal.command import INTERRUPTED, ended, folder_argument, say, say_json
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec)
     from harness.study.follow import follow_study
 
-    result, _ = follow_study(
-        spec, storage, out, trainable=replaying_trainable(run), read_test=run.read_test
-    )
+    launch = Launch(storage, trainable=replaying_trainable(run), read_test=run.read_test)
+    result, _ = follow_study(spec, launch, out)
     if result.state != "complete":
         say(out, f"{result.reason}; the same command goes on")
         return INTERRUPTED

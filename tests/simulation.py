@@ -1,13 +1,12 @@
 """A study driven by hand, without Ray: what Tune does with a bridge, on made-up runs."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.optuna_study.bridge import StudyBridge
 from harness.record.ledger import Ledger
-from harness.record.storage import DATABASE_VARIABLE, Storage
+from harness.record.storage import Storage
 from harness.spec import StudySpec
 from harness.study.launch import Launch
 from harness.study.open import open_bridge
@@ -31,10 +30,11 @@ class Simulation:
         folder = self.storage.study(spec.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(folder.ledger)
-        url = os.environ.get(DATABASE_VARIABLE) or spec.database or self.storage.optuna_url
-        launch = Launch(self.storage, spec.name, self.ledger, url, **options)
+        launch = Launch(self.storage, **options)
         self.bridge: StudyBridge
-        self.bridge, self.optuna_name = open_bridge(spec, launch, lambda: False)
+        self.bridge, self.optuna_name = open_bridge(
+            spec, launch, self.ledger, say=lambda text: None, gives_up=lambda: False
+        )
         self._running: dict[str, tuple[dict[str, Any], int]] = {}
         self._num_started = 0
 

@@ -40,9 +40,6 @@ class StudyBridge:
         suggestions: Where the next trial comes from.
         outcomes: How trials stand; knows of none yet.
         stored: Optuna's trials.
-
-    Attributes:
-        is_draining: Set to ask for no more trials.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class StudyBridge:
         outcomes: TrialOutcomes,
         stored: StoredTrials,
     ) -> None:
-        self.is_draining = False
+        self._is_draining = False
         self._spec = spec
         self._ledger = ledger
         self._suggestions = suggestions
@@ -134,9 +131,9 @@ class StudyBridge:
 
     def ask(self, ray_trial_id: str) -> tuple[int, dict[str, Any]] | None:
         """Number and fields of the next run; None if there is none now."""
-        while not self._ready and not self.is_draining and self._suggestions.has_more:
+        while not self._ready and not self._is_draining and self._suggestions.has_more:
             self._take_up(self._suggestions.ask())
-        if self.is_draining or not self._ready:
+        if self._is_draining or not self._ready:
             return None
         trial, index = self._ready.popleft()
         record = self._outcomes.runs(trial).get(index)
@@ -148,12 +145,16 @@ class StudyBridge:
         self._open[ray_trial_id] = _OpenRun(record)
         return record.number, record.fields
 
+    def drain(self) -> None:
+        """Ask for no more trials; what runs may end."""
+        self._is_draining = True
+
     @property
     def is_finished(self) -> bool:
         """Whether nothing more will be asked, whatever the open runs bring."""
         seeds_may_follow = self._outcomes.num_seeds > 1 and bool(self._taken)
         may_go_on = self._ready or self._suggestions.has_more or seeds_may_follow
-        return self.is_draining or not may_go_on
+        return self._is_draining or not may_go_on
 
     @property
     def is_over(self) -> bool:

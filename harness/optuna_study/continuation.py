@@ -30,6 +30,8 @@ DECISIVE = (
     "constraints", "seeds",
 )  # fmt: skip
 """Sections of a study file that decide its trials."""
+MAX_SHOWN = 5
+"""Differences that a message lists."""
 
 
 def identity(spec: StudySpec) -> dict[str, Any]:
@@ -45,18 +47,19 @@ def check_identity(description: Event, spec: StudySpec) -> None:
     Raises:
         SpecError: If they differ; names the differences and the choices.
     """
-    name, now = description["study"], identity(spec)
-    differences = list(_differences(description["space"], now["space"]))
-    if description["code"] != now["code"]:
-        differences.append("the code of trainables/ or the version of torch or numpy")
-    if not differences:
-        return
-    raise SpecError(
-        f"study {name} was started otherwise: {'; '.join(differences[:5])}"
-        f"{'; ...' if len(differences) > 5 else ''}. Undo that to go on with it, start another "
-        "study with --new, or let its later trials differ from the earlier ones with "
-        "--accept-change"
-    )
+    now, found = identity(spec), []
+    if description.get("code") != now["code"]:
+        found.append("by another version of the code (trainables/, torch or numpy)")
+    # An early version did not record the sections.
+    if differences := list(_differences(description.get("space", now["space"]), now["space"])):
+        more = "; ..." if len(differences) > MAX_SHOWN else ""
+        found.append(f"from another file ({'; '.join(differences[:MAX_SHOWN])}{more})")
+    if found:
+        raise SpecError(
+            f"study {description['study']} was started {' and '.join(found)}: undo that to resume "
+            "it, start another study with --new, or let its later trials differ from the earlier "
+            "ones with --accept-change"
+        )
 
 
 def check_distributions(study: optuna.Study, spec: StudySpec) -> None:

@@ -139,7 +139,6 @@ class Ledger:
         is_new: Whether the file held no event at the start.
         is_complete: Whether its last driver brought the study to its end.
         earlier_wall_s: Seconds that earlier drivers ran.
-        disk: Waits for space when an append finds none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +151,7 @@ class Ledger:
         self.is_new = not path.exists() or path.stat().st_size == 0
         self._read_back()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.disk = FullDisk(path.parent)
+        self._disk = FullDisk(path.parent)
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[Event], None]] = []
 
@@ -176,6 +175,10 @@ class Ledger:
         A subscriber that raises is warned of and called no more.
         """
         self._subscribers.append(subscriber)
+
+    def wait_for(self, disk: FullDisk) -> None:
+        """Let an append that finds no space wait as this disk says."""
+        self._disk = disk
 
     def append(self, kind: str, **content: Any) -> None:
         """Write an event, update the runs, call the subscribers.
@@ -203,7 +206,7 @@ class Ledger:
 
     def _write(self, line: bytes, *, synced: bool) -> None:
         """Write a line whole; on a full disk, wait until there is space again."""
-        self.disk.insist(lambda: write_whole(self._file, line, synced=synced))
+        self._disk.insist(lambda: write_whole(self._file, line, synced=synced))
 
     def epochs(self) -> Iterator[Event]:
         """Every epoch so far, in the order of the file."""

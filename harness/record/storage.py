@@ -31,6 +31,11 @@ class StudyFolder:
     path: Path
 
     @property
+    def name(self) -> str:
+        """Name of the study in the storage."""
+        return self.path.name
+
+    @property
     def ledger(self) -> Path:
         """Ledger file."""
         return self.path / "events.jsonl"
@@ -72,7 +77,7 @@ class StudyFolder:
         except OSError as error:
             if is_new:
                 shutil.rmtree(self.path, ignore_errors=True)
-            raise SpecError(f"study {self.path.name}: {self.path}: {error.strerror}") from error
+            raise SpecError(f"study {self.name}: {self.path}: {error.strerror}") from error
         with lock:
             yield
 
@@ -91,7 +96,7 @@ class StudyFolder:
             holder = _holder(file.read())
             file.close()
             raise SpecError(
-                f"study {self.path.name} is being run by {holder}; wait for it, or give this one "
+                f"study {self.name} is being run by {holder}; wait for it, or give this one "
                 "another name (--set name=..., or --new)"
             ) from None
         except OSError:
@@ -110,10 +115,15 @@ class Storage:
 
     root: Path
 
-    @property
-    def optuna_url(self) -> str:
-        """SQLAlchemy URL of the Optuna studies, if neither file nor environment name another."""
-        return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'optuna.db'}"
+    def optuna_url(self, database: str | None) -> str:
+        """SQLAlchemy URL of the Optuna studies.
+
+        Args:
+            database: What the study's file names; the environment goes first, and without either
+                it is a file in this storage.
+        """
+        local = f"sqlite:///{self.root / 'optuna.db'}"
+        return os.environ.get(DATABASE_VARIABLE) or database or local
 
     @property
     def mlflow_uri(self) -> str:

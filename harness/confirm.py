@@ -183,8 +183,7 @@ def _as_json(
 
     result, tracker = ended
     found = report.as_json(spec, storage, result, tracker)
-    for key in ("settings", "best", "pareto"):  # here each run is one of Optuna's trials
-        del found[key]
+    del found["best"], found["pareto"]  # here each run is one of Optuna's trials
     is_over = result.state == "complete"
     return {
         **found,

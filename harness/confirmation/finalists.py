@@ -84,7 +84,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     if not runs:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
     spec = _judging_spec(description, next(iter(runs.values())).fields)
-    complete = ranked_trials(spec, list(runs.values()))
+    complete = ranked_trials(spec, runs.values())
     ranked = ranked_trials(
         spec.model_copy(update={"seeds": 1}), [_mean_run(same) for same in _alike(complete)]
     )

@@ -60,6 +60,12 @@ def test_a_trial_that_lacks_a_seed_or_failed_is_left_out():
     assert [s.number for s in ranked_trials(spec(seeds=2), complete)] == [1]
 
 
+def test_a_trial_without_a_constraints_metric_is_left_out():
+    limited = spec(constraints=[{"name": EVALPOSE, "min": 95}])
+    found = ranked_trials(limited, runs([[10.0]], [[20.0, 96.0]]))
+    assert [trial.number for trial in found] == [1]
+
+
 def test_a_metric_that_a_seed_lacks_has_no_mean():
     (found,) = ranked_trials(spec(seeds=2), runs([[10.0, 90.0], [20.0]]))
     assert found.means == {PCK: 15.0}

@@ -147,17 +147,33 @@ def test_the_json_ranks_trials_and_masks_the_password(tmp_path, write_study):
     tracker, result = SimpleNamespace(run_ids={0: "run"}), _several(*TRIALS)
     result.runs[2].params = {"sampling.strategy/quantile": 0.24}
     found = as_json(spec, Storage(tmp_path), result, tracker)
-    assert found["trials"][2]["params"] == {"sampling.strategy": "all"}, "what was trained"
-    assert found["best"] == 0
-    assert found["pareto"] == [0, 1]
-    assert found["settings"][0]["means"] == {
-        "target_val/pck_05": 52.0, "target_val/evalpose": 95.0
-    }  # fmt: skip
-    assert found["settings"][3]["broken_constraints"]
-    assert found["trials"][0]["stages"] == {"images/source": "hit"}
-    assert found["trials"][0]["mlflow_run_id"] == "run"
-    assert found["trials"][1]["seed"] == 1
     assert "secret" not in json.dumps(found)
+    assert (found["best"], found["pareto"]) == (0, [0, 1])
+    first, second, _, fourth = found["trials"]
+    assert (first["number"], first["name"], first["baseline"]) == (0, "trial-0", None)
+    assert (first["state"], first["reason"], first["retry_of"]) == ("complete", None, None)
+    assert first["metrics"] == {"target_val/pck_05": 52.0, "target_val/evalpose": 95.0}
+    assert first["interval"] == pytest.approx([26.59, 77.41], abs=0.01)
+    assert (first["mlflow_run_id"], first["epochs_run"]) == ("run", 6)
+    assert first["stages"] == {"images/source": "hit"}
+    assert second["params"] == {"sampling.strategy": "all"}, "what was trained"
+    assert [bool(trial["broken_constraints"]) for trial in (first, fourth)] == [False, True]
+    assert [(run["number"], run["seed"]) for run in second["runs"]] == [(2, 0), (3, 1)]
+    assert [run["metrics"]["target_val/pck_05"] for run in first["runs"]] == [50.0, 54.0]
+
+
+def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    failed, _, stopped, *_ = result.runs
+    failed.state, failed.reason = "failed", "RuntimeError: x"
+    stopped.state, stopped.reason = "stopped", "budget.hours 1 used up"
+    result.runs[-1:] = []  # its study ended before the second seed started
+    found = as_json(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))["trials"]
+    assert [trial["state"] for trial in found] == ["failed", "stopped", "complete", "stopped"]
+    assert [trial["reason"] for trial in found[:2]] == [failed.reason, stopped.reason]
+    assert [trial["interval"] is None for trial in found] == [True, True, False, True]
+    assert [run["state"] for run in found[0]["runs"]] == ["failed", "complete"]
+    assert found[0]["mlflow_run_id"] is None
 
 
 def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):

@@ -40,12 +40,12 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a search says about who is to be confirmed.
+    """Which trials of a search are confirmed.
 
     Attributes:
         finalists: The best searched trials, best first.
         baselines: Baselines, in the search's order of quality.
-        left_out: Baselines that are not complete, each with why.
+        left_out: Baselines that are not complete, each with the reason.
     """
 
     finalists: tuple[Finalist, ...]
@@ -61,7 +61,7 @@ class Selection:
     def references(self) -> tuple[str, ...]:
         """Baselines to compare with, best first.
 
-        Best on the search's objective: the test split has no part in who is compared with whom.
+        Best on the search's objective, so that the test split does not decide what is compared.
         """
         return tuple(b.name for b in self.baselines if not b.reads_target_labels)
 
@@ -70,7 +70,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     """Choose by what the search measured.
 
     A trial counts as the mean over its seeds, also where the search drew the seed like another
-    parameter. Those that keep the constraints alone can be finalists; of several objectives the
+    parameter. Only those that keep the constraints can be finalists; with several objectives the
     Pareto-optimal trials come first, and among these the better by the first objective.
 
     Args:
@@ -149,7 +149,7 @@ def _alike(trials: Sequence[RankedTrial]) -> list[list[RankedTrial]]:
 
 def _mean_run(trials: Sequence[RankedTrial]) -> RunRecord:
     """One run in place of all trials that differ in their seed, with their mean metrics."""
-    # As a baseline if one of them is: its name is the one a person gave.
+    # Under a baseline's name if one of them is a baseline: the user gave it.
     first = next((t for t in trials if t.is_baseline), trials[0])
     shared = [name for name in first.means if all(name in t.means for t in trials)]
     means = {name: math.fsum(t.means[name] for t in trials) / len(trials) for name in shared}
@@ -176,7 +176,7 @@ def _names(baselines: Sequence[RankedTrial]) -> list[str]:
 
 
 def _reasons(runs: Sequence[RunRecord] | Any, done: set[int]) -> list[str]:
-    """The baselines that cannot be confirmed, each once and with why."""
+    """The baselines that cannot be confirmed, each once and with the reason."""
     reasons: dict[int, str] = {}
     for record in runs:
         if record.is_baseline and record.trial not in done and record.state != "complete":

@@ -134,7 +134,7 @@ def _word(name: str, value: Any) -> str:
 
 
 def lineage(stages: dict[str, list[Any]]) -> tuple[str, dict[str, float]]:
-    """Tag that says which cached stages a run stands on, and the seconds of them as metrics.
+    """Tag that says which cached stages a run used, and the seconds of them as metrics.
 
     Args:
         stages: Stage name to outcome, key and the seconds that computing the entry took.

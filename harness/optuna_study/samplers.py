@@ -1,8 +1,8 @@
 """The Optuna sampler and pruner of a study.
 
-A sampler is built anew for every ask, with a seed that follows from the study's and the trial's
-number, so that what a resumed study suggests does not depend on when it was interrupted. That
-asks of a sampler that everything it has learned be in the study's storage:
+A new sampler is built for every ask, with a seed that follows from the study's seed and the
+trial's number, so that what a resumed study suggests does not depend on when it was interrupted.
+This works for samplers that read all that they have learned from the study's storage:
 
 =======  =======================================================================================
 method   what it reads there, and how it takes the seed
@@ -92,8 +92,8 @@ def sampler_for(spec: StudySpec, seed: int) -> BaseSampler:
 
 def _tpe(spec: StudySpec, seed: int) -> TPESampler:
     space = spec.space()
-    # A baseline beyond a range is a trial that lacks the parameter, as with a condition. Without
-    # group, TPE draws what some trial lacks by itself alone, whatever it knows of the others.
+    # A baseline outside a range lacks the parameter, as trials do under a condition. Without
+    # ``group``, TPE draws a parameter that some trial lacks independently of all others.
     is_ragged = bool(space.conditional()) or any(
         name in baseline.overrides for baseline in space.baselines() for name in spec.parameters
     )
@@ -111,11 +111,10 @@ class ReplayedCmaEs(CmaEsSampler):
     """CMA-ES whose state is rebuilt from the trials' values, and never pickled.
 
     Optuna's class keeps its optimiser as a pickle in the attributes of a trial and unpickles what
-    it finds there. Whoever can write to the study's database could run code in the driver with
-    that, and nothing read from a storage is unpickled here without a digest that this study made
-    itself. A digest cannot help: its key would lie beside what it protects. So nothing is stored
-    but the generation of a trial, a number; the state follows from the values of all complete
-    generations, which cost less than a millisecond each to tell again.
+    it finds there, so whoever can write to the study's database could run code in the driver. A
+    digest would not help, as its key would lie beside what it protects. So only the generation of
+    a trial, a number, is stored. The state is rebuilt by passing all complete generations to the
+    optimiser again, which takes less than a millisecond each.
 
     Trials of a generation count in the order in which they ended, so that one that ends late does
     not change what was learned from those before it.
@@ -144,14 +143,14 @@ class ReplayedCmaEs(CmaEsSampler):
         sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
         optimizer = self._init_optimizer(space, study.direction)
         while True:
-            told = self._get_solution_trials(completed_trials, optimizer.generation)
-            told = [trial for trial in told if search_space.keys() <= trial.params.keys()]
-            if len(told) < optimizer.population_size:
+            done = self._get_solution_trials(completed_trials, optimizer.generation)
+            done = [trial for trial in done if search_space.keys() <= trial.params.keys()]
+            if len(done) < optimizer.population_size:
                 return optimizer
             optimizer.tell(
                 [
                     (space.transform(trial.params), sign * trial.values[0])
-                    for trial in told[: optimizer.population_size]
+                    for trial in done[: optimizer.population_size]
                 ]
             )
 
@@ -174,7 +173,7 @@ def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
 
     Steps count from 1. For ``wilcoxon`` a step is what is paired, so the same number must mean the
     same seed (over seeds) or the same bin of the same epoch (over bins) in every trial, and the
-    value told for a trial must be the mean of what was reported.
+    value of a trial must be the mean of what was reported.
 
     With several objectives Optuna takes no reports: the pruner then needs a study of its own with
     :attr:`StudySpec.pruning_metric` as its only objective.
@@ -218,8 +217,8 @@ def _longest(spec: StudySpec) -> int | None:
 def _full_length(spec: StudySpec) -> int | None:
     """Reports of a full run, if it is the same for all.
 
-    Optuna's own way, to wait for the first complete trial, would let a resumed study count other
-    brackets than the one that was interrupted.
+    Optuna would wait for the first complete trial instead, so that a resumed study could have
+    other brackets than before its interruption.
     """
     deciding = ("adapt.pretrain_epochs", "adapt.epochs", "vae.epochs", "parity")
     varied = {*spec.parameters, *(name for fields in spec.baselines.values() for name in fields)}
@@ -233,7 +232,7 @@ def _full_length(spec: StudySpec) -> int | None:
 
 @contextmanager
 def _without_experimental_warning() -> Iterator[None]:
-    """What may change in a later Optuna is known; constraints.txt says which was tested."""
+    """Without the warning that Optuna may change; constraints.txt names the tested version."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

@@ -1,8 +1,8 @@
 """The ledger: what happened in a study, one JSON line per event, in order.
 
-It is the study's own record. It is written before Optuna and MLflow hear of anything, and both
-are brought up to date from it after a crash; the terminal and the results follow from it too. So
-none of them can disagree with another about what a run did. Events:
+It is the study's own record. Every event is written here before Optuna and MLflow get it, and
+after a crash both are brought up to date from here. The terminal and the results follow it too, so
+that no two of them can disagree about a run. Events:
 
     study      study, study_id, yaml, objectives, fingerprint, ...   once, first
     resume     a new driver continues the study                      any number of times
@@ -37,8 +37,7 @@ from harness.record.full_disk import FullDisk, write_whole
 Event = dict[str, Any]
 TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
 _SYNCED = ("study", "run", "finished", "end")
-"""Events that are on the disk before anything follows from them; an epoch that a power failure
-takes is trained again."""
+"""Events that are forced to disk at once. An epoch that a power failure loses is trained again."""
 
 
 @dataclass
@@ -59,15 +58,15 @@ class RunRecord:
         state: ``running`` or one of :data:`TERMINAL_STATES`.
         reason: Why it failed or stopped.
         step: Last reported epoch.
-        num_steps: Epochs it would run for.
+        num_steps: Epochs of a full run.
         metrics: Last reported metrics.
         value: First objective, if complete.
         stages: Stage name to ``[outcome, key, seconds]``; outcome is ``hit``, ``miss`` or
             ``repaired``.
         digests: Content digests of the two domains.
-        busy_s: Seconds that a worker was at it, up to its last event.
+        busy_s: Seconds that workers spent on it, up to its last event.
         seen_at: Time of that event.
-        flaw: What is wrong with the last epoch, so that the run is about to fail.
+        flaw: What is wrong with the last epoch; the run is about to fail.
     """
 
     number: int
@@ -111,7 +110,7 @@ def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
     """Searched fields of a trial with the values that were trained, in the order of the config.
 
     Optuna's own parameters may be a part of a field (``bins.subset/b03``), its quantile
-    (``adapt.lr/quantile``) or a number that was rounded; people want the field.
+    (``adapt.lr/quantile``) or a number that was rounded; users want the field.
 
     Args:
         params: Optuna's parameters.
@@ -124,8 +123,8 @@ def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
 class Ledger:
     """Append-only event file with the current state of every run.
 
-    A file that is there already is continued: its events are applied first. What a killed
-    driver left of a last line is cut off, as it was never acknowledged.
+    An existing file is continued: its events are applied first. A last line that a killed driver
+    left unfinished is cut off, as nothing followed from it yet.
 
     Args:
         path: File to create or continue; its folder exists.
@@ -172,7 +171,7 @@ class Ledger:
     def subscribe(self, subscriber: Callable[[Event], None]) -> None:
         """Call ``subscriber`` with every later event, in order, after it is written.
 
-        A subscriber that raises is warned of and called no more.
+        A subscriber that raises causes a warning and is not called again.
         """
         self._subscribers.append(subscriber)
 
@@ -184,8 +183,8 @@ class Ledger:
         """Write an event, update the runs, call the subscribers.
 
         Raises:
-            OSError: If the event cannot be written; want of space is waited for. The file then
-                ends with its last whole line.
+            OSError: If the event cannot be written; a full disk is waited for. The file then ends
+                with its last whole line.
         """
         event = {"event": kind, "time": time.time(), **content}
         line = json.dumps(event, allow_nan=False)
@@ -196,10 +195,10 @@ class Ledger:
         for subscriber in list(self._subscribers):
             try:
                 subscriber(event)
-            except Exception as error:  # whatever a view does, the study must go on and end well
+            except Exception as error:  # a broken view must not end the study
                 self._subscribers.remove(subscriber)
                 warnings.warn(
-                    f"{type(subscriber).__name__} is left out of the study: {error!r}",
+                    f"{type(subscriber).__name__} failed and gets no more events: {error!r}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -281,7 +280,7 @@ def translated(event: Event) -> Event:
 
 
 def described(description: Event | None, event: Event) -> Event | None:
-    """The description of a study after an event; going on may have changed it."""
+    """The description of a study after an event; a resume may change it."""
     if event["event"] == "study":
         return event
     if event["event"] == "resume" and description is not None:
@@ -308,8 +307,7 @@ def _cut_torn_line(path: Path) -> None:
 def read_events(path: Path) -> Iterator[Event]:
     """Events of a ledger file.
 
-    A last line without its line feed was being written when the driver died; it is left out,
-    as it was never acknowledged.
+    An unfinished last line, which a killed driver left, is skipped.
 
     Raises:
         ValueError: If an earlier line is damaged; names the file and the line.

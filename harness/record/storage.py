@@ -22,7 +22,7 @@ PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.enc
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What is kept of one study beside the databases.
+    """The folder of one study; the databases lie beside it.
 
     Attributes:
         path: Absolute folder; its name is the study's.
@@ -41,7 +41,7 @@ class StudyFolder:
         return self.path / "events.jsonl"
 
     def open_ledger(self) -> Ledger:
-        """The ledger, to go on with or to begin.
+        """Open the ledger, or create it.
 
         Raises:
             SpecError: If it is damaged; names the line.
@@ -49,7 +49,7 @@ class StudyFolder:
         try:
             return Ledger(self.ledger)
         except ValueError as error:
-            raise SpecError(f"{error}; put the file back, or start again with --new") from error
+            raise SpecError(f"{error}; restore the file, or start again with --new") from error
 
     def run(self, number: int) -> Path:
         """Folder of a run's checkpoints."""
@@ -63,12 +63,13 @@ class StudyFolder:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Keep other drivers away from the study, on any machine that shares the folder.
+        """Lock the study against other drivers, on every machine that shares the folder.
 
-        The lock is the kernel's, which lets go of it when its holder dies, however it dies.
+        The kernel releases the lock when its holder dies, however it dies.
 
         Raises:
-            SpecError: If another driver has it; says which. If the disk takes nothing more.
+            SpecError: If another driver holds the lock, which is named, or the folder cannot be
+                written.
         """
         is_new = not self.path.exists()
         try:
@@ -83,7 +84,7 @@ class StudyFolder:
 
     def _locked(self) -> BinaryIO:
         """The file that is locked while it is open, with a note of its holder in it."""
-        # Without a buffer, which would be written, and fail on a full disk, once more at close.
+        # Unbuffered: on a full disk, close() would try to write a buffer again and fail.
         file = (self.path / "study.lock").open("ab+", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,5 +195,5 @@ def _holder(text: bytes) -> str:
     try:
         owner = json.loads(text)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (ValueError, KeyError, TypeError):  # it is just about to write it
+    except (ValueError, KeyError, TypeError):  # the holder is just about to write it
         return "another process"

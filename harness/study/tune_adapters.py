@@ -111,7 +111,7 @@ class BridgeScheduler(FIFOScheduler):
             or self._dead(trial.trial_id, text)
             or error_sentence(text)
         )
-        self._bridge.note_error(trial.trial_id, sentence, goes_on=trial.should_recover())
+        self._bridge.note_error(trial.trial_id, sentence, continues=trial.should_recover())
         self._disk.wait()
 
     def _hanging(self, trial_id: str, text: str) -> str | None:

@@ -156,7 +156,7 @@ def test_what_else_is_different_now_is_the_likely_reason(recorded, replayed, tmp
     stages = STAGES | {"pose_vae": ["hit", "k9", 1.0]}
     report = compare(read_run(uri, run_id), replayed([FIRST], stages=stages))
     assert report.reasons == (
-        "the code of trainables/ or the version of torch or numpy is another",
+        "the code of trainables/ or the version of torch or numpy has changed",
         f"torch was 1.0, is {environment()['torch']}",
         "the cached stage pose_vae was k2, is k9",
     )

@@ -61,6 +61,10 @@ class Ending:
             if is_stuck or now - self.since > CLOSE_S:
                 os._exit(1)  # what is unwritten is in the ledger for the next writer
 
+    def note_progress(self) -> None:
+        """Note that the writer has made a step forward."""
+        self.seen_alive = time.monotonic()
+
     def is_over(self) -> bool:
         """Whether a failing store is not tried again."""
         return self.due.is_set() and time.monotonic() - self.since > CLOSE_RETRY_S
@@ -120,11 +124,11 @@ class LedgerFollower:
             from harness.mlflow_tracking.database import create_database
             from harness.mlflow_tracking.runs import RunWriter
 
-            self._ending.seen_alive = time.monotonic()
+            self._ending.note_progress()
             create_database(self._place[0])
             cursor = load_cursor(self._path, self._uri)
             self._runs = RunWriter(*self._place, first[0], cursor)
-            self._ending.seen_alive = time.monotonic()
+            self._ending.note_progress()
         events, offset = read_from(self._path, self._runs.cursor.offset, self._num_bytes)
         if not events:
             return False
@@ -134,7 +138,7 @@ class LedgerFollower:
         cursor = self._runs.cursor
         cursor.last_error = cursor.last_error and self._shown(cursor.last_error)
         cursor.save(cursor_path(self._path))
-        self._ending.seen_alive = time.monotonic()
+        self._ending.note_progress()
         return True
 
     def _keep_error(self, error: Exception) -> None:

@@ -62,6 +62,12 @@ def test_a_runs_tags_let_one_filter_and_group():
     assert contents.run_tags(STUDY, RUN | {"retry_of": 0})["retry_of"] == "0"
 
 
+def test_a_runs_number_is_read_from_tags_of_this_and_of_earlier_versions():
+    assert contents.run_number({"run": "5", "trial": "2"}) == 5
+    assert contents.run_number({"trial": "5", "setting": "2"}) == 5
+    assert contents.run_number(contents.study_tags(STUDY)) is None
+
+
 def test_seconds_of_stages_found_are_saved_and_of_others_spent():
     stages = {"a": ["hit", "k", 5.0], "b": ["miss", "l", 2.0], "c": ["repaired", "m", 1.0]}
     tag, metrics = contents.lineage(stages)

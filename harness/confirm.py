@@ -2,7 +2,7 @@
 
 The search chose its trials on ``target_val``; a best value found that way is too good. Here the
 best trials and every baseline are trained with fresh seeds, and ``target_test`` is read for the
-first time. The same command again goes on; with more ``--seeds`` it adds seeds.
+first time. The same command again resumes it; with more ``--seeds`` it adds seeds.
 
 Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 4 Ray, the
 database or the machine fails, 130 interrupted.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec
+from harness.study.launch import Launch
 from harness.terminal.command import (
     INTERRUPTED,
     ended,
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m harness.confirm",
         description="Train the best trials of a study and all its baselines again, with fresh "
         "seeds, and compare them on the test split, which no search reads. The same command "
-        "again goes on with it; with more --seeds it adds seeds.",
+        "again resumes it; with more --seeds it adds seeds.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
     parser.add_argument(
@@ -65,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--new", action="store_true",
-        help="start another confirmation even if there is one to go on with",
+        help="start another confirmation even if there is one to resume",
     )  # fmt: skip
     parser.add_argument(
         "--accept-change", action="store_true",
-        help="go on although the trials or the code differ from when it was started",
+        help="resume it although the trials or the code differ from when it was started",
     )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
     parser.add_argument(
@@ -87,8 +88,8 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
     storage = _storage(options)
     from harness.confirmation.confirmation_study import (  # pandas: only once it is due
-        going_on,
         plan_confirmation,
+        resumed,
     )
     from harness.mlflow_tracking.uri_check import check_tracking
     from harness.study.preflight import check_machine
@@ -101,14 +102,21 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     spec, accepts_change = plan.spec, options.accept_change
     ledger = storage.ledger(spec.name)
     if ledger.is_file() and not options.new:
-        spec, accepts_change = going_on(ledger, spec, accept_change=options.accept_change)
+        spec, accepts_change = resumed(ledger, spec, accept_change=options.accept_change)
     check_machine(spec, is_cluster=options.address is not None)
     check_tracking(storage.mlflow_uri)
     say(out, f"{plan.summary}; target_test is read at the end of each run")
-    from harness.study.follow import Start, follow_study
+    from harness.study.follow import follow_study
 
-    start = Start(options.new, accepts_change, options.retry_failed, options.address)
-    result, tracker = follow_study(spec, storage, out, start=start, read_test=True)
+    launch = Launch(
+        storage,
+        new=options.new,
+        accept_change=accepts_change,
+        retry_failed=options.retry_failed,
+        address=options.address,
+        read_test=True,
+    )
+    result, tracker = follow_study(spec, launch, out)
     if options.json:
         found = _as_json(options.study, spec, storage, (result, tracker), plan.selection)
         say_json(found)
@@ -138,7 +146,7 @@ def _storage(options: argparse.Namespace) -> Storage:
 
 
 def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: TextIO) -> None:
-    """Say how it ended and, if it did, what the test split says."""
+    """Say how it ended and, if it is complete, what the test split says."""
     from harness.confirmation.confirmation_study import num_looks
     from harness.confirmation.verdict import as_lines, judge
 
@@ -149,7 +157,10 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
             say(out, f"  {record.name} failed: {record.reason}")
     ledger = storage.ledger(result.study_name)
     if result.state != "complete":
-        say(out, f"{result.reason}; the same command goes on, and the verdict waits for its end")
+        say(
+            out,
+            f"{result.reason}; the same command resumes it; the verdict follows at its end",
+        )
     else:
         for line in as_lines(judge(result.runs, selection)):
             say(out, line)
@@ -175,8 +186,7 @@ def _as_json(
 
     result, tracker = ended
     found = report.as_json(spec, storage, result, tracker)
-    for key in ("settings", "best", "pareto"):  # here each run is one of Optuna's trials
-        del found[key]
+    del found["best"], found["pareto"]  # here each run is one of Optuna's trials
     is_over = result.state == "complete"
     return {
         **found,

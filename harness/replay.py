@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError, StudySpec, checked_study
+from harness.study.launch import Launch
 from harness.terminal.command import INTERRUPTED, ended, folder_argument, say, say_json
 
 if TYPE_CHECKING:
@@ -79,11 +80,10 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec)
     from harness.study.follow import follow_study
 
-    result, _ = follow_study(
-        spec, storage, out, trainable=replaying_trainable(run), read_test=run.read_test
-    )
+    launch = Launch(storage, trainable=replaying_trainable(run), read_test=run.read_test)
+    result, _ = follow_study(spec, launch, out)
     if result.state != "complete":
-        say(out, f"{result.reason}; the same command goes on")
+        say(out, f"{result.reason}; the same command resumes it")
         return INTERRUPTED
     from harness.replays.comparison import compare
 
@@ -120,7 +120,7 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
-    """The name of a replay that was broken off and can go on, or a free one."""
+    """The name of a replay that was broken off and can be resumed, or a free one."""
     from trainables.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
@@ -132,8 +132,8 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
     folder = storage.study(last)
     with folder.owned(), folder.open_ledger() as ledger:
         description = ledger.description or {}
-        can_go_on = not ledger.is_complete and description.get("code") == code_digest()
-    return last if can_go_on else free
+        can_resume = not ledger.is_complete and description.get("code") == code_digest()
+    return last if can_resume else free
 
 
 def replaying_trainable(run: "RecordedRun") -> type:

@@ -14,6 +14,7 @@ from typing import TextIO
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.storage import open_storage
 from harness.spec import SpecError, StudySpec, load_study
+from harness.study.launch import Launch
 from harness.study.preflight import check_machine
 from harness.terminal.command import (
     DONE,
@@ -80,13 +81,16 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     storage = open_storage(options.storage)
     check_tracking(storage.mlflow_uri)
-    from harness.study.follow import (  # Ray's import takes seconds; a line is out
-        Start,
-        follow_study,
-    )
+    from harness.study.follow import follow_study  # Ray's import takes seconds; a line is out
 
-    start = Start(options.new, options.accept_change, options.retry_failed, options.address)
-    result, tracker = follow_study(spec, storage, out, start=start)
+    launch = Launch(
+        storage,
+        new=options.new,
+        accept_change=options.accept_change,
+        retry_failed=options.retry_failed,
+        address=options.address,
+    )
+    result, tracker = follow_study(spec, launch, out)
     from harness.terminal import summary as report
 
     if options.json:

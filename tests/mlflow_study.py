@@ -27,9 +27,9 @@ def study_events(runs, num_metrics=0, study_id=STUDY_ID):
     )  # fmt: skip
     for number, state in runs:
         yield _event(
-            "run", number=number, trial=number, name=f"t{number}", is_baseline=number == 0,
-            params={}, fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
-            retry_of=None,
+            "run", number=number, trial=number, trial_name=f"t{number}", seed=0, name=f"t{number}",
+            is_baseline=number == 0, params={}, retry_of=None,
+            fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
         )  # fmt: skip
         for step in (1, 2):
             metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}

@@ -8,7 +8,6 @@ from harness.optuna_study.bridge import StudyBridge
 from harness.record.ledger import Ledger
 from harness.record.storage import Storage
 from harness.spec import StudySpec
-from harness.spec.database import database_url
 from harness.study.launch import Launch
 from harness.study.open import open_bridge
 
@@ -31,10 +30,11 @@ class Simulation:
         folder = self.storage.study(spec.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(folder.ledger)
-        url = database_url(spec.database, self.storage.optuna_url)
-        launch = Launch(self.storage, spec.name, self.ledger, url, **options)
+        launch = Launch(self.storage, **options)
         self.bridge: StudyBridge
-        self.bridge, self.optuna_name = open_bridge(spec, launch, lambda: False)
+        self.bridge, self.optuna_name = open_bridge(
+            spec, launch, self.ledger, say=lambda text: None, gives_up=lambda: False
+        )
         self._running: dict[str, tuple[dict[str, Any], int]] = {}
         self._num_started = 0
 

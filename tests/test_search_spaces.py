@@ -38,6 +38,6 @@ def test_every_study_tells_an_editor_where_its_schema_is(path):
 
 
 @pytest.mark.parametrize("name", ["bins", "lspet"])
-def test_the_papers_settings_and_their_control_come_first(name):
+def test_the_papers_ways_of_sampling_and_their_control_come_first(name):
     baselines = list(load_study(ROOT / "search_spaces" / f"{name}.yaml").baselines)
     assert baselines[:4] == ["all", "vae_hm", "vae_cl", "random_third"]

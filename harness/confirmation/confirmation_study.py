@@ -1,12 +1,12 @@
-"""A confirmation as a study: every run is a baseline of its own, with a finalist and a seed.
+"""A confirmation as a study in which every run is a baseline: one finalist with one seed.
 
-So nothing is drawn, nothing is pruned, and a run is known by its name when the study goes on:
-more seeds are more baselines.
+So nothing is drawn or pruned, and a resumed confirmation finds its runs by their names: more seeds
+are more baselines.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from harness.confirmation.finalists import (
     select,
 )
 from harness.optuna_study.continuation import check_identity, identity
-from harness.record.ledger import SEED_MARK, Event, read_events, read_runs
+from harness.record.ledger import Event, read_events, read_runs, run_name, trial_of
 from harness.space.fields import FieldValues
 from harness.spec import SpecError, StudySpec, checked_study
 from harness.yaml.source import YAMLSource, apply_override
@@ -42,9 +42,9 @@ class ConfirmationPlan:
 
     Attributes:
         spec: The study.
-        selection: Whom it trains, with the changes made.
-        summary: How much that is.
-        notes: What a person should know before, in sentences.
+        selection: Which trials it trains, with the changes of ``--set``.
+        summary: How many trials and seeds these are.
+        notes: What the user should know before it starts, in sentences.
     """
 
     spec: StudySpec
@@ -92,7 +92,7 @@ def plan_confirmation(
         notes.append(f"study {name} has not ended; what it finds later is not confirmed here")
     judging = judging_fields(changed.all[0].fields)
     baselines = {
-        f"{finalist.name}{SEED_MARK}{FIRST_SEED + i}": {
+        run_name(finalist.name, FIRST_SEED + i): {
             field: value
             for field, value in {**finalist.fields, "seed": FIRST_SEED + i}.items()
             if field not in judging
@@ -114,22 +114,22 @@ def plan_confirmation(
     return ConfirmationPlan(spec, changed, summary, tuple(notes))
 
 
-def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[StudySpec, bool]:
-    """Compare a confirmation with the one that is there.
+def resumed(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[StudySpec, bool]:
+    """The study that resumes a stored confirmation.
 
-    More seeds of the same trials are a way of going on. Other trials need ``accept_change``; those
-    that are there already stay part of it.
+    More seeds of the same trials may be added. Other trials need ``accept_change``; the stored
+    ones stay part of it.
 
     Args:
-        ledger: Of the confirmation that is there.
-        spec: The one that is asked for.
+        ledger: Of the stored confirmation.
+        spec: The confirmation that the user asks for.
         accept_change: Whether trials and code may differ.
 
     Returns:
-        The study to go on with, and whether the engine must accept that it has changed.
+        The study, and whether the engine must accept that it has changed.
 
     Raises:
-        SpecError: If it cannot be gone on with; says how it differs and what to do.
+        SpecError: If it cannot be resumed; says how it differs and what to do.
     """
     try:
         description, _ = read_runs(ledger)
@@ -147,7 +147,7 @@ def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stu
         run = differing[0]
         words = ", ".join(_differences(before[run], now[run]))
         raise SpecError(
-            f"the runs of {spec.name} have {words}; give the same --set to go on with it, or "
+            f"the runs of {spec.name} have {words}; give the same --set to resume it, or "
             "start another one with --new"
         )
     if accept_change:
@@ -155,7 +155,7 @@ def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stu
         return _with_baselines(spec, {**kept, **now}), True
     if problem := _unlike(before, now):
         raise SpecError(
-            f"{spec.name} {problem}; give the same arguments to go on with it (more --seeds add "
+            f"{spec.name} {problem}; give the same arguments to resume it (more --seeds add "
             "seeds), add to it with --accept-change, or start another one with --new"
         )
     if before == now:
@@ -166,7 +166,7 @@ def going_on(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stu
 
 
 def num_looks(ledger: Path) -> int:
-    """How often the test split was looked at: ends of the study, each after new runs."""
+    """How often the test split was looked at: how often the study ended with new runs."""
     looks, has_new_runs = 0, False
     for event in read_events(ledger):
         if event["event"] == "run":
@@ -233,9 +233,9 @@ def _confirmation_name(searched: str) -> str:
 
 
 def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selection, list[str]]:
-    """The trials with changed fields; of those that are then equal, the first.
+    """The trials with changed fields; of trials that become equal, the first is kept.
 
-    Baselines before finalists: one of them is what the others are compared with.
+    Baselines come before finalists, as the others are compared with one of them.
     """
     kept: dict[str, Finalist] = {}
     notes = []
@@ -259,13 +259,13 @@ def _changed(selection: Selection, changes: Mapping[str, Any]) -> tuple[Selectio
     )
 
 
-def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
-    """How the runs of two confirmations differ, unless it is only by more seeds."""
+def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """How the baselines of two confirmations differ, unless it is only by more seeds."""
     old, new = _trials(before), _trials(now)
     if gone := old.keys() - new:
         return (
-            f"has the trials {', '.join(old)}, and without --accept-change keeps to them "
-            f"(now without {', '.join(sorted(gone))})"
+            f"has the trials {', '.join(old)}, of which {', '.join(sorted(gone))} would now be "
+            "left out"
         )
     if added := [name for name in new if name not in old]:
         return f"has no trial {', '.join(added)}, which --top or the search now add"
@@ -275,12 +275,11 @@ def _unlike(before: Iterable[str], now: Iterable[str]) -> str | None:
     return None
 
 
-def _trials(runs: Iterable[str]) -> dict[str, set[str]]:
-    """Trials of named runs, each with its seeds."""
-    found: dict[str, set[str]] = {}
-    for run in runs:
-        trial, _, seed = run.rpartition(SEED_MARK)
-        found.setdefault(trial, set()).add(seed)
+def _trials(baselines: Mapping[str, Any]) -> dict[str, set[int]]:
+    """Trials that a confirmation trains, each with its seeds."""
+    found: dict[str, set[int]] = {}
+    for name, fields in baselines.items():
+        found.setdefault(trial_of(name, fields["seed"]), set()).add(fields["seed"])
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.record.ledger import Event, RunRecord
-from harness.results.frames import trial_name
+from harness.results.frames import trial_label
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.space.fields import cannot_vary
 from harness.spec import SpecError, StudySpec, checked_study
@@ -39,12 +39,12 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a search says about who is to be confirmed.
+    """Which trials of a search are confirmed.
 
     Attributes:
         finalists: The best searched trials, best first.
         baselines: Baselines, in the search's order of quality.
-        left_out: Baselines that are not complete, each with why.
+        left_out: Baselines that are not complete, each with the reason.
     """
 
     finalists: tuple[Finalist, ...]
@@ -60,7 +60,7 @@ class Selection:
     def references(self) -> tuple[str, ...]:
         """Baselines to compare with, best first.
 
-        Best on the search's objective: the test split has no part in who is compared with whom.
+        Best on the search's objective, so that the test split does not decide what is compared.
         """
         return tuple(b.name for b in self.baselines if not b.reads_target_labels)
 
@@ -69,7 +69,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     """Choose by what the search measured.
 
     A trial counts as the mean over its seeds, also where the search drew the seed like another
-    parameter. Those that keep the constraints alone can be finalists; of several objectives the
+    parameter. Only those that keep the constraints can be finalists; with several objectives the
     Pareto-optimal trials come first, and among these the better by the first objective.
 
     Args:
@@ -83,7 +83,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     if not runs:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
     spec = _judging_spec(description, next(iter(runs.values())).fields)
-    complete = ranked_trials(spec, list(runs.values()))
+    complete = ranked_trials(spec, runs.values())
     ranked = ranked_trials(
         spec.model_copy(update={"seeds": 1}), [_mean_run(same) for same in _alike(complete)]
     )
@@ -149,11 +149,11 @@ def _alike(trials: Sequence[RankedTrial]) -> list[list[RankedTrial]]:
 
 def _mean_run(trials: Sequence[RankedTrial]) -> RunRecord:
     """One run in place of all trials that differ in their seed, with their mean metrics."""
-    # As a baseline if one of them is: its name is the one a person gave.
+    # Under a baseline's name if one of them is a baseline: the user gave it.
     first = next((t for t in trials if t.is_baseline), trials[0])
     shared = [name for name in first.means if all(name in t.means for t in trials)]
     means = {name: math.fsum(t.means[name] for t in trials) / len(trials) for name in shared}
-    return replace(first.runs[0], name=first.name, metrics=means)
+    return replace(first.runs[0], metrics=means)
 
 
 def _fields(trial: RankedTrial) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _fields(trial: RankedTrial) -> dict[str, Any]:
 
 def _searched_name(trial: RankedTrial) -> str:
     """The trial's number, which is unique, and in words what is searched."""
-    words = re.sub("[^A-Za-z0-9]+", "-", trial_name(trial.runs[0])).strip("-")
+    words = re.sub("[^A-Za-z0-9]+", "-", trial_label(trial.runs[0])).strip("-")
     name = trial.name
     return (name if words == name else f"{name}_{words}")[:MAX_NAME].rstrip("-_")
 
@@ -176,10 +176,10 @@ def _names(baselines: Sequence[RankedTrial]) -> list[str]:
 
 
 def _reasons(runs: Sequence[RunRecord] | Any, done: set[int]) -> list[str]:
-    """The baselines that cannot be confirmed, each once and with why."""
+    """The baselines that cannot be confirmed, each once and with the reason."""
     reasons: dict[int, str] = {}
     for record in runs:
         if record.is_baseline and record.trial not in done and record.state != "complete":
             why = f": {record.reason}" if record.reason else ""
-            reasons.setdefault(record.trial, f"{record.name} is {record.state}{why}")
+            reasons.setdefault(record.trial, f"{record.trial_name} is {record.state}{why}")
     return list(reasons.values())

@@ -1,10 +1,10 @@
 """What the test split says of the finalists: means, paired differences, and how sure they are.
 
 Differences are paired by seed and taken to one reference, the baseline that was best in the
-search. Whether one is shown is decided by the paired t test. The finalists' p-values are adjusted
-together (Holm): a person who reads several of them as "better" should be wrong about any in 5 %
-of studies only. Other baselines are there for orientation; theirs are not adjusted, nor are the
-intervals. The bootstrap-t interval beside the t interval assumes no normal values.
+search. The paired t test decides whether one is shown. The finalists' p-values are adjusted
+together (Holm): a reader who takes several of them for "better" should be wrong about any of them
+in only 5 % of studies. Other baselines are there for orientation; their p-values are not adjusted,
+nor are the intervals. The bootstrap-t interval beside the t interval assumes no normal values.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.confirmation.finalists import Selection
-from harness.record.ledger import SEED_MARK, RunRecord
+from harness.record.ledger import RunRecord
 from harness.spec.metric_names import CONSTANT, CONTROLS, control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 
@@ -81,13 +81,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The test split's answer.
+    """What the test split shows.
 
     Attributes:
         trials: Best mean first.
         reference: Baseline that differences are to; None if there is none.
         num_seeds: Seeds of the trial that has most.
-        num_finalists: Size of the family that is adjusted.
+        num_finalists: Finalists, whose p-values are adjusted together.
     """
 
     trials: tuple[Judged, ...]
@@ -106,8 +106,7 @@ def judge(runs: Sequence[RunRecord], selection: Selection) -> Verdict:
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for record in runs:
         if record.state == "complete" and METRIC in record.metrics:
-            name = record.name.rpartition(SEED_MARK)[0]
-            found.setdefault(name, {})[record.fields["seed"]] = record.metrics
+            found.setdefault(record.trial_name, {})[record.seed] = record.metrics
     baselines = {baseline.name for baseline in selection.baselines}
     reference = next((name for name in selection.references if name in found), None)
     gaps = {
@@ -122,10 +121,12 @@ def judge(runs: Sequence[RunRecord], selection: Selection) -> Verdict:
     )
     trials = [
         Judged(
-            name,
-            name in baselines,
-            _estimates(list(seeds.values())),
-            _difference(gaps[name], p_values[name], adjusted[name]) if gaps.get(name) else None,
+            name=name,
+            is_baseline=name in baselines,
+            estimates=_estimates(list(seeds.values())),
+            difference=_difference(gaps[name], p_values[name], adjusted[name])
+            if gaps.get(name)
+            else None,
         )
         for name, seeds in found.items()
     ]
@@ -152,14 +153,14 @@ def _estimates(runs: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
 def _difference(gaps: list[float], p_value: float, adjusted: float) -> Difference:
     mean = math.fsum(gaps) / len(gaps)
     return Difference(
-        mean,
-        _finite(mean_interval(gaps)),
-        _finite(bootstrap_interval(gaps)),
-        len(gaps),
-        sum(gap * mean > 0 for gap in gaps),
-        None if math.isnan(p_value) else p_value,
-        None if math.isnan(adjusted) else adjusted,
-        adjusted < ALPHA,
+        mean=mean,
+        interval=_finite(mean_interval(gaps)),
+        bootstrap=_finite(bootstrap_interval(gaps)),
+        num_seeds=len(gaps),
+        num_same_sign=sum(gap * mean > 0 for gap in gaps),
+        p_value=None if math.isnan(p_value) else p_value,
+        p_adjusted=None if math.isnan(adjusted) else adjusted,
+        is_shown=adjusted < ALPHA,
     )
 
 
@@ -213,7 +214,7 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
         if found.p_adjusted is not None:
             line += f", {'adjusted ' if is_adjusted else ''}p {_p(found.p_adjusted)}"
         elif found.num_seeds > 1:
-            line += ", the same in every seed, so that nothing tells of its spread"
+            line += ", the same in every seed, so its spread is unknown"
         lines.append(line + ("" if found.is_shown else ": no difference shown"))
     if verdict.num_finalists > 1:
         lines.append(
@@ -226,7 +227,7 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
 
 
 def _more_lines(verdict: Verdict, width: int) -> list[str]:
-    """EvalPose, the bins and the controls: means alone, as their number would drown the rest."""
+    """EvalPose, the bins and the controls: means alone, as there are too many for intervals."""
     names = sorted({n for s in verdict.trials for n in s.estimates if n.startswith(BIN_PREFIX)})
     columns = {
         "evalpose": "target_test/evalpose",

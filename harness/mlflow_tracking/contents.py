@@ -66,10 +66,10 @@ def run_tags(study: Event, event: Event) -> dict[str, str]:
         "stage": "run",
         "run": str(event["number"]),
         "trial": str(event["trial"]),
-        "seed": str(fields["seed"]),
+        "seed": str(event["seed"]),
         "config_hash": config_hash(fields),
         "config": json.dumps(fields),
-        "baseline": event["name"] if event["is_baseline"] else "",
+        "baseline": event["trial_name"] if event["is_baseline"] else "",
         "state": "running",
         "pruned": "false",
         **_circumstances(study),
@@ -114,7 +114,7 @@ def run_params(study: Event, event: Event) -> dict[str, Any]:
     }
 
 
-def run_name(study: Event, event: Event) -> str:
+def run_title(study: Event, event: Event) -> str:
     """Readable and unique in the study: ``hardest kl_weight=0.0123 #12``, ``vae_hm#1``."""
     end = f"#{event['number']}"
     if event["is_baseline"]:
@@ -134,7 +134,7 @@ def _word(name: str, value: Any) -> str:
 
 
 def lineage(stages: dict[str, list[Any]]) -> tuple[str, dict[str, float]]:
-    """Tag that says which cached stages a run stands on, and the seconds of them as metrics.
+    """Tag that says which cached stages a run used, and the seconds of them as metrics.
 
     Args:
         stages: Stage name to outcome, key and the seconds that computing the entry took.

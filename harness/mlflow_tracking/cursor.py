@@ -1,7 +1,7 @@
-"""How far MLflow has got with a ledger: a small file beside it.
+"""How much of a ledger MLflow has: a small file beside the ledger.
 
-The writer puts it down after each flush, in place of the one before. Who starts again reads on
-from there in the ledger itself, so nothing of it waits in memory while a server is down.
+The writer replaces it after each flush. A new writer reads the ledger from there, so nothing waits
+in memory while a server is down.
 """
 
 import json
@@ -21,16 +21,16 @@ class Cursor:
     """What MLflow has of a study.
 
     Attributes:
-        uri: Tracking URI without its credentials: a changed password is no other store.
+        uri: Tracking URI without its credentials, as a changed password does not change the store.
         study_id: Of the ledger; empty before its first event is written.
         offset: Bytes of the ledger that are written.
-        num_refused: Writes that MLflow will never take, such as to a run that was deleted.
+        num_refused: Writes that MLflow will never accept, such as to a run that was deleted.
         experiment_id: MLflow's experiment.
         parent_run_id: Run of the study.
         run_ids: Run number to its id in MLflow.
         steps: Run number to the last step that was written.
         refused_runs: Runs that were deleted when something was to be written to them.
-        last_error: Why the writer got no further, without credentials; None if it did.
+        last_error: Why the last write failed, without credentials; None if it did not.
     """
 
     uri: str
@@ -45,12 +45,12 @@ class Cursor:
     last_error: str | None = None
 
     def go_back(self) -> None:
-        """Have everything written again; the runs that there are stay known."""
+        """Have everything written again, to the runs that are known."""
         self.offset = self.num_refused = 0
         self.steps, self.refused_runs = {}, []
 
     def save(self, path: Path) -> None:
-        """Replace the file at once, so that a reader sees one cursor or the other."""
+        """Replace the file in one step, so that a reader sees the old or the new cursor."""
         fresh = path.with_suffix(f".{os.getpid()}.tmp")
         fresh.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         fresh.replace(path)
@@ -64,7 +64,7 @@ def cursor_path(ledger_path: Path) -> Path:
 def load_cursor(ledger_path: Path, uri: str) -> Cursor:
     """The cursor of a ledger, or one at its beginning.
 
-    One that is missing, damaged, of another store or of another ledger counts as none: every
+    A cursor that is missing, damaged, of another store or of another ledger is ignored: every
     write can be repeated, and runs that exist are looked up.
 
     Args:
@@ -91,9 +91,9 @@ def _checked(content: dict[str, Any]) -> Cursor:
     numbers = [cursor.offset, cursor.num_refused, *cursor.steps.values()]
     texts = [cursor.uri, cursor.study_id, *cursor.run_ids.values(), *cursor.refused_runs]
     if not all(type(n) is int and n >= 0 for n in numbers):
-        raise ValueError("a count is no count")
+        raise ValueError("a count is not a whole number >= 0")
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("an id is no text")
+        raise ValueError("an id is not a text")
     if cursor.offset and not (cursor.parent_run_id and cursor.experiment_id):
         raise ValueError("no run of the study")
     return cursor
@@ -105,7 +105,7 @@ def _study_id(ledger_path: Path) -> str:
 
 
 def read_from(path: Path, offset: int, max_bytes: int = MAX_READ_BYTES) -> tuple[list[Event], int]:
-    """Whole lines of a ledger from a byte on; a last line that is being written is left.
+    """Events of a ledger from a byte on; an unfinished last line is left out.
 
     Args:
         path: The ledger; without it there is no event.
@@ -136,7 +136,7 @@ def read_from(path: Path, offset: int, max_bytes: int = MAX_READ_BYTES) -> tuple
 
 
 def num_events_from(path: Path, offset: int) -> int:
-    """Whole lines of a ledger from a byte on, counted without reading them as events."""
+    """Number of whole lines of a ledger from a byte on, without parsing them."""
     count = 0
     try:
         file = path.open("rb")

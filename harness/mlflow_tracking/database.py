@@ -1,7 +1,7 @@
-"""A new database of MLflow, which is there whole or not at all.
+"""Creates MLflow's database whole or not at all.
 
-MLflow creates its tables in many steps, which take seconds, on a busy machine a minute. What is
-ended on the way would leave a database that neither MLflow nor a later start can use.
+MLflow creates its tables in many steps, which take seconds, on a busy machine a minute. If that
+were interrupted, neither MLflow nor a later start could use the database.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Every write may be repeated: runs are looked up before one is created, MLflow leaves out a metric
 that it has with the same key, time, step and value, equal parameters may be logged again, and
-tags are replaced. So whoever does not know whether a flush arrived simply repeats it.
+tags are replaced. So a flush is simply repeated if it is not known whether it arrived.
 
 MLflow's cost is per transaction (a ``log_batch`` of a thousand metrics costs as much as six
 single ones): what a stretch of the ledger says of a run goes out as one batch.
@@ -22,10 +22,10 @@ from harness.mlflow_tracking.contents import (
     at_ms,
     dataset_sources,
     lineage,
-    run_name,
     run_number,
     run_params,
     run_tags,
+    run_title,
     step_of,
     study_tags,
     summary,
@@ -37,7 +37,7 @@ from harness.record.ledger import Event
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 _REFUSED = frozenset({"INVALID_PARAMETER_VALUE", _GONE})
-"""Answers that stay the same however often one asks."""
+"""Errors that stay the same however often a request is repeated."""
 _MAX_METRICS, _MAX_OTHERS, _MAX_TEXT = 800, 100, 7900
 
 
@@ -87,11 +87,11 @@ class RunWriter:
         }
 
     def write(self, events: list[Event], offset: int) -> None:
-        """Write events, all or, if it raises, perhaps some; then a new writer must repeat them.
+        """Write events. If it raises, only some may be written; a new writer must repeat them all.
 
         Args:
             events: The next ones of the ledger; kinds that MLflow has no place for are skipped.
-            offset: Where the ledger goes on after them.
+            offset: Byte of the ledger after them.
 
         Raises:
             MlflowException: If the store is down or locked.
@@ -106,7 +106,7 @@ class RunWriter:
         self._go_back_if_restored()
 
     def _known_experiment(self) -> str | None:
-        """Where the study's run is; None, and back to the beginning, if the store has none."""
+        """Experiment of the study's run; None, with a new cursor, if the store has no such run."""
         parent = self._found(self.cursor.parent_run_id)
         if parent is not None:
             return str(parent.info.experiment_id)
@@ -125,15 +125,15 @@ class RunWriter:
             return None
 
     def _go_back_if_restored(self) -> None:
-        """Write everything again if a run is there again that was deleted for a while."""
+        """Have everything written again if a run that was deleted has been restored."""
         runs = [self._found(run_id) for run_id in self.cursor.refused_runs]
         if any(run is not None and run.info.lifecycle_stage == "active" for run in runs):
             self.cursor.go_back()
 
     def _look_up_runs(self) -> None:
-        """Find the study's runs, also such as were created by a request that got no answer.
+        """Find the study's runs, also those whose creation got no answer.
 
-        If a server was slow rather than down there can be two of one run; one is deleted.
+        A slow server may have created two MLflow runs for one run; one is deleted.
         """
         found: dict[int | None, list[str]] = defaultdict(list)
         token: str | None = ""
@@ -175,7 +175,7 @@ class RunWriter:
         number = event["number"]
         if number not in self.cursor.run_ids:
             tags = {"mlflow.parentRunId": self._parent, **run_tags(self._study, event)}
-            name = run_name(self._study, event)
+            name = run_title(self._study, event)
             self.cursor.run_ids[number] = self._create(event, name, tags)
         self._batches[self._run(event)] += _params(run_params(self._study, event))
 
@@ -183,11 +183,11 @@ class RunWriter:
         number, run_id = event["number"], self._run(event)
         last = self.cursor.steps.get(number)
         if last is not None and event["step"] <= last:
-            return  # trained again after its worker had died: it has a point there already
+            return  # trained again after its worker died: MLflow has this point
         at = at_ms(event)
         if last is None:
             self._write_data_sets(run_id, event)
-        # A stage that is computed over epochs, as pre-training is, is known after them.
+        # A stage that takes several epochs, such as pre-training, is known after them.
         if last is None or event["stages"] != self._stages.get(number, event["stages"]):
             self._write_stages(run_id, event)
         self._stages[number] = event["stages"]
@@ -264,7 +264,7 @@ class RunWriter:
         self._send(run_id, lambda: self._client.set_terminated(run_id, status, end_time=at))
 
     def _flush(self, run_id: str) -> None:
-        """Send what has gathered for a run, within MLflow's limits on a batch."""
+        """Send what is waiting for a run, within MLflow's limits on a batch."""
         entries = self._batches.pop(run_id, [])
         # Tags by key, as MLflow takes a key once in a batch; the last one counts.
         tags = list({e.key: e for e in entries if isinstance(e, RunTag)}.values())
@@ -275,7 +275,7 @@ class RunWriter:
             del others[:_MAX_OTHERS], metrics[:_MAX_METRICS]
 
     def _send_batch(self, run_id: str, entries: list[Any]) -> None:
-        """One transaction; if MLflow refuses an entry, all the others still get there."""
+        """One transaction; if MLflow refuses an entry, all others are written even so."""
         kinds: dict[type, list[Any]] = {Metric: [], Param: [], RunTag: []}
         for entry in entries:
             kinds[type(entry)].append(entry)
@@ -292,7 +292,7 @@ class RunWriter:
             self._send_batch(run_id, entries[half:])
 
     def _send(self, run_id: str, write: Callable[[], object]) -> None:
-        """Do a write to one run that must not hold up the others if MLflow refuses it."""
+        """Write to one run; a refusal is counted and does not stop the other writes."""
         try:
             write()
         except MlflowException as error:

@@ -1,8 +1,8 @@
-"""The study in MLflow: the driver's end of the process that writes it.
+"""Keeps the process running that writes a study to MLflow, and says how far it has got.
 
-The writer (``harness/mlflow_tracking/writer.py``) reads the ledger's file by itself. Nothing is
-handed to it, so an event costs the driver nothing whatever MLflow does, and what MLflow did not
-take is written when the same study goes on.
+The writer (``harness/mlflow_tracking/writer.py``) reads the ledger's file by itself, so an event
+costs the driver nothing whatever MLflow does. What MLflow did not take is written when the study
+is resumed.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _REQUEST_TIMEOUT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 
 class MLflowTracker:
-    """Ledger subscriber that sees to it that MLflow is written.
+    """Ledger subscriber that keeps the writer running.
 
     Args:
         tracking_uri: Absolute SQLite URL or the address of a server.
@@ -53,7 +53,7 @@ class MLflowTracker:
         self._process = self._start()
 
     def __call__(self, event: Event) -> None:
-        """See after an event that the writer is there; returns at once."""
+        """Start the writer again if it has ended; returns at once."""
         if self._process.poll() is None or time.monotonic() < self._started_at + RESTART_S:
             return
         self._started_at = time.monotonic()
@@ -84,10 +84,10 @@ class MLflowTracker:
         return self._cursor().last_error or ended
 
     def close(self) -> None:
-        """Have the rest written and the writer end.
+        """Let the writer write the rest and end.
 
         Takes a few seconds at most if the store refuses, under 20 if it hangs, and up to
-        :data:`harness.mlflow_tracking.writer.CLOSE_S` for as long as it takes events.
+        :data:`harness.mlflow_tracking.writer.CLOSE_S` while it accepts events.
         """
         self._hang_up()
         try:
@@ -98,7 +98,7 @@ class MLflowTracker:
         self._final = self._cursor()
 
     def give_up(self) -> None:
-        """Do not wait any longer; what is unwritten is written when the study goes on."""
+        """Do not wait any longer; the rest is written when the study is resumed."""
         self._process.kill()
         self._process.wait()
         self._hang_up()

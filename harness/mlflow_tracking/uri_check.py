@@ -1,7 +1,7 @@
-"""Looks at MLflow's tracking store before a study starts, without importing MLflow.
+"""Checks MLflow's tracking store before a study starts, without importing MLflow.
 
 Of a server only the address is checked: it may be down now and up later. A database file is
-opened, as one that MLflow cannot use stays so however long the study runs.
+opened, as one that MLflow cannot use now is of no use later either.
 """
 
 import os
@@ -32,13 +32,13 @@ _SETTLED_S, _LOOKS = 3.0, 50
 
 
 def check_tracking(uri: str) -> None:
-    """See whether MLflow could write to a store.
+    """Check that MLflow could write to a store.
 
     Args:
         uri: Tracking URI.
 
     Raises:
-        SpecError: If it could not; one sentence without credentials.
+        SpecError: If not; one sentence without credentials.
     """
     scheme = uri.partition(":")[0].lower()
     if scheme in ("sqlite", "sqlite+pysqlite"):
@@ -112,7 +112,7 @@ def _schema_problem(path: Path) -> str | None:
     try:
         found = _schema_version(path)
     except sqlite3.OperationalError as error:
-        if "locked" in str(error):  # that passes, and is waited for later
+        if "locked" in str(error):  # for a while; the writer waits for it
             return None
         return f"the database cannot be opened ({error})"
     except sqlite3.DatabaseError as error:

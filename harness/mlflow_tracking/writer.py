@@ -1,8 +1,8 @@
 """The process that keeps MLflow up to date with a ledger.
 
 A process of its own, so that MLflow's import, its memory and its failures are not the driver's.
-It is told what to do on its standard input; the end of that input, whether the driver closed it
-or died, tells it to write what is left and end. It says what it did in the cursor's file.
+It reads its order from standard input. When the input ends, because the driver closed it or died,
+it writes what is left and ends. The cursor's file says how far it got.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 FLUSH_S = 1.0
 RETRY_S, MAX_RETRY_S = 1.0, 15.0
 CLOSE_RETRY_S = 3.0
-"""How long a store that fails at once is asked again after the end."""
+"""How long a store that fails at once is tried again after the end of the input."""
 STUCK_S, CLOSE_S = 18.0, 60.0
-"""How long after the end one write may take, and all of them."""
+"""How long one write, and all of them, may take after the end of the input."""
 NICENESS = 10
 """Training comes first where both want the core."""
 MAX_ERROR = 300
@@ -36,7 +36,7 @@ MAX_ERROR = 300
 
 @dataclass
 class Ending:
-    """When the writer was told to end, and how long it has got since.
+    """When the writer must end.
 
     Attributes:
         due: Set when the writer is to end.
@@ -49,7 +49,7 @@ class Ending:
     seen_alive: float = 0.0
 
     def watch(self) -> None:
-        """Wait for the end of the standard input, then see to it that the process ends."""
+        """Wait for the end of the standard input, then end the process in time."""
         while os.read(0, 4096):
             pass
         self.since = time.monotonic()
@@ -59,10 +59,14 @@ class Ending:
             now = time.monotonic()
             is_stuck = now - max(self.since, self.seen_alive) > STUCK_S
             if is_stuck or now - self.since > CLOSE_S:
-                os._exit(1)  # whatever MLflow waits for, it is in the ledger for the next time
+                os._exit(1)  # what is unwritten is in the ledger for the next writer
+
+    def note_progress(self) -> None:
+        """Note that the writer has made a step forward."""
+        self.seen_alive = time.monotonic()
 
     def is_over(self) -> bool:
-        """Whether a store that fails is not asked again."""
+        """Whether a failing store is not tried again."""
         return self.due.is_set() and time.monotonic() - self.since > CLOSE_RETRY_S
 
 
@@ -88,15 +92,15 @@ class LedgerFollower:
         self._num_bytes = MAX_READ_BYTES
 
     def follow(self) -> None:
-        """Write until told to end and nothing is left, or the store does not take it."""
+        """Write until the input has ended and nothing is left, or the store fails."""
         wait = RETRY_S
         while True:
             is_last = self._ending.due.is_set()  # before reading: all is in the ledger by then
             try:
                 has_written = self._write_next()
-            except Exception as error:  # MLflow lets its client's and database's through
-                self._runs = None  # what of the flush has arrived is looked up
-                # A store that fails now and then gets through less at once, in the end one event.
+            except Exception as error:  # MLflow passes on those of its client and database
+                self._runs = None  # a new one looks up what has arrived
+                # A store that fails now and then gets less at once, in the end one event.
                 self._num_bytes = max(self._num_bytes // 8, 1)
                 self._keep_error(error)
                 if self._ending.is_over():
@@ -112,7 +116,7 @@ class LedgerFollower:
                     self._ending.due.wait(FLUSH_S)
 
     def _write_next(self) -> bool:
-        """Write a stretch of the ledger and put the cursor behind it; False if it had none."""
+        """Write the next part of the ledger and move the cursor; False if there is none."""
         if self._runs is None:
             first, _ = read_from(self._path, 0, max_bytes=1)
             if not first:
@@ -120,11 +124,11 @@ class LedgerFollower:
             from harness.mlflow_tracking.database import create_database
             from harness.mlflow_tracking.runs import RunWriter
 
-            self._ending.seen_alive = time.monotonic()
+            self._ending.note_progress()
             create_database(self._place[0])
             cursor = load_cursor(self._path, self._uri)
             self._runs = RunWriter(*self._place, first[0], cursor)
-            self._ending.seen_alive = time.monotonic()
+            self._ending.note_progress()
         events, offset = read_from(self._path, self._runs.cursor.offset, self._num_bytes)
         if not events:
             return False
@@ -134,7 +138,7 @@ class LedgerFollower:
         cursor = self._runs.cursor
         cursor.last_error = cursor.last_error and self._shown(cursor.last_error)
         cursor.save(cursor_path(self._path))
-        self._ending.seen_alive = time.monotonic()
+        self._ending.note_progress()
         return True
 
     def _keep_error(self, error: Exception) -> None:
@@ -152,7 +156,7 @@ class LedgerFollower:
 
 
 def _pause(due: threading.Event, seconds: float) -> None:
-    """Wait; shortly once the end is due, and not at all in the moment it becomes so."""
+    """Wait, but only until the end becomes due; half a second at most once it is."""
     if due.is_set():
         time.sleep(min(seconds, 0.5))
     else:
@@ -168,7 +172,7 @@ def _lock(ledger_path: Path) -> int:
 
 def main() -> None:
     """Read the order from the standard input and follow the ledger."""
-    # The driver is told to stop by these and has events to write yet; then it closes the input.
+    # These stop the driver, which writes its last events and then closes the input.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
@@ -179,7 +183,7 @@ def main() -> None:
     _lock(ledger_path)
     artifact_root = Path(order["artifact_root"])
     LedgerFollower(order["tracking_uri"], artifact_root, ledger_path, ending).follow()
-    os._exit(0)  # not after whatever threads MLflow has
+    os._exit(0)  # without waiting for MLflow's threads
 
 
 def _read_line() -> bytes:

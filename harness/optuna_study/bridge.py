@@ -4,8 +4,8 @@ A suggestion of Optuna becomes a trial, a trial one run for each seed. Ray Tune'
 
 Ray's own ``OptunaSearch`` tells a trial that a scheduler stopped as COMPLETE, leaves a trial
 with a NaN objective RUNNING for ever, never prunes, and forgets after a crash. Here the driver
-alone asks and tells. Every fact goes into the ledger first and to Optuna second; whatever a crash
-leaves in between, :meth:`StudyBridge.reconcile` completes.
+alone asks and tells. Every fact goes into the ledger first and to Optuna second; what a crash
+leaves half done, :meth:`StudyBridge.reconcile` completes.
 """
 
 import math
@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.optuna_study.outcomes import TrialOutcomes
 from harness.optuna_study.stored_trials import StoredTrials
 from harness.optuna_study.suggestions import Suggestion, Suggestions
-from harness.record.ledger import SEED_MARK, Ledger, RunRecord, read_events
+from harness.record.ledger import Ledger, RunRecord, read_events, run_name, trial_of
 from harness.record.run_report import Report, report_of
 from harness.spec import StudySpec
 
@@ -40,9 +40,6 @@ class StudyBridge:
         suggestions: Where the next trial comes from.
         outcomes: How trials stand; knows of none yet.
         stored: Optuna's trials.
-
-    Attributes:
-        is_draining: Set to ask for no more trials.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class StudyBridge:
         outcomes: TrialOutcomes,
         stored: StoredTrials,
     ) -> None:
-        self.is_draining = False
+        self._is_draining = False
         self._spec = spec
         self._ledger = ledger
         self._suggestions = suggestions
@@ -89,7 +86,7 @@ class StudyBridge:
         return self._suggestions.queue_retries(trials) if retry_failed else 0
 
     def _take_over(self, frozen: FrozenTrial) -> None:
-        """Finish or go on with what an earlier driver left."""
+        """Finish or resume a trial that an earlier driver left."""
         number, runs = frozen.number, self._outcomes.runs(frozen.number)
         if frozen.state.is_finished():
             if runs and self._outcomes.outcome(number) is None:
@@ -134,9 +131,9 @@ class StudyBridge:
 
     def ask(self, ray_trial_id: str) -> tuple[int, dict[str, Any]] | None:
         """Number and fields of the next run; None if there is none now."""
-        while not self._ready and not self.is_draining and self._suggestions.has_more:
+        while not self._ready and not self._is_draining and self._suggestions.has_more:
             self._take_up(self._suggestions.ask())
-        if self.is_draining or not self._ready:
+        if self._is_draining or not self._ready:
             return None
         trial, index = self._ready.popleft()
         record = self._outcomes.runs(trial).get(index)
@@ -148,16 +145,20 @@ class StudyBridge:
         self._open[ray_trial_id] = _OpenRun(record)
         return record.number, record.fields
 
+    def drain(self) -> None:
+        """Ask for no more trials; what runs may end."""
+        self._is_draining = True
+
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will be asked, whatever the open runs bring."""
+        """Whether no further run will start, whatever the open ones report."""
         seeds_may_follow = self._outcomes.num_seeds > 1 and bool(self._taken)
-        may_go_on = self._ready or self._suggestions.has_more or seeds_may_follow
-        return self.is_draining or not may_go_on
+        may_continue = self._ready or self._suggestions.has_more or seeds_may_follow
+        return self._is_draining or not may_continue
 
     @property
     def is_over(self) -> bool:
-        """Whether every trial that there is has ended."""
+        """Whether all trials have ended and no further one will be asked for."""
         return not (self._ready or self._suggestions.has_more or self._taken)
 
     @property
@@ -186,7 +187,9 @@ class StudyBridge:
             "run",
             number=number,
             trial=trial,
-            name=name if num_seeds == 1 else f"{name}{SEED_MARK}{seed}",
+            trial_name=trial_of(name, seed),  # a baseline may be one seed of a finalist
+            seed=seed,
+            name=name if num_seeds == 1 else run_name(name, seed),
             is_baseline=suggestion.baseline is not None,
             params=suggestion.params,
             fields={**suggestion.fields, "seed": seed},
@@ -195,7 +198,7 @@ class StudyBridge:
         return self._ledger.runs[number]
 
     def _repeat(self, suggestion: Suggestion, original: int) -> None:
-        """Give a configuration that is known already the outcome of its original."""
+        """Give a duplicate the outcome of its original, now or when there is one."""
         trial, outcome = suggestion.trial, self._outcomes.outcome(original)
         if not suggestion.is_noted:
             self._append("duplicate", trial=trial.number, of=original)
@@ -246,12 +249,12 @@ class StudyBridge:
             return f"took longer than failures.timeout_s, {limit:g} s"
         return None
 
-    def note_error(self, ray_trial_id: str, sentence: str, *, goes_on: bool) -> None:
-        """Remember why a run crashed, and whether it goes on in another process."""
+    def note_error(self, ray_trial_id: str, sentence: str, *, continues: bool) -> None:
+        """Remember why a run crashed, and whether it continues in another process."""
         open_run = self._open.get(ray_trial_id)
         if open_run is not None:
             open_run.error = sentence
-            if goes_on:
+            if continues:
                 record = open_run.record
                 self._append("continued", number=record.number, step=record.step, why=sentence)
 
@@ -287,7 +290,7 @@ class StudyBridge:
     def stop_all(self, reason: str) -> None:
         """End every run that has not ended: nothing stays RUNNING.
 
-        In Optuna their trials wait, as they go on when the study does.
+        In Optuna their trials wait until the study is resumed.
         """
         for open_run in self._open.values():
             self._finish(open_run.record, "stopped", reason)

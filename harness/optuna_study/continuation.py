@@ -1,4 +1,4 @@
-"""Is the study on disk the one that the file describes? Going on needs a yes.
+"""Checks that a study on disk is the one that its file describes, before it is resumed.
 
 What decides a trial's result is compared: the sections of the file that say which trials there
 are and how they are judged, and the code that trains them. Budget, failures and resources may
@@ -30,11 +30,13 @@ DECISIVE = (
     "constraints", "seeds",
 )  # fmt: skip
 """Sections of a study file that decide its trials."""
+MAX_SHOWN = 5
+"""Differences that a message lists."""
 
 
 def identity(spec: StudySpec) -> dict[str, Any]:
-    """What must be the same for a study to go on: ``space`` (sections) and ``code`` (digest)."""
-    # Through JSON, as it will be read back: tuples become lists.
+    """What must be the same to resume a study: ``space`` (sections) and ``code`` (digest)."""
+    # Through JSON, as the ledger holds it: tuples become lists.
     dumped = json.loads(spec.model_dump_json(by_alias=True))
     return {"space": {name: dumped[name] for name in DECISIVE}, "code": code_digest()}
 
@@ -45,22 +47,23 @@ def check_identity(description: Event, spec: StudySpec) -> None:
     Raises:
         SpecError: If they differ; names the differences and the choices.
     """
-    name, now = description["study"], identity(spec)
-    differences = list(_differences(description["space"], now["space"]))
-    if description["code"] != now["code"]:
-        differences.append("the code of trainables/ or the version of torch or numpy")
-    if not differences:
-        return
-    raise SpecError(
-        f"study {name} was started otherwise: {'; '.join(differences[:5])}"
-        f"{'; ...' if len(differences) > 5 else ''}. Undo that to go on with it, start another "
-        "study with --new, or let its later trials differ from the earlier ones with "
-        "--accept-change"
-    )
+    now, found = identity(spec), []
+    if description.get("code") != now["code"]:
+        found.append("by another version of the code (trainables/, torch or numpy)")
+    # An early version did not record the sections.
+    if differences := list(_differences(description.get("space", now["space"]), now["space"])):
+        more = "; ..." if len(differences) > MAX_SHOWN else ""
+        found.append(f"from another file ({'; '.join(differences[:MAX_SHOWN])}{more})")
+    if found:
+        raise SpecError(
+            f"study {description['study']} was started {' and '.join(found)}: undo that to resume "
+            "it, start another study with --new, or let its later trials differ from the earlier "
+            "ones with --accept-change"
+        )
 
 
 def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
-    """Look whether Optuna can take a changed space into a study.
+    """Check that Optuna accepts a changed space within a study.
 
     Raises:
         SpecError: If a parameter has other categories or another type than before.
@@ -83,14 +86,14 @@ def check_distributions(study: optuna.Study, spec: StudySpec) -> None:
 
 
 def check_meaning(runs: Iterable[RunRecord], spec: StudySpec) -> None:
-    """Check that a changed space reads the trials of a study as what they trained.
+    """Check that a changed space gives the trials of a study the values that they trained.
 
-    Optuna stores some values encoded: a value of a distribution that it lacks as a quantile, a
-    subset as one boolean for each item. Under another distribution or another size of the subset
-    the same code means another value, and the sampler would learn from values nobody trained.
+    Optuna stores some values encoded: a quantile where it lacks the distribution, one boolean per
+    item for a subset. With another distribution or another size of the subset the same code means
+    another value, and the sampler would learn from values that were never trained.
 
     Raises:
-        SpecError: If the code of a trial now means another value than the trial trained.
+        SpecError: If the code of a trial now means another value than the one it trained.
     """
     space = spec.space
     for record in runs:
@@ -105,7 +108,7 @@ def check_meaning(runs: Iterable[RunRecord], spec: StudySpec) -> None:
 
 
 class _Recorder(RandomSuggester):
-    """Draws, and remembers the distributions that were drawn from."""
+    """Draws, and keeps the distributions that it was asked to draw from."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)

@@ -62,7 +62,7 @@ class TrialOutcomes:
         self._trials: dict[int, _Trial] = {}
 
     def apply(self, event: Event) -> None:
-        """Take an event of the ledger."""
+        """Apply an event of the ledger."""
         apply_event(self._records, event)
         number = event.get("number")
         if number is None or number not in self._records:

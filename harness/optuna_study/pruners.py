@@ -1,15 +1,14 @@
-"""Should a trial stop here? Optuna's pruners over studies in memory that the ledger rebuilds.
+"""Whether a trial should stop: Optuna's pruners on in-memory studies that the ledger rebuilds.
 
-A pruner's state (which rungs a trial has passed) must survive a crash, and its decision must not
-depend on where in between a driver was killed. Kept in the stored study, a rung could be written
-and the decision be lost. So the pruners work on studies in memory that are a function of the
-ledger alone: after a crash the ledger's reports, in their order, lead to the same state and the
-same decisions. They also serve studies with several objectives, for which Optuna takes no
-reports: one declared metric is reported here.
+A pruner's state (which rungs a trial has passed) and its decisions must survive a crash. Kept in
+the stored study, a rung could be written and the decision lost. So the pruners work on in-memory
+studies that follow from the ledger alone: after a crash, its reports in their order lead to the
+same state and the same decisions. They also serve studies with several objectives, for which
+Optuna takes no reports: one declared metric is reported here.
 
-hyperband_brackets is run as what it is made of, a successive halving for each bracket, each in a
-study of its own. Optuna's class hashes the number of every trial to tell its bracket whenever one
-trial reaches a rung: 13 ms of every report at three thousand trials.
+hyperband_brackets runs one successive halving for each bracket, each in a study of its own.
+Optuna's class hashes the number of every trial to find its bracket whenever one trial reaches a
+rung: 13 ms of every report at three thousand trials.
 """
 
 import binascii
@@ -28,7 +27,7 @@ from harness.spec.early_terminate import EarlyTerminate
 
 @dataclass(frozen=True)
 class Brackets:
-    """Pruners of which each judges its own share of the trials.
+    """Several pruners, each of which judges its own share of the trials.
 
     Attributes:
         pruners: One for each bracket.
@@ -76,12 +75,12 @@ def hyperband(rule: EarlyTerminate, longest: int, study_name: str) -> Brackets:
 class RungPruner(BasePruner):
     """W&B's hyperband, which Optuna does not have.
 
-    Whenever a trial reports, it is compared at the last rung that it has reached with all trials
-    that have reached it too, whatever became of them. So it can be stopped between two rungs, by
-    a trial that came to the first one later.
+    Each report compares a trial, at the last rung that it has reached, with all trials that have
+    reached this rung, ended ones included. So it can be stopped between two rungs, because of a
+    trial that reached the lower one later.
 
     Args:
-        rule: Rungs, and how many go on from each.
+        rule: Rungs, and how many trials pass each.
     """
 
     def __init__(self, rule: EarlyTerminate) -> None:
@@ -89,7 +88,7 @@ class RungPruner(BasePruner):
         self._losses: dict[int, list[float]] = {rung: [] for rung in rule.rungs}
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether a trial should stop; to be asked once after each of its reports."""
+        """Whether a trial should stop; must be called once after each of its reports."""
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         losses = {step: sign * value for step, value in trial.intermediate_values.items()}
         reached = [rung for rung in self._losses if rung in losses]
@@ -158,8 +157,8 @@ class Pruning:
             trial.study.tell(trial, state=state)
 
     def _trial(self, number: int) -> optuna.Trial:
-        # Every number, as Optuna's own Hyperband, which waits for a first complete trial to learn
-        # how long one is, tells the bracket by the number in the study.
+        # All earlier numbers too: Optuna's own Hyperband, which serves where the length of a full
+        # trial is not known, finds the bracket by the number in the study.
         while self._num_created <= number:
             study = self._studies[self._brackets.of(self._num_created)]
             self._open[self._num_created] = study.ask()

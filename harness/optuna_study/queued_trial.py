@@ -1,4 +1,4 @@
-"""A trial of Optuna that may have been queued with values, by us or by a person.
+"""A trial of Optuna that may have been queued with values, by the harness or by the user.
 
 Anybody can queue a trial in the study's database with Optuna's ``enqueue_trial``. Optuna raises
 for a category that there is not, takes a number outside its range with a warning, and leaves out
@@ -14,7 +14,7 @@ from harness.space.suggester import Choice
 
 
 class QueuedTrial:
-    """Suggests what its trial does; a queued value that the space does not hold is refused.
+    """Makes the suggestions of its trial, but refuses a queued value outside the space.
 
     Args:
         trial: Of the study.
@@ -29,7 +29,7 @@ class QueuedTrial:
         """One of the choices.
 
         Raises:
-            ValueError: If it is queued with something else.
+            ValueError: If another value was queued.
         """
         if self._is_new(name) and self._queued[name] not in choices:
             raise self._problem(name, f"one of {', '.join(map(repr, choices))}")
@@ -42,7 +42,7 @@ class QueuedTrial:
         """A whole number from low to high, both included.
 
         Raises:
-            ValueError: If it is queued with something else.
+            ValueError: If another value was queued.
         """
         self._check_number(name, low, high, step)
         return self._trial.suggest_int(name, low, high, step=step, log=log)
@@ -53,13 +53,13 @@ class QueuedTrial:
         """A number from low to high, both included.
 
         Raises:
-            ValueError: If it is queued with something else.
+            ValueError: If another value was queued.
         """
         self._check_number(name, low, high, step)
         return self._trial.suggest_float(name, low, high, step=step, log=log)
 
     def check_names(self) -> None:
-        """See that the space has asked for everything that was queued.
+        """Check that the space has asked for everything that was queued.
 
         Raises:
             ValueError: If not; names what is left.
@@ -67,8 +67,8 @@ class QueuedTrial:
         left = sorted(set(self._queued) - set(self._trial.params))
         if left:
             raise ValueError(
-                f"it was queued with {', '.join(left)}, which is no parameter, or none where the "
-                "others have these values"
+                f"it was queued with {', '.join(left)}, which is no parameter, or none that "
+                "exists with these values of the others"
             )
 
     def _is_new(self, name: str) -> bool:

@@ -1,8 +1,8 @@
 """The Optuna sampler and pruner of a study.
 
-A sampler is built anew for every ask, with a seed that follows from the study's and the trial's
-number, so that what a resumed study suggests does not depend on when it was interrupted. That
-asks of a sampler that everything it has learned be in the study's storage:
+A new sampler is built for every ask, with a seed that follows from the study's seed and the
+trial's number, so that what a resumed study suggests does not depend on when it was interrupted.
+This works for samplers that read all that they have learned from the study's storage:
 
 =======  =======================================================================================
 method   what it reads there, and how it takes the seed
@@ -89,8 +89,8 @@ def sampler_for(spec: StudySpec, seed: int) -> BaseSampler:
 
 def _tpe(spec: StudySpec, seed: int) -> TPESampler:
     space = spec.space
-    # A baseline beyond a range is a trial that lacks the parameter, as with a condition. Without
-    # group, TPE draws what some trial lacks by itself alone, whatever it knows of the others.
+    # A baseline outside a range lacks the parameter, as trials do under a condition. Without
+    # ``group``, TPE draws a parameter that some trial lacks independently of all others.
     is_ragged = bool(space.conditional()) or any(
         name in baseline.overrides for baseline in space.baselines() for name in spec.parameters
     )
@@ -122,7 +122,7 @@ def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
 
     Steps count from 1. For ``wilcoxon`` a step is what is paired, so the same number must mean the
     same seed (over seeds) or the same bin of the same epoch (over bins) in every trial, and the
-    value told for a trial must be the mean of what was reported.
+    value of a trial must be the mean of what was reported.
 
     With several objectives Optuna takes no reports: the pruner then needs a study of its own with
     :attr:`StudySpec.pruning_metric` as its only objective.
@@ -166,8 +166,8 @@ def _longest(spec: StudySpec) -> int | None:
 def _full_length(spec: StudySpec) -> int | None:
     """Reports of a full run, if it is the same for all.
 
-    Optuna's own way, to wait for the first complete trial, would let a resumed study count other
-    brackets than the one that was interrupted.
+    Optuna would wait for the first complete trial instead, so that a resumed study could have
+    other brackets than before its interruption.
     """
     deciding = ("adapt.pretrain_epochs", "adapt.epochs", "vae.epochs", "parity")
     varied = {*spec.parameters, *(name for fields in spec.baselines.values() for name in fields)}
@@ -181,7 +181,7 @@ def _full_length(spec: StudySpec) -> int | None:
 
 @contextmanager
 def _without_experimental_warning() -> Iterator[None]:
-    """What may change in a later Optuna is known; constraints.txt says which was tested."""
+    """Without the warning that Optuna may change; constraints.txt names the tested version."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

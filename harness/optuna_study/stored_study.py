@@ -1,4 +1,4 @@
-"""The stored Optuna study behind a spec: opened or continued, and asked reproducibly."""
+"""The stored Optuna study of a spec, with a sampler whose suggestions can be repeated."""
 
 import hashlib
 import time
@@ -32,9 +32,9 @@ T = TypeVar("T")
 SQLITE_TIMEOUT_S = 10.0
 """How long a statement waits in silence for another process's lock on the database file."""
 PATIENCE_S = 600.0
-"""How long a database that fails is asked again before the study breaks off."""
+"""How long a failing database is tried again before the study breaks off."""
 FIRST_PAUSE_S = 0.5
-"""Before a database that failed is asked again; twice as long each time, to 15 s."""
+"""Pause before a failing database is tried again; doubles each time, up to 15 s."""
 _STUDY_ID = "study_id"
 
 
@@ -80,7 +80,7 @@ def _empty_the_journal_in_place(connection: Any, _record: object) -> None:
 def open_study(
     spec: StudySpec, storage: RDBStorage, study_name: str, study_id: str, *, is_new: bool
 ) -> Study:
-    """Create the Optuna study of a spec, or load it to go on with it.
+    """Create the Optuna study of a spec, or load it to resume it.
 
     Args:
         spec: The study.
@@ -97,8 +97,8 @@ def open_study(
     known = study_name in optuna.get_all_study_names(storage)
     if not known and not is_new:
         raise SpecError(
-            f"the database has no study {study_name}, but its ledger has trials: put the database "
-            "back, or start again with --new"
+            f"the database has no study {study_name}, but its ledger has trials: restore "
+            "the database, or start again with --new"
         )
     study = optuna.create_study(
         storage=storage,
@@ -127,9 +127,9 @@ def free_study_name(storage: RDBStorage, name: str, study_id: str) -> str:
 class RepeatableSampler(BaseSampler):
     """The spec's sampler, seeded anew for every trial and parameter.
 
-    A sampler's random state is not stored. Here what is drawn follows from the study's seed, the
-    trial's number, the parameter and the trials before, so a study that was killed in the middle
-    of a suggestion suggests what it would have suggested.
+    A sampler's random state is not stored. Here every draw follows from the study's seed, the
+    trial's number, the parameter and the earlier trials alone, so a study that was killed in the
+    middle of a suggestion makes the same one again.
 
     Args:
         spec: The study.
@@ -192,11 +192,11 @@ def _seed(*parts: int | str) -> int:
 
 
 class Patience:
-    """Asks a database again that is locked, full or away for a while.
+    """Repeats calls to a database that is locked, full or unreachable for a while.
 
     Args:
-        say: Told once in a sentence that the study waits.
-        gives_up: Asked whether to wait no longer.
+        say: Receives one sentence when a wait begins.
+        gives_up: Returns whether to stop waiting.
     """
 
     def __init__(self, say: Callable[[str], None], gives_up: Callable[[], bool]) -> None:
@@ -204,14 +204,13 @@ class Patience:
         self._gives_up = gives_up
 
     def __call__(self, call: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """``call(*arguments, **named)``, again and again while the database is away.
+        """Return ``call(*arguments, **named)``, which is repeated while the database fails.
 
-        What was written may have been kept although its answer was lost, so the call must be one
-        that can be made again.
+        A write may have arrived although its answer was lost, so the call must be safe to repeat.
 
         Raises:
-            OutageError: If it has failed for :data:`PATIENCE_S`, was given up, or failed for what
-                waiting does not mend.
+            OutageError: If it has failed for :data:`PATIENCE_S`, ``gives_up`` says to stop, or
+                waiting cannot help.
         """
         started, pause = time.monotonic(), FIRST_PAUSE_S
         while True:
@@ -221,8 +220,8 @@ class Patience:
                 has_waited = time.monotonic() - started
                 if not _is_outage(error) or has_waited > PATIENCE_S or self._gives_up():
                     raise OutageError(
-                        f"the database failed ({_reason(error)}); when it is there again, the "
-                        "same command goes on"
+                        f"the database failed ({_reason(error)}); when it is back, run the same "
+                        "command to resume the study"
                     ) from error
                 if pause == FIRST_PAUSE_S:
                     self._say(f"the database does not answer ({_reason(error)}); waiting for it")
@@ -231,7 +230,7 @@ class Patience:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether the database was locked, full or away, as far as its driver tells."""
+    """Whether the database was locked, full or unreachable, as far as its driver tells."""
     cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
     is_broken = isinstance(cause, DBAPIError) and cause.connection_invalidated
     away = (OperationalError, InterfaceError, PendingRollbackError, PoolTimeoutError)

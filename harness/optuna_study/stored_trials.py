@@ -1,4 +1,4 @@
-"""What is told to Optuna's storage, each of it safe to tell again after a crash."""
+"""Writes to the trials of a stored study; each may be repeated after a crash."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from harness.optuna_study.stored_study import Patience
 
 
 class StoredTrials:
-    """Tells the trials of one study.
+    """The trials of one stored study.
 
     Args:
         study: From :func:`harness.optuna_study.stored_study.open_study`.
@@ -32,13 +32,13 @@ class StoredTrials:
         return self._patience(self._study.get_trials, deepcopy=False)
 
     def reopen(self, frozen: FrozenTrial) -> optuna.Trial:
-        """Go on with a trial that is RUNNING or WAITING."""
+        """Resume a trial that is RUNNING or WAITING."""
         if frozen.state == TrialState.WAITING:
             self._set_state(frozen, TrialState.RUNNING)
         return self._patience(live_trial, self._study, frozen)
 
     def requeue(self, trial: optuna.Trial) -> None:
-        """Let a trial wait until the study goes on."""
+        """Let a trial wait until the study is resumed."""
         self._set_state(trial, TrialState.WAITING)
 
     def report(self, trial: optuna.Trial, reports: Mapping[int, float]) -> None:
@@ -67,7 +67,7 @@ class StoredTrials:
         self._patience(trial.set_user_attr, "duplicate_of", original)
 
     def _constrain(self, trial: optuna.Trial, name: str, value: float) -> None:
-        # It can be written once, and may have been although the answer was lost.
+        # Optuna takes a constraint once, and it may be there although the answer was lost.
         if name not in self._storage.get_trial(trial_id(trial)).constraints:
             trial.set_constraint(name, value)
 

@@ -1,4 +1,4 @@
-"""Which configuration next? Given ones first, then what the sampler suggests, none twice."""
+"""The next configuration: given ones first, then the sampler's, none of them twice."""
 
 import hashlib
 import itertools
@@ -24,10 +24,9 @@ from harness.spec import StudySpec
 from trainables.config import TrialConfig
 
 MAX_DUPLICATES = 100
-"""Suggestions in a row that are all known already: then the space, of which not all configurations
-can be listed, is taken to hold nothing new."""
+"""After so many known suggestions in a row, a space that cannot be listed counts as exhausted."""
 PATIENT_DUPLICATES = 10
-"""The same where they can be listed: then one that was not tried yet is taken from the list."""
+"""After so many in a row, an untried one is taken from a space that can be listed."""
 
 
 @dataclass
@@ -90,7 +89,7 @@ class Suggestions:
         self._untried: dict[str, dict[str, Any]] | None = None
 
     def restore(self, trials: Iterable[FrozenTrial], first_runs: Mapping[int, RunRecord]) -> None:
-        """Learn what has been asked before.
+        """Take over what has been asked before.
 
         Args:
             trials: All of the study.
@@ -131,7 +130,7 @@ class Suggestions:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the space holds nothing that was not asked for yet."""
+        """Whether the space holds no further configuration."""
         return self._num_repeated >= MAX_DUPLICATES or (
             len(self._known) >= self._num_points and not self._untried_points()
         )
@@ -185,10 +184,10 @@ class Suggestions:
         return any(trial.user_attrs.get("slot") == key for trial in trials)
 
     def _new_trial(self) -> optuna.Trial:
-        """Ask, but first take up a trial that was made although its answer was lost.
+        """Ask Optuna for a trial, but first take one whose answer was lost.
 
-        It would stay RUNNING for ever. Optuna's storage makes another one by itself when it hears
-        nothing, so a number that was left out tells of it too.
+        Such a trial would stay RUNNING for ever. Optuna's storage makes another one by itself if
+        it gets no answer, so a gap in the numbers is a sign of it too.
         """
         attempts = itertools.count()
 
@@ -219,7 +218,7 @@ class Suggestions:
         return next((trial for trial in running if trial.number not in self._handed_out), None)
 
     def read(self, trial: optuna.Trial) -> Suggestion:
-        """What a trial means; parameters it does not have yet are asked for.
+        """The configuration of a trial; parameters that it does not have yet are asked for.
 
         Optuna's parameters may encode the values that are trained: these become attributes of
         the trial, under the names of the fields.
@@ -234,7 +233,7 @@ class Suggestions:
             queued.check_names()
             fields = _fields(suggested)
         except ValueError as invalid:
-            # A space may hold a combination that no draw of the check at load has met.
+            # The check at load draws a sample only, which may have missed this combination.
             fields, error = {**TrialConfig().to_flat(), **suggested}, str(invalid)
         else:
             digest = _digest(fields)

@@ -1,4 +1,4 @@
-"""What a study keeps on disk, and the ledger that all else follows from.
+"""What a study keeps on disk, and the ledger that everything else follows.
 
 Read ``ledger`` (every event of a study, one JSON line each), ``storage`` (which file lies where),
 ``run_report`` (one report of a run), ``study_result`` (how a study ended). ``full_disk`` waits for

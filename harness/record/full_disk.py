@@ -1,4 +1,4 @@
-"""A disk that is full for a while: the driver says so and waits, rather than lose what it has."""
+"""Waits for space on a full disk, so that nothing that a study has found is lost."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 class StillFullError(OSError):
-    """The disk was still full when waiting for space was given up; carries a sentence."""
+    """The disk was still full when the wait was given up; the text is one sentence."""
 
 
 class FullDisk:
-    """Looks after the disk of a folder.
+    """Notices when the disk of a folder is full, and waits for space.
 
     Args:
-        folder: Existing folder on it.
-        say: Told in a sentence when the disk is found full, once each time.
-        gives_up: Asked whether to wait no longer.
+        folder: Any existing folder on the disk.
+        say: Receives one sentence each time the disk becomes full.
+        gives_up: Returns whether to stop waiting.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FullDisk:
         self._last_look = 0.0
 
     def look(self) -> bool:
-        """Whether the disk is full; asks the file system once a second."""
+        """Whether the disk is full, by a check that is at most a second old."""
         now = time.monotonic()
         if now - self._last_look >= LOOK_EVERY_S:
             self._last_look = now
@@ -46,16 +46,16 @@ class FullDisk:
         return self._was_full
 
     def wait(self) -> None:
-        """Return when there is space, or waiting is given up."""
+        """Wait until there is space or ``gives_up`` says to stop."""
         while self.look() and not self._gives_up():
             time.sleep(LOOK_EVERY_S)
 
     def insist(self, call: Callable[[], T]) -> T:
-        """What ``call`` returns once there is space for what it writes.
+        """Repeat ``call`` until there is space for what it writes, and return its result.
 
         Raises:
-            StillFullError: If it fails for want of space and waiting is given up.
-            OSError: If it fails for another reason.
+            StillFullError: If there is no space and ``gives_up`` says to stop.
+            OSError: If ``call`` fails for another reason.
         """
         while True:
             try:
@@ -65,7 +65,7 @@ class FullDisk:
                     raise
                 if self._gives_up():
                     raise StillFullError(f"no space for {self._folder}") from error
-            self._note(is_full=True)  # a quota, or a block that is larger than what is left
+            self._note(is_full=True)  # by a quota, or for a block this large
             time.sleep(LOOK_EVERY_S)
 
     def _note(self, is_full: bool) -> None:
@@ -75,7 +75,7 @@ class FullDisk:
 
 
 def write_whole(descriptor: int, content: bytes, *, synced: bool) -> None:
-    """Append to a file all of the content or, if that fails, nothing of it.
+    """Append all of the content to a file, or nothing if that fails.
 
     Raises:
         OSError: If it cannot be written.

@@ -1,12 +1,13 @@
 """The ledger: what happened in a study, one JSON line per event, in order.
 
-It is the study's own record. It is written before Optuna and MLflow hear of anything, and both
-are brought up to date from it after a crash; the terminal and the results follow from it too. So
-none of them can disagree with another about what a run did. Events:
+It is the study's own record. Every event is written here before Optuna and MLflow get it, and
+after a crash both are brought up to date from here. The terminal and the results follow it too, so
+that no two of them can disagree about a run. Events:
 
     study      study, study_id, yaml, objectives, fingerprint, ...   once, first
     resume     a new driver continues the study                      any number of times
-    run        number, trial, name, params, fields, ...              a run started
+    run        number, trial, trial_name, seed, name, params,        a run started
+               fields, ...
     epoch      number, step, num_steps, metrics, stages,             it reported
                digests, tags, flaw
     continued  number, step, why                                     it continues after that step
@@ -36,10 +37,7 @@ from harness.record.full_disk import FullDisk, write_whole
 Event = dict[str, Any]
 TERMINAL_STATES = ("complete", "pruned", "failed", "stopped")
 _SYNCED = ("study", "run", "finished", "end")
-"""Events that are on the disk before anything follows from them; an epoch that a power failure
-takes is trained again."""
-SEED_MARK = "-seed"
-"""Runs of a trial with several seeds are named ``<trial>-seed<n>``."""
+"""Events that are forced to disk at once. An epoch that a power failure loses is trained again."""
 
 
 @dataclass
@@ -49,7 +47,10 @@ class RunRecord:
     Attributes:
         number: ``trial * seeds + seed index``.
         trial: Optuna's trial number.
-        name: Baseline name, or ``trial-<trial>``, with the seed if the trial has several.
+        trial_name: Baseline name, or ``trial-<trial>``. In a confirmation, where each run is a
+            baseline of its own, the name that all seeds of a finalist share.
+        seed: Seed that it is trained with.
+        name: Name of the trial, with the seed where there are several; see :func:`run_name`.
         is_baseline: Whether the study's file asked for it.
         params: Searched parameters as Optuna stores them, see :func:`searched_fields`.
         fields: Flat fields of its config.
@@ -57,19 +58,21 @@ class RunRecord:
         state: ``running`` or one of :data:`TERMINAL_STATES`.
         reason: Why it failed or stopped.
         step: Last reported epoch.
-        num_steps: Epochs it would run for.
+        num_steps: Epochs of a full run.
         metrics: Last reported metrics.
         value: First objective, if complete.
         stages: Stage name to ``[outcome, key, seconds]``; outcome is ``hit``, ``miss`` or
             ``repaired``.
         digests: Content digests of the two domains.
-        busy_s: Seconds that a worker was at it, up to its last event.
+        busy_s: Seconds that workers spent on it, up to its last event.
         seen_at: Time of that event.
-        flaw: What is wrong with the last epoch, so that the run is about to fail.
+        flaw: What is wrong with the last epoch; the run is about to fail.
     """
 
     number: int
     trial: int
+    trial_name: str
+    seed: int
     name: str
     is_baseline: bool
     params: dict[str, Any]
@@ -93,11 +96,21 @@ class RunRecord:
         return searched_fields(self.params, self.fields)
 
 
+def run_name(trial_name: str, seed: int) -> str:
+    """Name of one of several runs of a trial; :func:`trial_of` is the inverse."""
+    return f"{trial_name}-seed{seed}"
+
+
+def trial_of(name: str, seed: int) -> str:
+    """Name of the trial of a run with this name and seed."""
+    return name.removesuffix(run_name("", seed))
+
+
 def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Searched fields of a trial with the values that were trained, in the order of the config.
 
     Optuna's own parameters may be a part of a field (``bins.subset/b03``), its quantile
-    (``adapt.lr/quantile``) or a number that was rounded; people want the field.
+    (``adapt.lr/quantile``) or a number that was rounded; users want the field.
 
     Args:
         params: Optuna's parameters.
@@ -110,8 +123,8 @@ def searched_fields(params: Mapping[str, Any], fields: Mapping[str, Any]) -> dic
 class Ledger:
     """Append-only event file with the current state of every run.
 
-    A file that is there already is continued: its events are applied first. What a killed
-    driver left of a last line is cut off, as it was never acknowledged.
+    An existing file is continued: its events are applied first. A last line that a killed driver
+    left unfinished is cut off, as nothing followed from it yet.
 
     Args:
         path: File to create or continue; its folder exists.
@@ -125,7 +138,6 @@ class Ledger:
         is_new: Whether the file held no event at the start.
         is_complete: Whether its last driver brought the study to its end.
         earlier_wall_s: Seconds that earlier drivers ran.
-        disk: Waits for space when an append finds none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -138,7 +150,7 @@ class Ledger:
         self.is_new = not path.exists() or path.stat().st_size == 0
         self._read_back()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.disk = FullDisk(path.parent)
+        self._disk = FullDisk(path.parent)
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[Event], None]] = []
 
@@ -159,16 +171,20 @@ class Ledger:
     def subscribe(self, subscriber: Callable[[Event], None]) -> None:
         """Call ``subscriber`` with every later event, in order, after it is written.
 
-        A subscriber that raises is warned of and called no more.
+        A subscriber that raises causes a warning and is not called again.
         """
         self._subscribers.append(subscriber)
+
+    def wait_for(self, disk: FullDisk) -> None:
+        """Let an append that finds no space wait as this disk says."""
+        self._disk = disk
 
     def append(self, kind: str, **content: Any) -> None:
         """Write an event, update the runs, call the subscribers.
 
         Raises:
-            OSError: If the event cannot be written; want of space is waited for. The file then
-                ends with its last whole line.
+            OSError: If the event cannot be written; a full disk is waited for. The file then ends
+                with its last whole line.
         """
         event = {"event": kind, "time": time.time(), **content}
         line = json.dumps(event, allow_nan=False)
@@ -179,17 +195,17 @@ class Ledger:
         for subscriber in list(self._subscribers):
             try:
                 subscriber(event)
-            except Exception as error:  # whatever a view does, the study must go on and end well
+            except Exception as error:  # a broken view must not end the study
                 self._subscribers.remove(subscriber)
                 warnings.warn(
-                    f"{type(subscriber).__name__} is left out of the study: {error!r}",
+                    f"{type(subscriber).__name__} failed and gets no more events: {error!r}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     def _write(self, line: bytes, *, synced: bool) -> None:
         """Write a line whole; on a full disk, wait until there is space again."""
-        self.disk.insist(lambda: write_whole(self._file, line, synced=synced))
+        self._disk.insist(lambda: write_whole(self._file, line, synced=synced))
 
     def epochs(self) -> Iterator[Event]:
         """Every epoch so far, in the order of the file."""
@@ -213,6 +229,8 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
         runs[event["number"]] = RunRecord(
             number=event["number"],
             trial=event["trial"],
+            trial_name=event["trial_name"],
+            seed=event["seed"],
             name=event["name"],
             is_baseline=event["is_baseline"],
             params=event["params"],
@@ -243,19 +261,26 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
 def translated(event: Event) -> Event:
     """An event of any version of the ledger as this version writes it.
 
-    Earlier versions said ``setting`` for a trial and ``trial`` for a run.
+    Earlier versions said ``setting`` for a trial and ``trial`` for a run, whose seed was a part of
+    its name.
     """
     match event["event"]:
         case "trial":
-            trial = event.get("setting", event["number"])  # the same before there were seeds
-            return {**event, "event": "run", "trial": trial}
+            seed = event["fields"]["seed"]
+            return {
+                **event,
+                "event": "run",
+                "trial": event.get("setting", event["number"]),  # equal before there were seeds
+                "trial_name": trial_of(event["name"], seed),
+                "seed": seed,
+            }
         case "duplicate" if "setting" in event:
             return {**event, "trial": event["setting"]}
     return event
 
 
 def described(description: Event | None, event: Event) -> Event | None:
-    """The description of a study after an event; going on may have changed it."""
+    """The description of a study after an event; a resume may change it."""
     if event["event"] == "study":
         return event
     if event["event"] == "resume" and description is not None:
@@ -282,8 +307,7 @@ def _cut_torn_line(path: Path) -> None:
 def read_events(path: Path) -> Iterator[Event]:
     """Events of a ledger file.
 
-    A last line without its line feed was being written when the driver died; it is left out,
-    as it was never acknowledged.
+    An unfinished last line, which a killed driver left, is skipped.
 
     Raises:
         ValueError: If an earlier line is damaged; names the file and the line.

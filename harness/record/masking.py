@@ -26,7 +26,7 @@ def masked(uri: str) -> str:
     """An address without its credentials.
 
     Args:
-        uri: Address of a database or a server; anything else is masked as one.
+        uri: Address of a database or a server; any other text is treated as one.
 
     Returns:
         ``postgresql://user:***@host/db``; for a server ``https://***@host``, as its user may be a
@@ -34,7 +34,7 @@ def masked(uri: str) -> str:
     """
     scheme, credentials, rest = _parted(uri)
     if credentials is not None and set("?#") & set(credentials):
-        return scheme + MASK  # of a password, or of a query that holds an @: nobody can say
+        return scheme + MASK  # part of a password, or of a query that holds an @
     place, fragment_mark, _ = rest.partition("#")
     place, query_mark, query = place.partition("?")
     shown = scheme + place + query_mark + _masked_query(query)
@@ -47,9 +47,9 @@ def masked(uri: str) -> str:
 
 
 def secrets_of(uri: str) -> frozenset[str]:
-    """What :func:`masked` hides of an address, and the credentials MLflow has from its variables.
+    """What :func:`masked` hides of an address, and MLflow's credentials from the environment.
 
-    Each also as it reads when decoded, as drivers repeat it in their errors.
+    Each also in its decoded form, which drivers repeat in their errors.
     """
     scheme, credentials, rest = _parted(uri)
     found = {os.environ.get(name, "") for name in _VARIABLES}
@@ -104,7 +104,7 @@ def _query(query: str) -> Iterator[tuple[str, str]]:
 
 
 def _masked_query(query: str) -> str:
-    """The query if all of it is harmless, else nothing: a & may be of a password."""
+    """The query if all of it is harmless, else the mask: a & may be part of a password."""
     is_harmless = all(
         key.lower() in _HARMLESS and re.fullmatch(r"[\w.-]*", value, re.ASCII)
         for key, value in _query(query)

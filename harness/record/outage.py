@@ -1,8 +1,8 @@
-"""What a study runs on did not start, or went away: one sentence, with what to do."""
+"""The error for Ray, a database or a machine that fails."""
 
 
 class OutageError(Exception):
-    """Ray, the database or the machine is not there; nothing is wrong with the study.
+    """Ray, the database or the machine failed; nothing is wrong with the study.
 
-    The text is a sentence for a person, with the remedy.
+    The text is one sentence that tells the user what to do.
     """

@@ -1,4 +1,4 @@
-"""What a run reports, out of the flat dictionary that Tune makes of it.
+"""Reports of a run, read from the flat dictionary that Tune makes of them.
 
 A trainable returns ``{"metrics": {...}, "step": ..., ...}``; Tune adds its own keys and flattens
 nested dictionaries to ``metrics/target_val/pck_05`` and the like.
@@ -15,7 +15,7 @@ class Report:
 
     Attributes:
         step: Epoch, from 1.
-        num_steps: Epochs that the run would take.
+        num_steps: Epochs of a full run.
         metrics: Numbers, finite or not.
         stages: Stage name to ``[outcome, key, seconds]``.
         digests: ``source`` and ``target`` to content digests.
@@ -31,16 +31,16 @@ class Report:
 
 
 def report_of(result: Mapping[str, Any]) -> Report | None:
-    """The report in a result; None if it is one of Tune's own."""
+    """The report in a result; None if it is a result of Tune's own."""
     if "step" not in result:
         return None
     return Report(
-        int(result["step"]),
-        int(result["num_steps"]),
-        {name: float(value) for name, value in _below("metrics/", result).items()},
-        _below("stages/", result),
-        _below("digests/", result),
-        _below("tags/", result),
+        step=int(result["step"]),
+        num_steps=int(result["num_steps"]),
+        metrics={name: float(value) for name, value in _below("metrics/", result).items()},
+        stages=_below("stages/", result),
+        digests=_below("digests/", result),
+        tags=_below("tags/", result),
     )
 
 

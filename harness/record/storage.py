@@ -21,7 +21,7 @@ PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.enc
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What is kept of one study beside the databases.
+    """The folder of one study; the databases lie beside it.
 
     Attributes:
         path: Absolute folder; its name is the study's.
@@ -30,12 +30,17 @@ class StudyFolder:
     path: Path
 
     @property
+    def name(self) -> str:
+        """Name of the study in the storage."""
+        return self.path.name
+
+    @property
     def ledger(self) -> Path:
         """Ledger file."""
         return self.path / "events.jsonl"
 
     def open_ledger(self) -> Ledger:
-        """The ledger, to go on with or to begin.
+        """Open the ledger, or create it.
 
         Raises:
             SpecError: If it is damaged; names the line.
@@ -43,7 +48,7 @@ class StudyFolder:
         try:
             return Ledger(self.ledger)
         except ValueError as error:
-            raise SpecError(f"{error}; put the file back, or start again with --new") from error
+            raise SpecError(f"{error}; restore the file, or start again with --new") from error
 
     def run(self, number: int) -> Path:
         """Folder of a run's checkpoints."""
@@ -57,12 +62,13 @@ class StudyFolder:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Keep other drivers away from the study, on any machine that shares the folder.
+        """Lock the study against other drivers, on every machine that shares the folder.
 
-        The lock is the kernel's, which lets go of it when its holder dies, however it dies.
+        The kernel releases the lock when its holder dies, however it dies.
 
         Raises:
-            SpecError: If another driver has it; says which. If the disk takes nothing more.
+            SpecError: If another driver holds the lock, which is named, or the folder cannot be
+                written.
         """
         is_new = not self.path.exists()
         try:
@@ -71,13 +77,13 @@ class StudyFolder:
         except OSError as error:
             if is_new:
                 shutil.rmtree(self.path, ignore_errors=True)
-            raise SpecError(f"study {self.path.name}: {self.path}: {error.strerror}") from error
+            raise SpecError(f"study {self.name}: {self.path}: {error.strerror}") from error
         with lock:
             yield
 
     def _locked(self) -> BinaryIO:
         """The file that is locked while it is open, with a note of its holder in it."""
-        # Without a buffer, which would be written, and fail on a full disk, once more at close.
+        # Unbuffered: on a full disk, close() would try to write a buffer again and fail.
         file = (self.path / "study.lock").open("ab+", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +96,7 @@ class StudyFolder:
             holder = _holder(file.read())
             file.close()
             raise SpecError(
-                f"study {self.path.name} is being run by {holder}; wait for it, or give this one "
+                f"study {self.name} is being run by {holder}; wait for it, or give this one "
                 "another name (--set name=..., or --new)"
             ) from None
         except OSError:
@@ -186,5 +192,5 @@ def _holder(text: bytes) -> str:
     try:
         owner = json.loads(text)
         return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (ValueError, KeyError, TypeError):  # it is just about to write it
+    except (ValueError, KeyError, TypeError):  # the holder is just about to write it
         return "another process"

@@ -14,12 +14,12 @@ class StudyResult:
         goal: ``maximize`` or ``minimize`` the first objective.
         state: ``complete`` or ``stopped``.
         reason: Why it stopped, None if it is complete.
-        was_interrupted: Whether a person or a signal stopped it.
+        was_interrupted: Whether a signal, such as that of Ctrl-C, stopped it.
         wall_s: Seconds of this driver.
         runs: Every run, in a terminal state.
         optuna_url: SQLAlchemy URL of Optuna's storage.
         optuna_name: Name in it.
-        notes: What a person should know, in sentences.
+        notes: What the user should know, in sentences.
     """
 
     study_name: str

@@ -11,7 +11,7 @@ from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.replays.recorded_run import Point, RecordedRun, epoch_of
 
 _WORDS = {
-    "code": "the code of trainables/ or the version of torch or numpy is another",
+    "code": "the code of trainables/ or the version of torch or numpy has changed",
     "git_commit": "the commit",
     "python": "Python",
     "torch": "torch",
@@ -106,7 +106,7 @@ class ReplayReport:
         if not self.reasons:
             yield (
                 "  no reason is recorded: code, libraries, processor, threads and data are the "
-                "same; an operation without a fixed order, as GPUs have, or a changed record"
+                "same; an operation may lack a fixed order, as on GPUs, or the record was changed"
             )
 
     def as_json(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _in_time(point: Point) -> tuple[bool, int, str]:
 
 
 def _reasons(run: RecordedRun, replayed: RunRecord) -> Iterator[str]:
-    """What was recorded of the circumstances and is not so now."""
+    """What differs from the recorded circumstances, in sentences."""
     for name, now in environment().items():
         then = run.environment.get(name)
         if name == "code":
@@ -171,7 +171,7 @@ def _reasons(run: RecordedRun, replayed: RunRecord) -> Iterator[str]:
             yield f"{_WORDS[name]} was {then or 'unknown'}, is {now or 'unknown'}"
     yield from _changed("the content of the data set", run.digests, replayed.digests)
     keys = {name: stage[1] for name, stage in replayed.stages.items()}
-    # Pre-training is none of a replay's stages, as it is trained anew.
+    # A replay has no stage for its pre-training, as it is trained anew.
     recorded = {name: key for name, key in run.stage_keys.items() if name in keys}
     yield from _changed("the cached stage", recorded, keys)
 

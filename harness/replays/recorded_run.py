@@ -82,7 +82,7 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
     path = tracking_uri.partition(":///")[2].partition("?")[0]
     if tracking_uri.startswith("sqlite") and not Path(path).is_file():
         raise SpecError(f"{shown} does not exist; --storage or --tracking-uri says where to look")
-    # A person waits; MLflow would try for minutes.
+    # The user is waiting; MLflow would try for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -158,14 +158,14 @@ def _checked_number(run_id: str, status: str, tags: Mapping[str, str]) -> int:
         )
     if status in ("RUNNING", "SCHEDULED") or tags.get("state") == "running":
         raise SpecError(
-            f"run {run_id} has not ended: wait for it, or, if its driver died, go on with study "
+            f"run {run_id} has not ended: wait for it, or, if its driver died, resume study "
             f"{tags['study']} first"
         )
     missing = [name for name in ("config", *_NEEDED) if name not in tags]
     if missing:
         raise SpecError(
             f"run {run_id} does not say {', '.join(missing)}: an earlier version recorded it, and "
-            "it cannot be run again as it was"
+            "it cannot be trained again as it was"
         )
     return number
 

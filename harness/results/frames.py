@@ -57,13 +57,12 @@ gives them as much as a network, it does not show that the network has learned a
 """
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from harness.record.ledger import SEED_MARK, RunRecord, read_events, read_runs
+from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.results import validators as validator_report
 from trainables.config import FIELD_TYPES
 
@@ -177,7 +176,7 @@ def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
             "reason": record.reason,
             "value": record.value,
             "epochs_run": record.step,
-            "trial": trial_name(record),
+            "trial": trial_label(record),
             **record.fields,
         }
         for record in records.values()
@@ -185,10 +184,10 @@ def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *FIELD_TYPES])
 
 
-def trial_name(record: RunRecord) -> str:
+def trial_label(record: RunRecord) -> str:
     """What a run's trial tries, in words: its baseline's name or its searched parameters."""
     if record.is_baseline:
-        return re.sub(rf"{SEED_MARK}\d+$", "", record.name)
+        return record.trial_name
     searched = {name: value for name, value in record.searched.items() if name != "seed"}
     if record.fields["sampling.strategy"] != "bins":
         searched.pop("bins.subset", None)
@@ -197,7 +196,7 @@ def trial_name(record: RunRecord) -> str:
         f"{short[name] if list(short.values()).count(short[name]) == 1 else name}=" + _text(value)
         for name, value in sorted(searched.items())
     )
-    return ", ".join(parts) or record.name
+    return ", ".join(parts) or record.trial_name
 
 
 def _text(value: object) -> str:

@@ -1,10 +1,10 @@
 """Trials of a study in order: means over seeds, constraints, best or Pareto-optimal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.record.ledger import SEED_MARK, RunRecord
+from harness.record.ledger import RunRecord
 from harness.spec import StudySpec
 from trainables.metrics.intervals import mean_interval
 
@@ -35,29 +35,57 @@ class RankedTrial:
     is_pareto: bool
 
 
-def ranked_trials(spec: StudySpec, runs: Sequence[RunRecord]) -> list[RankedTrial]:
+def runs_by_trial(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:
+    """Trial number to its runs, both in the order in which they started."""
+    found: dict[int, list[RunRecord]] = {}
+    for record in runs:
+        found.setdefault(record.trial, []).append(record)
+    return found
+
+
+def trial_state(spec: StudySpec, runs: Sequence[RunRecord]) -> tuple[str, str | None]:
+    """State of a trial, and why it is not complete.
+
+    Args:
+        spec: The study.
+        runs: Of the trial.
+
+    Returns:
+        One of the states of a run, and a reason if there is one.
+    """
+    for state in ("running", "stopped", "failed", "pruned"):
+        for record in runs:
+            if record.state == state:
+                return state, record.reason
+    if len(runs) < spec.seeds:
+        return "stopped", "not all of its seeds were started"
+    names = [metric.name for metric in (*spec.objectives, spec.pruning_metric)]
+    for name in (*names, *(constraint.name for constraint in spec.constraints)):
+        if any(name not in record.metrics for record in runs):
+            return "failed", f"{name} was not reported"
+    return "complete", None
+
+
+def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTrial]:
     """Complete trials: feasible before infeasible, then by the mean of the first objective.
 
     Args:
         spec: The study.
         runs: All of its runs.
     """
-    by_trial: dict[int, list[RunRecord]] = {}
-    for record in runs:
-        by_trial.setdefault(record.trial, []).append(record)
     complete = {
         number: records
-        for number, records in by_trial.items()
-        if len(records) == spec.seeds and all(record.state == "complete" for record in records)
+        for number, records in runs_by_trial(runs).items()
+        if trial_state(spec, records)[0] == "complete"
     }
-    means = {number: _means(records) for number, records in complete.items()}
+    means = {number: mean_metrics(records) for number, records in complete.items()}
     broken = {number: _broken(spec, values) for number, values in means.items()}
     optimal = _pareto(spec, {number: means[number] for number in means if not broken[number]})
     objective = spec.objective
     trials = [
         RankedTrial(
             number=number,
-            name=_trial_name(records[0], spec.seeds),
+            name=records[0].trial_name,
             is_baseline=records[0].is_baseline,
             runs=tuple(records),
             means=means[number],
@@ -71,7 +99,8 @@ def ranked_trials(spec: StudySpec, runs: Sequence[RunRecord]) -> list[RankedTria
     return sorted(trials, key=lambda t: (bool(t.broken), sign * t.means[objective.name], t.number))
 
 
-def _means(records: Sequence[RunRecord]) -> dict[str, float]:
+def mean_metrics(records: Sequence[RunRecord]) -> dict[str, float]:
+    """Metric to its mean over runs; metrics that all of them reported."""
     shared = [name for name in records[0].metrics if all(name in r.metrics for r in records)]
     return {name: math.fsum(r.metrics[name] for r in records) / len(records) for name in shared}
 
@@ -82,12 +111,6 @@ def _broken(spec: StudySpec, means: dict[str, float]) -> tuple[str, ...]:
         for constraint in spec.constraints
         if constraint.violation(means[constraint.name]) > 0
     )
-
-
-def _trial_name(record: RunRecord, num_seeds: int) -> str:
-    if num_seeds == 1:
-        return record.name
-    return record.name.rpartition(SEED_MARK)[0] or record.name
 
 
 def _pareto(spec: StudySpec, means: dict[int, dict[str, float]]) -> set[int]:

@@ -50,20 +50,20 @@ def validators(rows: pd.DataFrame) -> pd.DataFrame:
     """Meta-evaluation of each validator over all logged checkpoints.
 
     A pool mixes the epochs, seeds and sampling arms of a method, so a correlation says how well
-    the validator orders all of these together, as one who picks among the checkpoints of a whole
-    study needs it. It is not how well it finds the best epoch of one run, which
-    :func:`choices` tells: a validator that merely grows with training scores well here. Epochs of
-    a run resemble each other and arms may share their pre-training, so the number of checkpoints
-    is not a number of independent observations and no interval is given. Pools of several
-    methods also compare values across losses, where a validator may mean something else.
+    the validator orders all of these together, which matters for a choice among the checkpoints of
+    a whole study. How well it finds the best epoch of one run is in :func:`choices`: a validator
+    that merely grows with training scores well here. Epochs of a run resemble each other and arms
+    may share their pre-training, so the number of checkpoints is not a number of independent
+    observations and no interval is given. Pools of several methods also compare values across
+    losses, where a validator may mean something else.
 
     Args:
         rows: From :func:`checkpoints`.
 
     Returns:
         ``validator``, ``method`` (each method, then :data:`ALL_METHODS` and, if the oracle is
-        among several, :data:`WITHOUT_ORACLE`: its checkpoints know the target's labels and none
-        would be there to choose from), ``num_checkpoints`` that have the validator, and the
+        among several, :data:`WITHOUT_ORACLE`: its checkpoints know the target's labels, so that
+        in practice none could be chosen), ``num_checkpoints`` that have the validator, and the
         measures of :class:`trainables.metrics.selection.MetaEvaluation` over these:
         ``spearman``, ``weighted_spearman`` (-1 to 1, NaN of constants), ``regret_at_1``
         (points), ``top5_mean``, ``top5_worst`` (percent). A validator that a pool never logged

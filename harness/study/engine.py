@@ -3,12 +3,16 @@
 import importlib
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.record.full_disk import FullDisk
+from harness.record.ledger import Ledger
 from harness.record.outage import OutageError
+from harness.record.storage import StudyFolder
 from harness.record.study_result import StudyResult
 from harness.spec import StudySpec
+from harness.spec.database import database_url
 from harness.study.launch import Launch
 from harness.study.limits import Limits
 
@@ -21,35 +25,47 @@ TRAINABLES = {
 }
 
 
-def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
-    """Start a study or go on with it, to its end, and leave nothing running.
+def run_study(
+    spec: StudySpec,
+    launch: Launch,
+    folder: StudyFolder,
+    ledger: Ledger,
+    say: Callable[[str], None],
+) -> StudyResult:
+    """Start a study or resume it, run it to its end, and leave nothing running.
+
+    Args:
+        spec: The study.
+        launch: How it is started or resumed.
+        folder: Of the study; this process owns it.
+        ledger: Receives every event; its subscribers see the study.
+        say: Shows a line to the user.
 
     Raises:
-        SpecError: If it cannot be started or gone on with; nothing has changed then.
+        SpecError: If it can be neither started nor resumed; nothing has changed then.
         KeyboardInterrupt: On a second SIGINT; the runs have been ended even so.
     """
     started = time.monotonic()
-    ledger, gpus = launch.ledger, float(spec.resources.gpus)
+    gpus = float(spec.resources.gpus)
     limits = Limits(
         spec.budget,
         ledger.earlier_wall_s,
         lambda: gpus * sum(record.busy_s for record in list(ledger.runs.values())),
     )
-    ledger.disk = FullDisk(launch.storage.root, launch.say, lambda: limits.signal is not None)
+    disk = FullDisk(launch.storage.root, say, limits.is_interrupted)
+    ledger.wait_for(disk)
     state = "stopped"
     reason: str | None = "the study broke off"
     with limits.listening():
-        from harness.study.open import (
-            open_bridge,  # late: by now a person has seen a first line
-        )
+        from harness.study.open import open_bridge  # late: the user has seen a first line by now
 
-        bridge, optuna_name = open_bridge(spec, launch, lambda: limits.signal is not None)
+        bridge, optuna_name = open_bridge(spec, launch, ledger, say, limits.is_interrupted)
         was_over = ledger.is_complete and bridge.is_over
         if was_over:
-            launch.say("it is complete; a larger budget, or --new, would run more")
+            say("it is complete; a larger budget, or --new, would run more")
         try:
             if not bridge.is_over and limits.used_up is None:
-                _fit(spec, launch, bridge, limits)
+                _fit(spec, launch, folder, bridge, limits, disk, say)
             if bridge.is_over:
                 state, reason = "complete", None
             else:
@@ -68,31 +84,39 @@ def run_study(spec: StudySpec, launch: Launch) -> StudyResult:
     if bridge.is_exhausted and spec.method != "grid":
         notes.append("the space holds no further configuration")
     return StudyResult(
-        launch.study_name,
-        spec.objective.goal,
-        state,
-        reason,
-        limits.interruption is not None,
-        wall_s,
-        list(ledger.runs.values()),
-        launch.optuna_url,
-        optuna_name,
-        tuple(notes),
+        study_name=folder.name,
+        goal=spec.objective.goal,
+        state=state,
+        reason=reason,
+        was_interrupted=limits.is_interrupted(),
+        wall_s=wall_s,
+        runs=list(ledger.runs.values()),
+        optuna_url=database_url(spec.database, launch.storage.optuna_url),
+        optuna_name=optuna_name,
+        notes=tuple(notes),
     )
 
 
-def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits) -> None:
+def _fit(
+    spec: StudySpec,
+    launch: Launch,
+    folder: StudyFolder,
+    bridge: "StudyBridge",
+    limits: Limits,
+    disk: FullDisk,
+    say: Callable[[str], None],
+) -> None:
     from harness.nodes.cluster import parallel_runs, start_ray
 
     try:
-        start_ray(launch.address, launch.say, lambda: limits.signal is not None)
+        start_ray(launch.address, say, limits.is_interrupted)
     except SystemExit as error:  # of Ray's own handler, which is there until the next line but one
         if error.code != signal.SIGTERM:
             raise
-        limits.signal = signal.SIGTERM
+        limits.interrupt(signal.SIGTERM)
         return
     except OutageError:
-        if limits.signal is None:
+        if not limits.is_interrupted():
             raise
         return
     limits.listen()
@@ -112,9 +136,8 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
         from harness.nodes.shared_storage import check_shared
 
         check_shared(launch.storage.root)
-    parallel = parallel_runs(spec.resources, launch.say)
-    launch.say(f"{_amount(spec.max_trials, spec.seeds)}, {parallel} at a time")
-    folder = launch.storage.study(launch.study_name)
+    parallel = parallel_runs(spec.resources, say)
+    say(f"{_amount(spec.max_trials, spec.seeds)}, {parallel} at a time")
     shared_config = {
         "cache": StageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
@@ -125,7 +148,6 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     }
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
     trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
-    disk = launch.ledger.disk
 
     def tuner() -> Any:
         return tune.Tuner(

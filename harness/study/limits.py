@@ -25,7 +25,7 @@ class Limits:
         earlier_s: float = 0.0,
         gpu_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.signal: int | None = None
+        self._signal: int | None = None
         self._budget = budget
         self._gpu_s = gpu_s
         self._started = time.monotonic() - earlier_s
@@ -34,9 +34,17 @@ class Limits:
     @property
     def interruption(self) -> str | None:
         """Which signal arrived, None if none did."""
-        if self.signal is None:
+        if self._signal is None:
             return None
-        return f"interrupted by {signal.Signals(self.signal).name}"
+        return f"interrupted by {signal.Signals(self._signal).name}"
+
+    def is_interrupted(self) -> bool:
+        """Whether a signal arrived."""
+        return self._signal is not None
+
+    def interrupt(self, number: int) -> None:
+        """Take a signal that another handler caught."""
+        self._signal = number
 
     @property
     def used_up(self) -> str | None:
@@ -67,11 +75,11 @@ class Limits:
 
     def listen(self) -> None:
         """Catch signals (again): Ray, when it starts, puts its own handler for SIGTERM."""
-        for caught in self._previous if self.signal is None else ():
+        for caught in self._previous if self._signal is None else ():
             signal.signal(caught, self._catch)
 
     def _catch(self, number: int, _frame: object) -> None:
-        self.signal = number
+        self.interrupt(number)
         self._restore()
         words = f"{signal.Signals(number).name}: ending what runs; once more ends at once\n"
         os.write(2, words.encode())  # a signal may come within a print

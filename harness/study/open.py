@@ -15,36 +15,44 @@ from harness.optuna_study.outcomes import TrialOutcomes
 from harness.optuna_study.stored_study import Patience, free_study_name, open_storage, open_study
 from harness.optuna_study.stored_trials import StoredTrials
 from harness.optuna_study.suggestions import Suggestions
+from harness.record.ledger import Ledger
 from harness.record.storage import absolute_paths
 from harness.spec import StudySpec
+from harness.spec.database import database_url
 from harness.study.launch import Launch
 from trainables.config import TrialConfig
 from trainables.config.reference_recipe import reference_fields
 
 
 def open_bridge(
-    spec: StudySpec, launch: Launch, gives_up: Callable[[], bool]
+    spec: StudySpec,
+    launch: Launch,
+    ledger: Ledger,
+    say: Callable[[str], None],
+    gives_up: Callable[[], bool],
 ) -> tuple[StudyBridge, str]:
-    """Start a study, or bring what an earlier driver left of it in step.
+    """Start a study, or bring Optuna's study in step with what its ledger says.
 
     Args:
         spec: The study.
-        launch: Where, and how.
+        launch: How it is started or resumed.
+        ledger: In the study's folder; without an event if the study is new.
+        say: Shows a line to the user.
         gives_up: Asked whether to wait no longer for a database that does not answer.
 
     Returns:
         The bridge, and the study's name in Optuna's storage.
 
     Raises:
-        SpecError: If it cannot be gone on with; nothing has changed then.
+        SpecError: If it cannot be resumed; nothing has changed then.
     """
-    ledger = launch.ledger
-    stored = open_storage(launch.optuna_url)
-    patience = Patience(launch.say, gives_up)
-    described = {**_description(spec, launch), **identity(spec)}
+    stored = open_storage(database_url(spec.database, launch.storage.optuna_url))
+    patience = Patience(say, gives_up)
+    study_name = ledger.path.parent.name
+    described = {**_description(spec, study_name, launch.read_test), **identity(spec)}
     if ledger.description is None:
         study_id = uuid.uuid4().hex
-        optuna_name = patience(free_study_name, stored, launch.study_name, study_id)
+        optuna_name = patience(free_study_name, stored, study_name, study_id)
         ledger.append("study", study_id=study_id, optuna_name=optuna_name, **described)
     else:
         study_id, optuna_name = ledger.description["study_id"], ledger.description["optuna_name"]
@@ -69,18 +77,18 @@ def open_bridge(
     if was_complete and not bridge.is_over:  # the budget was raised, or failures are retried
         ledger.append("resume", **described)
     if launch.retry_failed:
-        launch.say(f"{retried} failed trials are tried again")
+        say(f"{retried} failed trials are tried again")
     return bridge, optuna_name
 
 
-def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
+def _description(spec: StudySpec, study_name: str, read_test: bool) -> dict[str, Any]:
     varied = set(spec.parameters).union(*spec.baselines.values())
     fields = TrialConfig().to_flat()
     if spec.fixed.get("parity"):
         fields |= reference_fields(spec.fixed.get("adapt.method", fields["adapt.method"]))
     fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
     return {
-        "study": launch.study_name,
+        "study": study_name,
         "yaml": spec.model_dump_json(
             indent=1, exclude_defaults=True, exclude={"database"}, by_alias=True
         ),
@@ -89,7 +97,7 @@ def _description(spec: StudySpec, launch: Launch) -> dict[str, Any]:
         "objectives": [{"name": m.name, "goal": m.goal} for m in spec.objectives],
         "trainable": spec.trainable,
         "resources": spec.resources.model_dump(),
-        "read_test": launch.read_test,
+        "read_test": read_test,
         "varied": sorted(varied),
         "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
     }

@@ -112,7 +112,7 @@ class BridgeScheduler(FIFOScheduler):
             or self._dead(trial.trial_id, text)
             or error_sentence(text)
         )
-        self._bridge.note_error(trial.trial_id, sentence, goes_on=will_retry(trial))
+        self._bridge.note_error(trial.trial_id, sentence, continues=will_retry(trial))
         self._disk.wait()
 
     def _hanging(self, trial_id: str, text: str) -> str | None:
@@ -145,7 +145,7 @@ class StudyStopper(tune.Stopper):
     """Ends a study whose limits are reached.
 
     Args:
-        bridge: The study; told to drain when a budget is used up.
+        bridge: The study; it drains when a budget is used up.
         limits: Its limits.
     """
 
@@ -159,8 +159,8 @@ class StudyStopper(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether Tune should stop all runs now."""
-        # What runs may end, unless it is to be stopped; nothing more is asked for.
-        self._bridge.is_draining |= self._limits.used_up is not None
+        if self._limits.used_up is not None:
+            self._bridge.drain()
         return self._limits.stops_runs is not None
 
     def __getstate__(self) -> dict[str, Any]:

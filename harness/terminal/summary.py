@@ -2,16 +2,22 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.mlflow_tracking.tracker import MLflowTracker
-from harness.record.ledger import TERMINAL_STATES
+from harness.record.ledger import TERMINAL_STATES, RunRecord
 from harness.record.masking import masked
 from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
-from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.ranking import (
+    RankedTrial,
+    mean_metrics,
+    ranked_trials,
+    runs_by_trial,
+    trial_state,
+)
 from harness.spec import StudySpec
 from harness.terminal.result_table import SHOWN, result_table, wrapped
 from trainables.config import SCORED_STRATEGIES
@@ -24,7 +30,9 @@ def as_json(
     from harness.results.effects import difficulty_effects  # imports numpy and torch
 
     ranked = ranked_trials(spec, result.runs)
+    complete = {trial.number: trial for trial in ranked}
     feasible = [trial for trial in ranked if not trial.broken]
+    run_ids = tracker.run_ids
     return {
         "study": result.study_name,
         "storage": str(storage.root),
@@ -35,31 +43,8 @@ def as_json(
         "reason": result.reason,
         "wall_s": round(result.wall_s, 3),
         "trials": [
-            {
-                "number": record.number,
-                "trial": record.trial,
-                "seed": record.fields["seed"],
-                "name": record.name,
-                "state": record.state,
-                "reason": record.reason,
-                "params": record.searched,
-                "metrics": record.metrics,
-                "mlflow_run_id": tracker.run_ids.get(record.number),
-                "epochs_run": record.step,
-                "stages": {name: stage[0] for name, stage in record.stages.items()},
-            }
-            for record in result.runs
-        ],
-        "settings": [
-            {
-                "setting": trial.number,
-                "name": trial.name,
-                "seeds": len(trial.runs),
-                "means": trial.means,
-                "interval": None if math.isnan(trial.interval[0]) else list(trial.interval),
-                "broken_constraints": list(trial.broken),
-            }
-            for trial in ranked
+            _trial_json(spec, runs, complete.get(number), run_ids)
+            for number, runs in sorted(runs_by_trial(result.runs).items())
         ],
         "best": feasible[0].number if feasible else None,
         "pareto": [trial.number for trial in feasible if trial.is_pareto],
@@ -74,6 +59,46 @@ def as_json(
             }
             for effect in difficulty_effects(spec, ranked)
         ],
+    }
+
+
+def _trial_json(
+    spec: StudySpec,
+    runs: Sequence[RunRecord],
+    ranked: RankedTrial | None,
+    run_ids: Mapping[int, str],
+) -> dict[str, Any]:
+    """One trial with its runs; ``ranked`` if it is complete."""
+    first = runs[0]
+    state, reason = trial_state(spec, runs)
+    interval = None if ranked is None or math.isnan(ranked.interval[0]) else list(ranked.interval)
+    found = [_run_json(record, run_ids.get(record.number)) for record in runs]
+    return {
+        "number": first.trial,
+        "name": first.trial_name,
+        "baseline": first.trial_name if first.is_baseline else None,
+        "state": state,
+        "reason": reason,
+        "params": first.searched,
+        "metrics": mean_metrics(runs),
+        "interval": interval,
+        "broken_constraints": [] if ranked is None else list(ranked.broken),
+        "retry_of": first.retry_of,
+        **{name: found[0][name] for name in ("epochs_run", "mlflow_run_id", "stages")},
+        "runs": found,
+    }
+
+
+def _run_json(record: RunRecord, mlflow_run_id: str | None) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "seed": record.seed,
+        "state": record.state,
+        "reason": record.reason,
+        "metrics": record.metrics,
+        "mlflow_run_id": mlflow_run_id,
+        "epochs_run": record.step,
+        "stages": {name: stage[0] for name, stage in record.stages.items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.record.ledger import Ledger
+from harness.record.ledger import Ledger, trial_of
 from harness.results import load_study
 from trainables.config import TrialConfig
 
@@ -22,10 +22,12 @@ def write_ledger(tmp_path):
                 "study", study="small", objective="target_val/pck_05", goal="maximize",
                 trainable="adaptation",
             )  # fmt: skip
-            for number, (name, fields, epochs, *state) in enumerate(runs):
+            for number, (name, changed, epochs, *state) in enumerate(runs):
+                fields = {**TrialConfig().to_flat(), **changed}
+                seed = fields["seed"]
                 ledger.append(
-                    "run", number=number, trial=number, name=name, is_baseline=True, params={},
-                    fields={**TrialConfig().to_flat(), **fields},
+                    "run", number=number, trial=number, trial_name=trial_of(name, seed), seed=seed,
+                    name=name, is_baseline=True, params={}, fields=fields,
                 )  # fmt: skip
                 for step, metrics in enumerate(epochs, start=1):
                     ledger.append(

@@ -9,6 +9,7 @@ import pytest
 from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from tests.noop_trainable import NoopTrainable
 
 NUM_TRIALS = 200
@@ -29,7 +30,9 @@ budget: {{run_cap: {NUM_TRIALS}}}
 @pytest.mark.filterwarnings("ignore")
 def test_overhead_per_trial(write_study, tmp_path):
     spec = load_study(write_study(STUDY))
-    result, tracker = follow_study(spec, Storage(tmp_path), io.StringIO(), trainable=NoopTrainable)
+    result, tracker = follow_study(
+        spec, Launch(Storage(tmp_path), trainable=NoopTrainable), io.StringIO()
+    )
     from harness.record.ledger import read_events
 
     events = list(read_events(tmp_path / "studies" / "overhead" / "events.jsonl"))

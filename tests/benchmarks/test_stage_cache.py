@@ -21,6 +21,7 @@ from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.stage_cache.cache import StageCache
 from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from tests.conftest import ROOT
 from trainables.adaptation_trainable import AdaptationTrainable
 
@@ -69,9 +70,8 @@ def run_study(storage, text, name):
     """A study's trials that trained, with what each reported by epoch."""
     path = storage.parent / f"{name}.yaml"
     path.write_text(text.replace("name: bins\n", f"name: {name}\n"))
-    result, _ = follow_study(
-        load_study(path), Storage(storage), io.StringIO(), trainable=MeasuredTrainable
-    )
+    launch = Launch(Storage(storage), trainable=MeasuredTrainable)
+    result, _ = follow_study(load_study(path), launch, io.StringIO())
     assert result.state == "complete"
     reported = {record.number: [] for record in result.runs}
     for event in read_events(Storage(storage).ledger(result.study_name)):

@@ -1,7 +1,7 @@
-"""How much training until a setting is good? Replays of recorded curves, see record_curves.py.
+"""How much training until a trial is good? Replays of recorded curves, see record_curves.py.
 
 The default sampler with a pruner by its default words against random search that trains every
-setting to its end, and against the same sampler with other pruners. A replay's figure is far from
+trial to its end, and against the same sampler with other pruners. A replay's figure is far from
 another's (a quartile of random search is four times the other), hence so many of them.
 """
 
@@ -35,7 +35,7 @@ COMPARED = {
 
 
 def recorded():
-    """Setting to its curve."""
+    """Configuration to its curve."""
     with CURVES.open(newline="") as file:
         rows = list(csv.reader(line for line in file if not line.startswith("#")))
     kinds = [type(values[0]) for values in GRID.values()]
@@ -86,7 +86,7 @@ def compute(write_study, tmp_path, monkeypatch):
 
 @pytest.mark.benchmark
 @pytest.mark.timeout(1800)
-def test_compute_to_reach_a_good_setting(compute):
+def test_compute_to_reach_a_good_trial(compute):
     used = {
         name: [compute(replay, method, rule) for replay in range(NUM_REPLAYS)]
         for name, (method, rule) in COMPARED.items()

@@ -3,10 +3,10 @@
 import pytest
 
 from harness.confirm import main
-from harness.confirmation.confirmation_study import going_on, num_looks, plan_confirmation
+from harness.confirmation.confirmation_study import num_looks, plan_confirmation, resumed
 from harness.confirmation.finalists import Finalist, Selection
 from harness.confirmation.verdict import as_json, as_lines, judge
-from harness.record.ledger import Ledger, RunRecord, read_runs
+from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
@@ -47,7 +47,8 @@ def searched(write_study, tmp_path):
 
 
 def _names(plan):
-    return list(dict.fromkeys(run.rpartition("-seed")[0] for run in plan.spec.baselines))
+    baselines = plan.spec.baselines.items()
+    return list(dict.fromkeys(trial_of(name, fields["seed"]) for name, fields in baselines))
 
 
 def test_the_best_trials_and_all_baselines_are_trained_with_fresh_seeds(searched):
@@ -186,9 +187,9 @@ def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
     search = searched()
     first = plan_confirmation(search, 1, 2, [])
     ledger = _confirmed(first, tmp_path)
-    assert going_on(ledger, first.spec, accept_change=False) == (first.spec, False)
+    assert resumed(ledger, first.spec, accept_change=False) == (first.spec, False)
     more = plan_confirmation(search, 1, 3, [])
-    spec, accepts_change = going_on(ledger, more.spec, accept_change=False)
+    spec, accepts_change = resumed(ledger, more.spec, accept_change=False)
     assert accepts_change
     _confirmed(more, tmp_path, {"accept_change": True})
     runs = read_runs(ledger)[1]
@@ -213,7 +214,7 @@ def test_another_confirmation_of_the_name_is_refused_with_how_it_differs(
     ledger = _confirmed(plan_confirmation(search, 1, 2, []), tmp_path)
     other = plan_confirmation(search, top, seeds, changes)
     with pytest.raises(SpecError, match="--new") as caught:
-        going_on(ledger, other.spec, accept_change=False)
+        resumed(ledger, other.spec, accept_change=False)
     assert words in str(caught.value)
 
 
@@ -222,7 +223,7 @@ def test_an_accepted_change_adds_trials_and_keeps_those_that_are_there(searched,
     first = plan_confirmation(search, 1, 1, [])
     ledger = _confirmed(first, tmp_path)
     other = plan_confirmation(search, 0, 2, [])
-    spec, accepts_change = going_on(ledger, other.spec, accept_change=True)
+    spec, accepts_change = resumed(ledger, other.spec, accept_change=True)
     assert accepts_change
     assert set(spec.baselines) == {*first.spec.baselines, *other.spec.baselines}
 
@@ -234,7 +235,7 @@ def test_a_confirmation_is_neither_confirmed_nor_mistaken_for_a_search(searched,
     with pytest.raises(SpecError, match="is itself a confirmation"):
         plan_confirmation(ledger, 1, 1, [])
     with pytest.raises(SpecError, match="is a search, not a confirmation"):
-        going_on(search, plan.spec, accept_change=False)
+        resumed(search, plan.spec, accept_change=False)
 
 
 def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path):
@@ -254,8 +255,9 @@ def _runs_of(values):
     """Complete runs of ``(trial, seed)`` with their test PCK."""
     return [
         RunRecord(
-            number, number, f"{trial}-seed{seed}", True, {}, {**FIELDS, "seed": seed},
-            state="complete", metrics={PCK: 0.0, TEST: pck},
+            number=number, trial=number, trial_name=trial, seed=seed, name=f"{trial}-seed{seed}",
+            is_baseline=True, params={}, fields={**FIELDS, "seed": seed}, state="complete",
+            metrics={PCK: 0.0, TEST: pck},
         )
         for number, ((trial, seed), pck) in enumerate(values.items())
     ]  # fmt: skip

@@ -93,8 +93,8 @@ def replayed(tmp_path):
         with Ledger(path) as ledger:
             ledger.append("study", study="replay", study_id="r")
             ledger.append(
-                "run", number=0, trial=0, name="replay", is_baseline=True, params={},
-                fields=FIELDS,
+                "run", number=0, trial=0, trial_name="replay", seed=0, name="replay",
+                is_baseline=True, params={}, fields=FIELDS,
             )  # fmt: skip
             for step, values in enumerate(metrics, start=1):
                 ledger.append(
@@ -156,7 +156,7 @@ def test_what_else_is_different_now_is_the_likely_reason(recorded, replayed, tmp
     stages = STAGES | {"pose_vae": ["hit", "k9", 1.0]}
     report = compare(read_run(uri, run_id), replayed([FIRST], stages=stages))
     assert report.reasons == (
-        "the code of trainables/ or the version of torch or numpy is another",
+        "the code of trainables/ or the version of torch or numpy has changed",
         f"torch was 1.0, is {environment()['torch']}",
         "the cached stage pose_vae was k2, is k9",
     )

@@ -10,7 +10,8 @@ from ray.cluster_utils import Cluster
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.study.follow import Start, follow_study
+from harness.study.follow import follow_study
+from harness.study.launch import Launch
 
 STUDY = """
 name: moved
@@ -55,7 +56,7 @@ def lose_a_node(cluster, node, ledger, lost):
 def test_the_trial_of_a_lost_node_goes_on_elsewhere(write_study, tmp_path):
     spec = load_study(write_study(STUDY))
     alone = Storage(tmp_path / "alone")
-    follow_study(spec, alone, io.StringIO())
+    follow_study(spec, Launch(alone), io.StringIO())
     storage, out, lost = Storage(tmp_path / "cluster"), io.StringIO(), []
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     try:
@@ -63,7 +64,7 @@ def test_the_trial_of_a_lost_node_goes_on_elsewhere(write_study, tmp_path):
         arguments = (cluster, nodes[1], storage.ledger("moved"), lost)
         watcher = threading.Thread(target=lose_a_node, args=arguments)
         watcher.start()
-        result, _ = follow_study(spec, storage, out, start=Start(address=cluster.address))
+        result, _ = follow_study(spec, Launch(storage, address=cluster.address), out)
         watcher.join()
     finally:
         cluster.shutdown()

@@ -22,7 +22,7 @@ def _run(module, *arguments):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """The baselines and one searched setting of the smoke study, as JSON."""
+    """The baselines and one searched trial of the smoke study, as JSON."""
     storage = tmp_path_factory.mktemp("smoke")
     done = _run(
         "harness.run", "search_spaces/smoke.yaml", "--storage", storage, "--json",
@@ -39,7 +39,7 @@ def _replay(smoke, *more):
     return done.returncode, json.loads(done.stdout)
 
 
-def test_a_recorded_trial_runs_again_to_the_same_metrics(smoke):
+def test_a_recorded_run_is_trained_again_to_the_same_metrics(smoke):
     code, found = _replay(smoke)
     assert (code, found["equal"], found["different"]) == (0, True, 0)
     assert found["values"] > 100
@@ -64,20 +64,25 @@ def test_a_changed_record_is_found_and_named(smoke, tmp_path):
     assert all(reason.startswith("the commit was") for reason in found["reasons"])
 
 
+def _name_and_seed(trial):
+    (run,) = trial["runs"]
+    return trial["name"], run["seed"]
+
+
 def test_a_confirmation_reads_the_test_split_and_goes_on_with_more_seeds(smoke):
     common = ("smoke", "--storage", smoke["storage"], "--top", 1, "--json")
     first = _run("harness.confirm", *common, "--seeds", 1, "--set", "resources.parallel=1")
     assert first.returncode == 0, first.stderr
-    names = [trial["name"] for trial in json.loads(first.stdout)["trials"]]
+    names = [_name_and_seed(trial) for trial in json.loads(first.stdout)["trials"]]
     second = _run("harness.confirm", *common, "--seeds", 2, "--set", "resources.parallel=1")
     assert second.returncode == 0, second.stderr
     found = json.loads(second.stdout)
     assert found["study"] == "smoke-confirm"
-    assert [trial["name"] for trial in found["trials"][: len(names)]] == names
+    assert [_name_and_seed(trial) for trial in found["trials"][: len(names)]] == names
     assert {trial["state"] for trial in found["trials"]} == {"complete"}
     assert found["looks"] == 2
     assert found["verdict"]["reference"] in ("all", "vae_hm")
-    for setting in found["verdict"]["settings"]:
-        metrics = setting["metrics"]
+    for trial in found["verdict"]["trials"]:
+        metrics = trial["metrics"]
         assert metrics["target_test/pck_05"]["num_seeds"] == 2
         assert {"target_test/evalpose", "target_test/pck_bin/00"} <= set(metrics)

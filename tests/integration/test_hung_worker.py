@@ -14,6 +14,7 @@ from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study import tune_adapters as search
 from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from tests.noop_trainable import SlowTrainable
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.watchdog import Watchdog
@@ -78,7 +79,7 @@ class HangingTrainable(AdaptationTrainable):
 
 def follow(write_study, storage, trainable, text=STUDY):
     spec = load_study(write_study(text))
-    result, _ = follow_study(spec, Storage(storage), io.StringIO(), trainable=trainable)
+    result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     ledger = list(read_events(Storage(storage).ledger(result.study_name)))
     return result, ledger
 

@@ -17,6 +17,7 @@ from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study import limits
 from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from trainables import checkpoint
 from trainables.adaptation_trainable import AdaptationTrainable
 
@@ -108,7 +109,7 @@ def write(tmp_path_factory):
 def follow(path, storage, trainable=AdaptationTrainable):
     """Run or go on with the study; returns its result and its events."""
     spec = load_study(path)
-    result, _ = follow_study(spec, Storage(storage), io.StringIO(), trainable=trainable)
+    result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     return result, list(read_events(Storage(storage).ledger("killed")))
 
 

@@ -13,7 +13,8 @@ from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study import limits
 from harness.study.engine import TRAINABLES
-from harness.study.follow import Start, follow_study
+from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from tests.conftest import optuna_states
 from tests.noop_trainable import (
     CrashingTrainable,
@@ -42,12 +43,11 @@ WITHOUT_PRUNING = STUDY.replace(
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of its threads and sockets
 
 
-def _follow(write_study, tmp_path, trainable, text=STUDY, **start):
+def _follow(write_study, tmp_path, trainable, text=STUDY, **options):
     out = io.StringIO()
     spec = load_study(write_study(text))
-    result, tracker = follow_study(
-        spec, Storage(tmp_path), out, trainable=trainable, start=Start(**start)
-    )
+    launch = Launch(Storage(tmp_path), trainable=trainable, **options)
+    result, tracker = follow_study(spec, launch, out)
     return result, tracker, out.getvalue()
 
 

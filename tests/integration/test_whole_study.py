@@ -62,10 +62,10 @@ def test_trials_share_the_stages_that_are_equal(smoke):
 
 def test_optuna_has_every_trial_in_a_terminal_state(smoke):
     states = optuna_states(smoke["optuna_url"], "smoke")
-    told = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+    ended = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     # Beside the trials that ran, suggestions that repeat one of them and have its outcome.
     assert all(state.is_finished() for state in states)
-    assert {t["number"]: told[t["state"]] for t in smoke["trials"]}.items() <= dict(
+    assert {t["number"]: ended[t["state"]] for t in smoke["trials"]}.items() <= dict(
         enumerate(states)
     ).items()
 

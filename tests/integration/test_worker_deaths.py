@@ -9,6 +9,7 @@ import pytest
 from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study.follow import follow_study
+from harness.study.launch import Launch
 from tests.noop_trainable import MortalTrainable, SlowTrainable
 
 STUDY = """
@@ -34,7 +35,7 @@ def reasons(write_study, storage, trainable, names):
         f"  {name}: {{vae.epochs: {index}}}\n" for index, name in enumerate(names, start=1)
     )
     spec = load_study(write_study(text))
-    result, _ = follow_study(spec, Storage(storage), io.StringIO(), trainable=trainable)
+    result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     assert [record.state for record in result.runs] == ["failed"] * len(names)
     return {record.name: record.reason for record in result.runs}
 

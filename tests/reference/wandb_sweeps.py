@@ -67,7 +67,7 @@ def real_quantiles(law: str, words: dict, shares: np.ndarray) -> np.ndarray:
 
 
 def grid(parameters: dict[str, dict]) -> set[tuple]:
-    """Every setting of a grid, the values in the order of the parameters."""
+    """Every point of a grid, the values in the order of the parameters."""
     return set(itertools.product(*map(grid_values, parameters.values())))
 
 

@@ -36,20 +36,20 @@ def test_a_runs_name_says_what_it_tries(is_baseline, varied, name):
     fields = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset": [0, 2]}
     params = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset/b00": True}
     run = {"number": 7, "name": "vae_hm", "is_baseline": is_baseline, "fields": fields}
-    assert contents.run_name({"varied": varied}, run | {"params": params}) == name
+    assert contents.run_title({"varied": varied}, run | {"params": params}) == name
 
 
 def test_a_runs_name_leaves_out_what_the_run_does_not_have():
     fields = {"sampling.strategy": "hardest", "bins.count": 6}
     run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields}
     run["params"] = {"sampling.strategy": "hardest"}
-    assert contents.run_name({"varied": list(fields)}, run) == "hardest #7"
+    assert contents.run_title({"varied": list(fields)}, run) == "hardest #7"
 
 
 def test_a_runs_name_is_cut_after_a_whole_word():
     fields = {f"section.parameter_{i}": i for i in range(20)}
     run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields, "params": fields}
-    name = contents.run_name({"varied": list(fields)}, run)
+    name = contents.run_title({"varied": list(fields)}, run)
     # "parameter_0=0 " is 14 long, and five of them leave no place for a sixth and " #7".
     assert name == "".join(f"parameter_{i}={i} " for i in range(5)) + "#7"
 
@@ -60,6 +60,12 @@ def test_a_runs_tags_let_one_filter_and_group():
     assert json.loads(tags["config"]) == RUN["fields"]
     assert "retry_of" not in tags
     assert contents.run_tags(STUDY, RUN | {"retry_of": 0})["retry_of"] == "0"
+
+
+def test_a_runs_number_is_read_from_tags_of_this_and_of_earlier_versions():
+    assert contents.run_number({"run": "5", "trial": "2"}) == 5
+    assert contents.run_number({"trial": "5", "setting": "2"}) == 5
+    assert contents.run_number(contents.study_tags(STUDY)) is None
 
 
 def test_seconds_of_stages_found_are_saved_and_of_others_spent():

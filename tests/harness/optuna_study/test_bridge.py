@@ -147,7 +147,7 @@ def test_a_trial_that_goes_on_elsewhere_does_not_report_a_step_twice(open_bridge
     bridge = open_bridge()
     bridge.ask("a")
     _report(bridge, "a", 1, 10.0)
-    bridge.note_error("a", "OSError: lost", goes_on=True)
+    bridge.note_error("a", "OSError: lost", continues=True)
     _report(bridge, "a", 1, 11.0)
     for step in (2, 3):
         _report(bridge, "a", step, 20.0)
@@ -159,7 +159,7 @@ def test_a_trial_that_goes_on_elsewhere_does_not_report_a_step_twice(open_bridge
 def test_a_crash_for_good_is_told_with_its_sentence(open_bridge, stored):
     bridge = open_bridge()
     bridge.ask("a")
-    bridge.note_error("a", "ValueError: im00001.jpg is not a readable image", goes_on=False)
+    bridge.note_error("a", "ValueError: im00001.jpg is not a readable image", continues=False)
     bridge.fail("a")
     assert stored()[0].state == TrialState.FAIL
     assert "im00001.jpg" in open_bridge.ledger.runs[0].reason
@@ -276,7 +276,7 @@ budget: {{run_cap: 4}}
         ({"vae.epochs": 2.5}, "vae.epochs = 2.5; allowed is a number from 2 to 9"),
         ({"vae.epochs": [3]}, "vae.epochs = [3]; allowed is a number from 2 to 9"),
         ({"sampling.strategy": "random"}, "sampling.strategy = 'random'; allowed is one of 'all'"),
-        ({"vae.kl_wieght": 0.1}, "vae.kl_wieght, which is no parameter, or none where the others"),
+        ({"vae.kl_wieght": 0.1}, "vae.kl_wieght, which is no parameter"),
         ({"sampling.strategy": "all", "bins.count": 2}, "bins.count, which is no parameter, or"),
     ],
 )
@@ -358,7 +358,7 @@ def test_failed_trials_are_tried_again_when_asked_to_and_take_no_place(open_brid
     text = STUDY.replace("run_cap: 4", "run_cap: 2")
     bridge = open_bridge(text)
     failed = bridge.ask("a")
-    bridge.note_error("a", "OSError: lost", goes_on=False)
+    bridge.note_error("a", "OSError: lost", continues=False)
     bridge.fail("a")
     _run(bridge, "b", [1.0])
     assert bridge.is_over

@@ -231,7 +231,17 @@ def test_a_changed_space_is_refused_with_the_choices(write_study, tmp_path, old,
 def test_changed_code_is_refused(spec, tmp_path, monkeypatch):
     run(spec, tmp_path)
     monkeypatch.setattr("harness.optuna_study.continuation.code_digest", lambda: "another")
-    with pytest.raises(SpecError, match="the code of trainables/"):
+    with pytest.raises(SpecError, match="study t was .* another version of the code"):
+        Simulation(spec, tmp_path)
+
+
+def test_a_study_of_a_version_that_recorded_no_sections_is_refused(spec, tmp_path):
+    run(spec, tmp_path)
+    ledger = tmp_path / "studies" / "t" / "events.jsonl"
+    first, *others = ledger.read_text().splitlines()
+    study = {k: v for k, v in json.loads(first).items() if k not in ("space", "code")}
+    ledger.write_text("\n".join([json.dumps(study), *others]) + "\n")
+    with pytest.raises(SpecError, match="another version of the code"):
         Simulation(spec, tmp_path)
 
 

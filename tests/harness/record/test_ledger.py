@@ -4,13 +4,16 @@ import pytest
 
 from harness.record.ledger import Ledger, read_events, read_runs
 
-FIELDS = {"seed": 0}
+RUN = {
+    "number": 0, "trial": 0, "trial_name": "all", "seed": 0, "name": "all", "is_baseline": True,
+    "params": {}, "fields": {"seed": 0},
+}  # fmt: skip
 
 
 def _filled(path):
     ledger = Ledger(path)
     ledger.append("study", study="s", objective="m", goal="maximize")
-    ledger.append("run", number=0, trial=0, name="all", is_baseline=True, params={}, fields=FIELDS)
+    ledger.append("run", **RUN)
     ledger.append(
         "epoch", number=0, step=1, num_steps=2, metrics={"m": 1.5}, stages={}, digests={}, tags={}
     )
@@ -65,9 +68,6 @@ def _at(path, *events):
     return Ledger(path)
 
 
-RUN = {
-    "number": 0, "trial": 0, "name": "a", "is_baseline": False, "params": {}, "fields": FIELDS,
-}  # fmt: skip
 EPOCH = {
     "number": 0, "step": 1, "num_steps": 3, "metrics": {}, "stages": {}, "digests": {}, "tags": {}
 }  # fmt: skip
@@ -102,19 +102,20 @@ def test_a_stopped_run_goes_on(tmp_path):
 
 EARLIER = """\
 {"event": "study", "time": 1.0, "study": "s", "objective": "m"}
-{"event": "trial", "time": 2.0, "number": 0, "name": "all", "is_baseline": true, "params": {}, "fields": {}}
-{"event": "trial", "time": 2.0, "number": 3, "setting": 1, "name": "x", "is_baseline": false, "params": {}, "fields": {}}
+{"event": "trial", "time": 2.0, "number": 0, "name": "all", "is_baseline": true, "params": {}, "fields": {"seed": 0}}
+{"event": "trial", "time": 2.0, "number": 3, "setting": 1, "name": "x-seed1", "is_baseline": false, "params": {}, "fields": {"seed": 1}}
 {"event": "duplicate", "time": 3.0, "setting": 2, "of": 1}
 {"event": "finished", "time": 4.0, "number": 3, "state": "complete", "reason": null, "value": 1.5}
 """  # noqa: E501
-"""Earlier versions called a trial a setting and a run a trial; the oldest had no seeds."""
+"""Earlier versions said setting for a trial and trial for a run; the oldest had no seeds."""
 
 
 def test_a_ledger_of_an_earlier_version_is_read(tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_text(EARLIER)
     _, runs = read_runs(path)
-    assert {number: run.trial for number, run in runs.items()} == {0: 0, 3: 1}
+    found = {n: (run.trial, run.trial_name, run.seed) for n, run in runs.items()}
+    assert found == {0: (0, "all", 0), 3: (1, "x", 1)}
     assert (runs[3].state, runs[3].value) == ("complete", 1.5)
     assert [event.get("trial") for event in read_events(path)] == [None, 0, 1, 2, None]
 

@@ -33,11 +33,11 @@ def runs(*trials, state="complete"):
     for trial, seeds in enumerate(trials):
         for index, metrics in enumerate(seeds):
             named = dict(zip((PCK, EVALPOSE), metrics, strict=False))
-            name = f"trial-{trial}" + f"-seed{index}" * (len(seeds) > 1)
             records.append(
                 RunRecord(
-                    trial * len(seeds) + index, trial, name, False, {}, {"seed": index},
-                    state=state, metrics=named, value=metrics[0],
+                    number=trial * len(seeds) + index, trial=trial, trial_name=f"trial-{trial}",
+                    seed=index, name=f"trial-{trial}-seed{index}", is_baseline=False, params={},
+                    fields={"seed": index}, state=state, metrics=named, value=metrics[0],
                 )
             )  # fmt: skip
     return records
@@ -58,6 +58,12 @@ def test_a_trial_that_lacks_a_seed_or_failed_is_left_out():
     assert len(ranked_trials(spec(seeds=2), complete[:3])) == 1
     complete[0].state = "failed"
     assert [s.number for s in ranked_trials(spec(seeds=2), complete)] == [1]
+
+
+def test_a_trial_without_a_constraints_metric_is_left_out():
+    limited = spec(constraints=[{"name": EVALPOSE, "min": 95}])
+    found = ranked_trials(limited, runs([[10.0]], [[20.0, 96.0]]))
+    assert [trial.number for trial in found] == [1]
 
 
 def test_a_metric_that_a_seed_lacks_has_no_mean():

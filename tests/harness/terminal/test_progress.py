@@ -23,8 +23,9 @@ class View(StudyView):
 def _run(number, name="trial", **params):
     fields = {"vae.kl_weight": 0.25, "bins.subset": [0, 2], "seed": 0}
     return {
-        "event": "run", "time": 0.0, "number": number, "trial": number, "name": name,
-        "is_baseline": False, "params": params, "fields": fields,
+        "event": "run", "time": 0.0, "number": number, "trial": number,
+        "trial_name": name, "seed": 0, "name": name, "is_baseline": False,
+        "params": params, "fields": fields,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from harness.spec import load_study
 from harness.terminal.summary import as_json, as_text
 from trainables.config import TrialConfig
 
+FIELDS = TrialConfig().to_flat()
 STUDY = """
 name: s
 trainable: adaptation
@@ -29,15 +30,17 @@ def lines(tmp_path, write_study):
     def make(*trials):
         records = [
             RunRecord(
-                number, number, name, is_baseline, {"sampling.strategy": "all"},
-                TrialConfig().to_flat() | ({"adapt.method": "oracle"} if name == "oracle" else {}),
+                number=number, trial=number, trial_name=name, seed=0, name=name,
+                is_baseline=is_baseline, params={"sampling.strategy": "all"},
+                fields=FIELDS | ({"adapt.method": "oracle"} if name == "oracle" else {}),
                 state="complete", metrics={"target_val/pck_05": value, **metrics}, value=value,
             )
             for number, (name, is_baseline, value, metrics) in enumerate(trials)
         ]  # fmt: skip
         result = StudyResult(
-            "s", "maximize", "complete", None, False, 90.0, records, "sqlite:///o.db", "s"
-        )
+            study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
+            wall_s=90.0, runs=records, optuna_url="sqlite:///o.db", optuna_name="s",
+        )  # fmt: skip
         spec = load_study(write_study(STUDY))
         return list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
 
@@ -98,8 +101,9 @@ def _several(*trials, **more):
     """A result of trials given as (pck, evalpose) of each seed."""
     records = [
         RunRecord(
-            2 * trial + seed, trial, f"trial-{trial}-seed{seed}", False,
-            {"sampling.strategy": "all"}, TrialConfig().to_flat() | {"seed": seed},
+            number=2 * trial + seed, trial=trial, trial_name=f"trial-{trial}", seed=seed,
+            name=f"trial-{trial}-seed{seed}", is_baseline=False,
+            params={"sampling.strategy": "all"}, fields=FIELDS | {"seed": seed},
             state="complete", value=pck, step=6,
             metrics={"target_val/pck_05": pck, "target_val/evalpose": evalpose},
             stages={"images/source": ["hit", "0123", 4.0]},
@@ -144,17 +148,33 @@ def test_the_json_ranks_trials_and_masks_the_password(tmp_path, write_study):
     tracker, result = SimpleNamespace(run_ids={0: "run"}), _several(*TRIALS)
     result.runs[2].params = {"sampling.strategy/quantile": 0.24}
     found = as_json(spec, Storage(tmp_path), result, tracker)
-    assert found["trials"][2]["params"] == {"sampling.strategy": "all"}, "what was trained"
-    assert found["best"] == 0
-    assert found["pareto"] == [0, 1]
-    assert found["settings"][0]["means"] == {
-        "target_val/pck_05": 52.0, "target_val/evalpose": 95.0
-    }  # fmt: skip
-    assert found["settings"][3]["broken_constraints"]
-    assert found["trials"][0]["stages"] == {"images/source": "hit"}
-    assert found["trials"][0]["mlflow_run_id"] == "run"
-    assert found["trials"][1]["seed"] == 1
     assert "secret" not in json.dumps(found)
+    assert (found["best"], found["pareto"]) == (0, [0, 1])
+    first, second, _, fourth = found["trials"]
+    assert (first["number"], first["name"], first["baseline"]) == (0, "trial-0", None)
+    assert (first["state"], first["reason"], first["retry_of"]) == ("complete", None, None)
+    assert first["metrics"] == {"target_val/pck_05": 52.0, "target_val/evalpose": 95.0}
+    assert first["interval"] == pytest.approx([26.59, 77.41], abs=0.01)
+    assert (first["mlflow_run_id"], first["epochs_run"]) == ("run", 6)
+    assert first["stages"] == {"images/source": "hit"}
+    assert second["params"] == {"sampling.strategy": "all"}, "what was trained"
+    assert [bool(trial["broken_constraints"]) for trial in (first, fourth)] == [False, True]
+    assert [(run["number"], run["seed"]) for run in second["runs"]] == [(2, 0), (3, 1)]
+    assert [run["metrics"]["target_val/pck_05"] for run in first["runs"]] == [50.0, 54.0]
+
+
+def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    failed, _, stopped, *_ = result.runs
+    failed.state, failed.reason = "failed", "RuntimeError: x"
+    stopped.state, stopped.reason = "stopped", "budget.hours 1 used up"
+    result.runs[-1:] = []  # its study ended before the second seed started
+    found = as_json(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))["trials"]
+    assert [trial["state"] for trial in found] == ["failed", "stopped", "complete", "stopped"]
+    assert [trial["reason"] for trial in found[:2]] == [failed.reason, stopped.reason]
+    assert [trial["interval"] is None for trial in found] == [True, True, False, True]
+    assert [run["state"] for run in found[0]["runs"]] == ["failed", "complete"]
+    assert found[0]["mlflow_run_id"] is None
 
 
 def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):
@@ -245,7 +265,8 @@ def of_bins(tmp_path, write_study):
         searched = {"bins.subset/b00": True, "vae.kl_weight": 1e-4}
         runs.append(
             RunRecord(
-                number=number, trial=number, name=name, is_baseline=number < 2,
+                number=number, trial=number, trial_name=name, seed=0, name=name,
+                is_baseline=number < 2,
                 params={} if number < 2 else searched, fields=flat,
                 state="complete", value=value, metrics=metrics,
             )

@@ -17,7 +17,6 @@ LEVELS = {
     "trainables": (
         "seeding", "fingerprint", "watchdog", "checkpoint", "config", "distributed", "data",
         "network", "metrics", "pose_vae", "sampling", "style", "evaluation", "adapt", "stages",
-        "cost",
     ),
 }  # fmt: skip
 """Packages from the bottom up."""

@@ -168,11 +168,16 @@ class EarlyTerminate(Strict):
                 rung *= self.eta
         return tuple(sorted(found))
 
+    @property
+    def first_stop(self) -> int | None:
+        """Iterations before a trial can be stopped; None for never, or where nobody can know."""
+        if self.type in {"none", "wilcoxon"}:
+            return None
+        return next(iter(self.rungs), None) if self.type == "hyperband" else self.min_iter
+
     def num_kept(self, num_trials: int) -> int:
-        """How many of the trials that have reached a rung are good enough to go on."""
-        if self.type == "hyperband":
-            return int((1 / self.eta) * num_trials) + 1
-        return max(1, int(num_trials // self.eta))
+        """hyperband: how many of the trials that have reached a rung are good enough to go on."""
+        return int((1 / self.eta) * num_trials) + 1
 
     @model_validator(mode="after")
     def _fits_type(self) -> "EarlyTerminate":

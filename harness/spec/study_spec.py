@@ -129,6 +129,16 @@ class StudySpec(Strict):
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]
         return min(caps, default=None)
 
+    @property
+    def amount(self) -> str:
+        """How much the study runs, in words."""
+        settings = self.max_settings
+        if settings is None:
+            return "trials until it is stopped (Ctrl-C)"
+        if self.seeds == 1:
+            return f"{settings} trial{'s' * (settings != 1)}"
+        return f"{settings} settings x {self.seeds} seeds"
+
     def space(self) -> Space:
         """The search space."""
         return Space(self.parameters, self.fixed, self.baselines, self.method == "grid")

@@ -113,7 +113,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
 
         check_shared(launch.storage.root)
     parallel = parallel_trials(spec.resources, launch.say)
-    launch.say(f"{_amount(spec.max_settings, spec.seeds)}, {parallel} at a time")
+    launch.say(f"{spec.amount}, {parallel} at a time")
     folder = launch.storage.study(launch.study_name)
     shared_config = {
         "cache": StageCache(launch.storage.stages, waits_for_space=True),
@@ -155,16 +155,6 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
         raise OutageError(
             f"Ray broke off ({str(error).strip().splitlines()[0]}); run it again to continue"
         ) from error
-
-
-def _amount(settings: int | None, seeds: int) -> str:
-    if settings is None:
-        return "trials until it is stopped (Ctrl-C; the same command goes on)"
-    return (
-        f"{settings} trial{'s' * (settings != 1)}"
-        if seeds == 1
-        else f"{settings} settings x {seeds} seeds"
-    )
 
 
 def _load(place: str) -> type:

@@ -107,7 +107,8 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     """Show the space, a few configurations it would try, and what the study will cost."""
     import random
 
-    check_machine(spec, is_cluster=options.address is not None)
+    is_cluster = options.address is not None
+    check_machine(spec, is_cluster=is_cluster)
     space = spec.space
     for line in space.describe():
         say(out, f"  {line}")
@@ -118,7 +119,7 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     from harness.forecast.plan import plan_study
 
     root = options.storage.expanduser().resolve()
-    plan = plan_study(spec, root, say=lambda text: say(out, text))
+    plan = plan_study(spec, root, lambda text: say(out, text), is_cluster=is_cluster)
     for line in plan.lines():
         say(out, line)
     if options.json:
@@ -129,12 +130,8 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _summary(spec: StudySpec) -> str:
-    most = spec.max_trials
-    trials = "trials until it is stopped" if most is None else f"{most} trial{'s' * (most != 1)}"
-    if spec.seeds > 1:
-        trials += f" of {spec.seeds} seeds"
     objectives = ", ".join(f"{metric.goal} {metric.name}" for metric in spec.objectives)
-    return f"{trials}, {len(spec.baselines)} of them baselines, {objectives}"
+    return f"{spec.amount}, {len(spec.baselines)} of them baselines, {objectives}"
 
 
 if __name__ == "__main__":

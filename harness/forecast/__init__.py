@@ -1,6 +1,6 @@
 """What a study will cost, before it starts: ``--dry-run``.
 
-Read ``plan``, then ``measuring`` (a few real steps), ``costs`` and ``trial_pool`` (what each run
-would take), ``simulation`` (the study played through), ``capacity`` (does the machine have it?).
-Used by ``harness.run``.
+Read ``plan`` (the sums, and what the user sees), ``trials`` (what the study can run),
+``measuring`` (a few real steps of a trial), ``capacity`` (has the machine enough?). Used by
+``harness.run``.
 """

@@ -1,161 +1,221 @@
-"""Measures configurations of a study in fresh processes, so that memory is that of a run.
+"""A few real steps of a trial, on a sample of its images, in a process like a trial's own.
 
-As many processes work at once as the study has runs at once (at most :data:`MAX_AT_ONCE`):
-runs share caches, memory bandwidth and the power budget of the cores, and each is slower than
-alone. A process that has measured goes on training until the others have, so that all are
-measured under the same load.
-
-A process lives as long as the pipe to its standard input is open: when the parent dies, however
-it does, the kernel closes the pipe and the process ends itself.
+As many processes measure at once as the study has trials at once (at most :data:`MAX_AT_ONCE`):
+trials share caches, memory bandwidth and the power budget of the cores, so each is slower than
+alone. Of a trial on several GPUs one process is measured; what they exchange is not.
 """
 
-import json
+import math
+import multiprocessing
 import os
+import resource
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import IO, Any
 
+import torch
+
+from harness.spec.sections import Resources
+from harness.stage_cache.cache import StageCache
 from harness.yaml.text import SpecError
-from trainables.cost.measurement import Measurement
+from trainables.checkpoint import save_states
+from trainables.config import FOLDER_DOMAINS, DataConfig, TrialConfig
+from trainables.data.leeds import read_leeds
+from trainables.data.scene import CHUNK
+from trainables.data.splits import split_sizes
+from trainables.distributed.shard import WHOLE
+from trainables.evaluation.validation import MAX_IMAGES
+from trainables.stages.data_stages import image_stage, pose_vae_stage
+from trainables.stages.trial_stages import TrialStages
 
 MAX_AT_ONCE = 8
-_JOIN_S = 10.0
+STYLE_STEPS = 30
+TRAINING_S, MAX_STEPS = 1.2, 16
+"""Aim for the time of the measured steps of a phase, and the most of them."""
 
 
-def measure_configurations(
-    jobs: Sequence[Mapping[str, Any]],
-    at_once: int,
-    stages: Path,
-    say: Callable[[str], None] = lambda text: None,
-) -> list[list[Measurement]]:
-    """Measure each job at least once, in fresh processes.
+@dataclass(frozen=True)
+class Measurement:
+    """What a trial costs, scaled to its real number of images; seconds and bytes.
+
+    Attributes:
+        device: ``cpu`` or the name of the GPU that was measured.
+        stages: Name of a stage, as in a trial's lineage, to its time and its size on disk.
+        memory_bytes: Largest resident memory of the process.
+        gpu_bytes: Largest reserved memory of the GPU.
+        fixed_s: Start once the stages are there, and what the first steps and the last
+            evaluation take beyond others.
+        phases: Of source pre-training and of the method, a step's time, and that of evaluation
+            and checkpoint after an epoch.
+        checkpoint_bytes: A checkpoint, last state and best network.
+    """
+
+    device: str
+    stages: Mapping[str, tuple[float, int]]
+    memory_bytes: int = 0
+    gpu_bytes: int = 0
+    fixed_s: float = 0.0
+    phases: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.0, 0.0))
+    checkpoint_bytes: int = 0
+
+
+def measure_trials(
+    trials: Sequence[TrialConfig], trainable: str, resources: Resources, at_once: int
+) -> list[Measurement]:
+    """Measure trials in fresh processes.
 
     Args:
-        jobs: Fields of :class:`trainables.cost.measure.Job`.
-        at_once: Runs of the study at once; spare processes repeat the first jobs.
-        stages: Folder of the stage cache, which is read only.
-        say: Shows a line to the person at the terminal.
-
-    Returns:
-        The measurements of each job.
+        trials: What to measure.
+        trainable: ``adaptation`` or ``pose_vae``.
+        resources: Of a trial.
+        at_once: Trials of the study at once; spare processes repeat the first trials as load.
 
     Raises:
-        SpecError: If a configuration cannot be measured; one sentence.
+        SpecError: If a trial cannot be measured; one sentence.
     """
-    at_once = max(1, min(at_once, MAX_AT_ONCE))
-    found: list[list[Measurement]] = [[] for _ in jobs]
-    for first in range(0, len(jobs), at_once):
-        numbers = list(range(first, min(first + at_once, len(jobs))))
-        numbers += [spare % len(jobs) for spare in range(at_once - len(numbers))]
-        if first:
-            say(f"measured {first} of {len(jobs)} configurations")
-        batch = [{**jobs[number], "stages": str(stages)} for number in numbers]
-        for number, measurement in zip(numbers, _measure_together(batch), strict=True):
-            found[number].append(measurement)
-    return found
-
-
-def _measure_together(batch: Sequence[Mapping[str, Any]]) -> list[Measurement]:
-    with tempfile.TemporaryDirectory(prefix="measure-") as folder, ExitStack() as stack:
-        # The processes are ended before the folder is removed.
-        places = [Path(folder) / str(index) for index in range(len(batch))]
-        processes = [
-            stack.enter_context(_Process({**job, "folder": str(place)}))
-            for job, place in zip(batch, places, strict=True)
+    at_once, context = min(at_once, MAX_AT_ONCE), multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(prefix="measure-") as folder,
+        ProcessPoolExecutor(at_once, context, _prepare, (folder, resources)) as pool,
+    ):
+        jobs = [
+            pool.submit(measure, trial, trainable, resources, Path(folder, f"{number}"))
+            for trial, number in zip(cycle(trials), range(max(at_once, len(trials))), strict=False)
         ]
-        return [process.result() for process in processes]
+        try:
+            return [job.result() for job in jobs][: len(trials)]
+        except (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+            pool.shutdown(cancel_futures=True)
+            # CUDA's OutOfMemoryError has a page of advice after its sentence.
+            why = (str(error) or repr(error)).strip().splitlines()[0]
+            raise SpecError(f"cannot measure a trial: {why}") from error
 
 
-class _Process:
-    """A process that measures a job until it is left."""
+def _prepare(folder: str, resources: Resources) -> None:
+    """Make the process see no GPU that is not its, and end with its parent, however that ends."""
+    warnings.simplefilter("ignore")
+    if not resources.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
-        self._errors = (Path(job["folder"]).parent / f"{Path(job['folder']).name}.err").open("w+")
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "harness.forecast.measuring"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-        )  # fmt: skip
-        pipe: IO[str] | None = self._process.stdin
-        assert pipe is not None
-        with suppress(BrokenPipeError):  # it has died; result() says why
-            pipe.write(json.dumps(job) + "\n")
-            pipe.flush()
+    def end_with_parent() -> None:
+        parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(1)
 
-    def __enter__(self) -> "_Process":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait(_JOIN_S)
-        for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # what was never read by a process that had died
-                pipe.close()
-
-    def result(self) -> Measurement:
-        """Wait for the measurement.
-
-        Raises:
-            SpecError: If the process failed.
-        """
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line.endswith("\n"):
-            raise SpecError(f"a run cannot be measured: {self._last_words()}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise SpecError(f"a run cannot be measured: {answer['error']}")
-        return Measurement(**answer)
-
-    def _last_words(self) -> str:
-        code = self._process.wait(_JOIN_S)
-        self._errors.seek(0)
-        lines = self._errors.read().strip().splitlines()
-        if code < 0:
-            return f"its process died of {signal.Signals(-code).name}"
-        return lines[-1] if lines else f"its process ended with code {code}"
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def main() -> None:
-    """Read a job from standard input, answer with one line, train on until it closes."""
-    from harness.stage_cache.manifest import stage_key
-    from trainables.cost.measure import Job, Workload
+def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Path) -> Measurement:
+    """Measure a trial in this process, with samples in ``folder``; see :func:`measure_trials`.
 
-    job = json.loads(sys.stdin.readline())
-    stages, folder = Path(job.pop("stages")), Path(job.pop("folder"))
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    Raises:
+        OSError, ValueError, ArithmeticError, RuntimeError: If it cannot be trained: data that are
+            missing or damaged, a loss that is not finite, too little memory.
+    """
+    threads, is_gpu = resources.cpus, torch.cuda.is_available()
+    torch.set_num_threads(threads)
+    sample, cache = _sample(trial, max(1, int(resources.gpus))), StageCache(folder)
+    source, target = (
+        image_stage(cache, sample.data, role, threads) for role in ("source", "target")
+    )
+    taken = [len(source[0].ids), len(target[0].ids)]
+    # A data set with fewer images than a sample has no more.
+    num = [
+        trial.data.of(role)[2] if len(store.ids) == CHUNK else len(store.ids)
+        for role, store in (("source", source[0]), ("target", target[0]))
+    ]
+    source_more, target_more = (n / t for n, t in zip(num, taken, strict=True))
+    more = {
+        "images/source": source_more,
+        "images/target": target_more,
+        "pose_vae": source_more,
+        "pose_vae/reference": source_more,
+        "style": (trial.style.encoder_steps + trial.style.steps) / (2 * STYLE_STEPS),
+    }
+    # The first fit of all does not count: it warms up.
+    pose_vae_stage(cache, source, target, replace(sample.vae, epochs=1), 0, ("source/train",))
+    stages, costs = TrialStages(sample, cache, threads, read_test=False), {}
+    for name, (_, key, seconds) in stages.lineage.items():
+        size = _size(folder / name.split("/")[0] / str(key))
+        size = round(size * more[name]) if name.startswith("images") else size
+        costs[name] = float(seconds) * more[name], size
+    measured = Measurement(torch.cuda.get_device_name() if is_gpu else "cpu", costs)
+    if trainable == "adaptation":
+        # Where images are restyled, a run starts with the styles of all of them.
+        start_more = max(source_more, target_more) if trial.restyles else 1.0
+        judged_more = _images_judged(*num) / _images_judged(*taken)
+        measured = _trained(measured, stages, start_more, judged_more)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    gpu = torch.cuda.max_memory_reserved() if is_gpu else 0
+    return replace(measured, memory_bytes=memory, gpu_bytes=gpu)
 
-    def look(stage: str, inputs: Mapping[str, Any]) -> tuple[str, bool]:
-        key = stage_key(stage, inputs)
-        return key, (stages / stage / key).is_dir()  # a folder of this name is a whole stage
 
-    try:
-        folder.mkdir(parents=True)
-        workload = Workload(Job(**job), look, folder)
-        answer = asdict(workload.measure())
-    except (OSError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
-        # CUDA's OutOfMemoryError is a RuntimeError with a page of advice after its sentence.
-        answer = {"error": (str(error) or repr(error)).strip().splitlines()[0]}
-    sys.stdout.write(json.dumps(answer, allow_nan=False) + "\n")
-    sys.stdout.flush()
-    while "error" not in answer:
-        workload.go_on()
+def _sample(trial: TrialConfig, num_replicas: int) -> TrialConfig:
+    """The trial on few images, as one of its processes trains it; sampling costs nothing."""
+    return TrialConfig.from_flat({
+        **trial.to_flat(),
+        "data.num_source": min(trial.data.num_source, CHUNK),
+        "data.num_target": min(trial.data.num_target, CHUNK),
+        "style.encoder_steps": STYLE_STEPS, "style.steps": STYLE_STEPS,
+        "adapt.pretrain_epochs": 2, "adapt.epochs": 3, "adapt.steps_per_epoch": 1,
+        "adapt.batch_size": max(2, trial.adapt.batch_size // num_replicas),
+        "sampling.strategy": "all", "sampling.trim": 0.0,
+        "bins.count": 2, "bins.subset": None, "evaluation.bin_count": 2,
+    })  # fmt: skip
 
 
-def _end_with_parent(folder: Path) -> None:
-    sys.stdin.read()  # returns when nobody holds the other end any more
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
+def _num_images(data: DataConfig, role: str) -> int:
+    domain, root, num = data.of(role)
+    if domain in FOLDER_DOMAINS and root is not None:
+        return len(read_leeds(domain, Path(root), num).ids)
+    return num
 
 
-if __name__ == "__main__":
-    main()
+def _images_judged(num_source: int, num_target: int) -> int:
+    """Images that an evaluation and its validators pass through the network."""
+    source, target = split_sizes(num_source, "source"), split_sizes(num_target, "target")
+    validated = 3 * min(MAX_IMAGES, target["train"]) + min(MAX_IMAGES, source["val"])
+    return source["val"] + target["val"] + validated
+
+
+def _trained(
+    measured: Measurement, stages: TrialStages, start_more: float, judged_more: float
+) -> Measurement:
+    """Add the costs of training; the factors are of the time of a start and of an evaluation."""
+    started = time.perf_counter()
+    run = stages(torch.device("cpu" if measured.device == "cpu" else "cuda"), WHOLE)
+    fixed_s, phases = (time.perf_counter() - started) * start_more, []
+    for _ in range(2):
+        first_s, step_s = (_seconds(partial(run.train, 1)) for _ in range(2))
+        num_steps = min(MAX_STEPS, math.ceil(TRAINING_S / step_s))
+        step_s = _seconds(partial(run.train, num_steps)) / num_steps
+        judged_s = max(0.0, min(_seconds(run.run_epoch) for _ in range(2)) - step_s)
+        phases.append((step_s, judged_s * judged_more))
+        fixed_s += max(0.0, first_s - step_s)
+    fixed_s += max(0.0, (_seconds(run.run_epoch) - step_s - judged_s) * judged_more)
+    with tempfile.TemporaryDirectory() as place:
+        states = {"last": run.state_dict(), "best": run.best}
+        saved_s = _seconds(partial(save_states, Path(place), states))
+        size = _size(Path(place))
+    after = tuple((step_s, judged_s + saved_s) for step_s, judged_s in phases)
+    return replace(measured, fixed_s=fixed_s, phases=after, checkpoint_bytes=size)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()  # ends with numbers on the CPU, so a GPU has finished
+    return time.perf_counter() - started
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())

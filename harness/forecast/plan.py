@@ -1,40 +1,54 @@
 """What a study will cost, before anything starts: time, cores, GPUs, memory, disk.
 
-A few real steps are measured, then the study is played through many times
-(:mod:`harness.forecast.simulation`). What comes out are medians and 90 % intervals: over which
-trials the sampler may draw, which of them are stopped early, the noise of the measurement and
-the drift of the machine's speed.
+A few real steps are measured, then multiplied by epochs, seeds and trials and divided by the
+trials at once; stages that trials share are added once. At the low end of an interval every
+searched trial is of the cheapest kind and stopped at its first possible moment, at the high end
+of the dearest and never stopped; both ends allow for :data:`ERROR`.
 """
 
 import math
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
-from harness.forecast.capacity import Interval, Machine, refusal_of, this_computer, warnings_of
-from harness.forecast.simulation import EarlyStops, Outcome, play
-from harness.forecast.trial_pool import TrialPool, measured_pool
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.forecast.capacity import Machine, this_computer
+from harness.forecast.measuring import Measurement, measure_trials
+from harness.forecast.trials import Kind, Trial, study_trials
 from harness.nodes.run_slots import fitting_runs, this_machine
-from harness.record.quantities import size_text
+from harness.record.quantities import clock_text, size_text
 from harness.record.storage import Storage
 from harness.spec import StudySpec
 from harness.yaml.text import SpecError
+from trainables.config import num_reports
 
-NUM_STUDIES = 200
-MAX_PLAYED = 2000
-"""Trials of a played study at most, where the file names no number."""
-DRIFT = 0.1
-"""Relative standard deviation of a machine's speed between a few seconds and a whole study."""
-HARNESS_BYTES = (760 * 2**20, 860 * 2**20, 1000 * 2**20)
-"""Memory of the driver, Ray's processes and MLflow, lowest, usual and highest: what whole studies
-needed beside their runs."""
+MAX_ADDED = 4
+"""Kinds of trial that are measured beside those of the baselines."""
+ERROR, SIZE_ERROR = np.array([-0.2, 0.0, 0.2]), np.array([-0.1, 0.0, 0.1])
+"""Relative errors of times, as a machine's speed drifts, and of sizes scaled from a sample."""
+OVERHEAD_S, REPORT_S = 16.0, 0.25
+"""Before the first trial and after the last, and of a report's way through Tune, ledger and
+pruner, on an idle machine; like the sizes below, of whole studies
+(``tests/benchmarks/test_plan_accuracy.py``)."""
+HARNESS_BYTES = np.array([760, 860, 1000]) * 2**20
+"""Memory of the driver, Ray's processes and MLflow."""
 DATABASE_BYTES, RUN_BYTES, REPORT_BYTES = 3_000_000, 100_000, 15_000
-"""Disk of new databases, and of a run and a report in them and in the ledger."""
-SIZE_ERROR = 0.1
-"""Relative error of sizes that are scaled from a sample."""
+"""Disk of new databases, and of a trial and a report in them and in the ledger."""
+
+FIGURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "wall_s": ("wall time", clock_text),
+    "cpu_hours": ("CPU-hours", "{:.3g}".format),
+    "gpu_hours": ("GPU-hours", "{:.3g}".format),
+    "run_bytes": ("memory of a run", size_text),
+    "memory_bytes": ("memory of all", size_text),
+    "disk_bytes": ("disk", size_text),
+    "stopped": ("stopped early", "{:.0f}".format),
+}
+"""Name of a figure to how the user reads it. Hours are of cores and GPUs that trials hold, disk is
+what the study adds to the storage, memory is of all processes at their largest."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +56,10 @@ class Plan:
     """What a study will cost.
 
     Attributes:
-        num_runs: Runs, one for each trial and seed; None if only a budget ends it.
+        num_runs: Trials times seeds; None if only a budget ends the study.
         parallel: Runs at once.
-        wall_s: Seconds from the command to its end, by a budget of hours at the latest.
-        unpruned_s: The same without early termination and without a budget.
-        cpu_hours: Hours of cores that runs hold.
-        gpu_hours: Hours of GPUs that runs hold; None if they are not known.
-        memory_bytes: Largest memory of all processes together.
-        disk_bytes: What the study adds to the storage.
-        stopped: Runs that are stopped early.
+        figures: Name in :data:`FIGURES` to low end, middle and high end; a budget of hours cuts
+            time and hours. Hours of GPUs are left out if they are not known.
         notes: What else to know; sentences.
         warnings: What may go wrong; sentences.
         refusal: Why the study must not start; None if it may.
@@ -58,212 +67,178 @@ class Plan:
 
     num_runs: int | None
     parallel: int
-    wall_s: Interval
-    unpruned_s: Interval
-    cpu_hours: Interval
-    gpu_hours: Interval | None
-    memory_bytes: Interval
-    disk_bytes: Interval
-    stopped: Interval
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    refusal: str | None = None
+    figures: Mapping[str, list[float]]
+    notes: list[str]
+    warnings: list[str]
+    refusal: str | None
 
     def lines(self) -> list[str]:
-        """Lines for a person; times and sizes as median and 90 % interval."""
+        """Lines for the user."""
         runs = "runs" if self.num_runs is None else f"{self.num_runs} runs"
-        lines = [
-            f"expected of {runs}, {self.parallel} at once (median and 90 % interval):",
-            f"  wall time    {_spread(self.wall_s, _time_text)}",
-            f"  CPU-hours    {self.cpu_hours}",
-        ]
-        if self.gpu_hours is not None and self.gpu_hours.high > 0:
-            lines.append(f"  GPU-hours    {self.gpu_hours}")
-        lines += [
-            f"  peak memory  {_spread(self.memory_bytes, size_text)}",
-            f"  disk         {_spread(self.disk_bytes, size_text)}",
-        ]
-        if self.stopped.high > 0:
-            lines.append(
-                f"  stopped early {self.stopped.middle:.0f} runs; without early termination "
-                f"{_spread(self.unpruned_s, _time_text)}"
-            )
+        lines = [f"expected of {runs}, {self.parallel} at once, middle [low end, high end]:"]
+        for name, (low, middle, high) in self.figures.items():
+            label, text = FIGURES[name]
+            if high > 0:
+                lines.append(f"  {label:<18} {text(middle)} [{text(low)}, {text(high)}]")
         lines += [f"  {note}" for note in self.notes]
         return lines + [f"warning: {warning}" for warning in self.warnings]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values; intervals as [low, median, high]."""
-        plain = {
-            name: [value.low, value.middle, value.high] if isinstance(value, Interval) else value
-            for name, value in vars(self).items()
-        }
-        return {**plain, "notes": list(self.notes), "warnings": list(self.warnings)}
+        """The same as plain values."""
+        return {**vars(self), **self.figures}
 
 
 def plan_study(
-    spec: StudySpec, storage_root: Path, say: Callable[[str], None] = lambda text: None
+    spec: StudySpec,
+    storage_root: Path,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    is_cluster: bool = False,
 ) -> Plan:
-    """Measure a few steps of a study's configurations and foretell what it will cost.
+    """Measure a few steps of a study's trials and forecast what it will cost.
 
     Args:
         spec: The study; its data sets have been found to be there.
         storage_root: Folder of the storage, which need not exist; it is only read.
-        say: Shows a line to the person at the terminal.
+        say: Shows a line to the user.
+        is_cluster: Whether trials run elsewhere, so that this machine need not hold one.
 
     Raises:
-        SpecError: If a configuration cannot be measured; one sentence.
+        SpecError: If a trial cannot be measured; one sentence.
     """
-    machine = this_computer(storage_root)
-    notes: list[str] = []
+    machine, notes = this_computer(storage_root.resolve()), []
     try:
         parallel = fitting_runs(spec.resources, this_machine(spec.resources))
     except SpecError:
         parallel = spec.resources.parallel or 1
-        notes.append("this machine holds no such run; on a cluster the times are others")
-    pool = measured_pool(spec, Storage(storage_root.resolve()).stages, parallel, say)
-    return make_plan(spec, pool, parallel, machine, notes)
-
-
-def make_plan(
-    spec: StudySpec,
-    pool: TrialPool,
-    parallel: int,
-    machine: Machine,
-    notes: Sequence[str] = (),
-) -> Plan:
-    """Play a study through, see :func:`plan_study`.
-
-    Args:
-        spec: The study.
-        pool: Its trials and what their runs cost.
-        parallel: Runs at once, >= 1.
-        machine: What is there.
-        notes: Sentences to keep.
-    """
-    num_trials = spec.max_trials
-    num_played = _num_played(spec, pool, parallel) if num_trials is None else num_trials
-    guessed = sum(not cost.is_measured for cost in pool.all) / len(pool.all)
-    sigma = math.hypot(DRIFT, pool.noise, guessed / 2)
-    played: list[Outcome] = []
-    unpruned: list[Outcome] = []
-    num_reports = 0
-    for index in range(NUM_STUDIES):
-        speed = math.exp(random.Random(f"speed {index}").gauss(0, sigma))
-        runs = pool.draw(num_played, random.Random(f"trials {index}"))
-        num_reports = max(num_reports, sum(len(run.steps_s) for run in runs))
-        stops = EarlyStops(spec.early_terminate, random.Random(f"ranks {index}"))
-        played.append(play(runs, parallel, stops.reports_of, speed))
-        unpruned.append(play(runs, parallel, None, speed))
-    limit_s = _limit_s(spec, parallel)
-    rows_bytes = DATABASE_BYTES + len(runs) * RUN_BYTES + num_reports * REPORT_BYTES
-    share = [min(1.0, limit_s / outcome.wall_s) for outcome in played]
-    busy_hours = _interval([o.busy_s * s / 3600 for o, s in zip(played, share, strict=True)])
-    disk = _interval([o.disk_bytes + rows_bytes for o in played], SIZE_ERROR)
-    memory = _memory(pool, parallel)
-    is_known = spec.resources.gpus == 0 or pool.devices != {"cpu"}
+        notes.append("No run fits this machine; times on a cluster will differ.")
+    given, searched = study_trials(spec, Storage(storage_root.resolve()).stages)
+    trials = [*given, *searched]
+    kinds = list(dict.fromkeys(trial.kind for trial in trials))
+    chosen = kinds[: len({trial.kind for trial in given}) + MAX_ADDED]
+    say(f"measuring a few steps of {len(chosen)} of {len(kinds)} kinds of trial")
+    examples = [next(trial.config for trial in trials if trial.kind == kind) for kind in chosen]
+    at_once = min(parallel, len(trials))
+    found = measure_trials(examples, spec.trainable, spec.resources, at_once)
+    costs = dict(zip(chosen, found, strict=True))
+    searched = [trial for trial in searched if trial.kind in costs]
+    overhead_s = OVERHEAD_S * max(1.0, machine.load / machine.cpus)
+    figures = _figures(spec, given, searched, costs, parallel, overhead_s)
+    if figures["wall_s"][2] == (limit_s := _limit_s(spec, parallel)):
+        notes.append(
+            f"the budget may end the study, after {clock_text(limit_s)}, before its trials"
+        )
+    disk, memory = figures["disk_bytes"][2], figures["memory_bytes"][2]
     return Plan(
-        num_runs=None if num_trials is None else len(runs),
-        parallel=parallel,
-        wall_s=_interval([min(o.wall_s, limit_s) for o in played]),
-        unpruned_s=_interval([o.wall_s for o in unpruned]),
-        cpu_hours=_times(busy_hours, spec.resources.cpus),
-        gpu_hours=_times(busy_hours, float(spec.resources.gpus)) if is_known else None,
-        memory_bytes=memory,
-        disk_bytes=disk,
-        stopped=_interval([float(o.num_stopped) for o in played]),
-        notes=[*notes, *_notes(spec, pool), *_budget_notes(spec, parallel, played)],
-        warnings=warnings_of(machine, disk, memory),
-        refusal=refusal_of(machine, disk),
+        None if spec.max_trials is None else spec.max_trials * spec.seeds,
+        parallel,
+        {name: values.tolist() for name, values in figures.items()},
+        [*notes, *_notes(spec, trials, found, machine)],
+        machine.warnings(disk, memory),
+        machine.refusal(disk, 0 if is_cluster else HARNESS_BYTES[0] + figures["run_bytes"][0]),
     )
 
 
-def _num_played(spec: StudySpec, pool: TrialPool, parallel: int) -> int:
-    """Trials that surely use up the budgets of a study without a number of trials."""
-    shortest_s = min(sum(cost.steps_s) + cost.setup_s for cost in pool.all)
-    enough = _limit_s(spec, parallel) * parallel / max(shortest_s * pool.seeds, 1e-3)
-    return int(min(MAX_PLAYED, enough + parallel + 1))
+def _figures(
+    spec: StudySpec,
+    given: Sequence[Trial],
+    searched: Sequence[Trial],
+    costs: Mapping[Kind, Measurement],
+    parallel: int,
+    overhead_s: float,
+) -> dict[str, NDArray[np.float64]]:
+    """The figures of a plan, for the runs of the baselines and draws of the space."""
+    shared = {
+        key: costs[trial.kind].stages[name]
+        for some in (searched, given)
+        for trial in some
+        for name, key in trial.missing.items()
+        if some is given or name != "pose_vae"
+    }
+
+    def seconds(trial: Trial, num: int | None = None) -> float:
+        """Of the first reports of a trial, None for all, and of stages that are its own."""
+        cost = costs[trial.kind]
+        own = [cost.stages[name][0] for name, key in trial.missing.items() if key not in shared]
+        return sum(own) + sum(_report_seconds(spec, trial, cost)[:num])
+
+    rule, gpus = spec.early_terminate, float(spec.resources.gpus)
+    given_s = [seconds(trial) for trial in given]
+    whole_s = _ends([spec.seeds * seconds(trial) for trial in searched])
+    early_s = _ends([seconds(trial, rule.first_stop) for trial in searched])
+    limit_s = _limit_s(spec, parallel)
+    most_trials = spec.max_trials
+    if most_trials is None:  # what the budget affords
+        num = 1 if math.isinf(limit_s) else math.ceil(limit_s * parallel / whole_s[1])
+    else:
+        num = most_trials - len(spec.baselines)
+    # The first to come are never stopped.
+    safe = max(1, rule.startup_trials if rule.type == "median" else 1) - len(spec.baselines)
+    most = 0 if rule.first_stop is None else max(0, num - max(0, safe))
+    stopped = np.array([0.0, 0.5, 1.0]) * most
+    saved, runs = stopped[::-1], len(given) + num * spec.seeds
+    at_once, once_s = min(parallel, runs), sum(seconds for seconds, _ in shared.values())
+    work_s = sum(given_s) + (num - saved) * whole_s + saved * early_s
+    longest_s = np.maximum(max(given_s, default=0.0), whole_s / spec.seeds)
+    wall_s = (overhead_s + once_s + np.maximum(work_s / at_once, longest_s)) * (1 + ERROR)
+    held_h = (once_s * at_once + work_s) * (1 + ERROR) * np.minimum(1, limit_s / wall_s) / 3600
+    run_bytes = _ends([cost.memory_bytes for cost in costs.values()])
+    longest = max(num_reports(spec.trainable, t.config.to_flat()) for t in (*given, *searched))
+    # A complete trial keeps a checkpoint and its best network; pre-training may be kept as well.
+    states = np.array([1.25, 1.75, 2.25]) * (runs - saved * spec.seeds) + [0, at_once, 2 * at_once]
+    disk_bytes = (
+        sum(size for _, size in shared.values())
+        + DATABASE_BYTES + runs * (RUN_BYTES + longest * REPORT_BYTES)
+        + states * max(cost.checkpoint_bytes for cost in costs.values())
+    )  # fmt: skip
+    figures = {
+        "wall_s": np.minimum(wall_s, limit_s),
+        "cpu_hours": held_h * spec.resources.cpus,
+        "gpu_hours": held_h * gpus,
+        "run_bytes": run_bytes,
+        "memory_bytes": HARNESS_BYTES + at_once * run_bytes,
+        "disk_bytes": disk_bytes * (1 + SIZE_ERROR),
+        "stopped": stopped,
+    }
+    if gpus and any(cost.device == "cpu" for cost in costs.values()):
+        del figures["gpu_hours"]
+    return figures
+
+
+def _report_seconds(spec: StudySpec, trial: Trial, cost: Measurement) -> list[float]:
+    """Seconds of each report of a trial, beside its stages."""
+    adapt, num = trial.config.adapt, num_reports(spec.trainable, trial.config.to_flat())
+    if trial.is_reused:
+        return [REPORT_S] * num
+    if spec.trainable == "pose_vae":  # fits two of them
+        return [2 * cost.stages["pose_vae"][0] / num + REPORT_S] * num
+    phases = [cost.phases[0]] * adapt.pretrain_epochs + [cost.phases[1]] * adapt.epochs
+    seconds = [adapt.steps_per_epoch * step_s + after_s + REPORT_S for step_s, after_s in phases]
+    return [seconds[0] + cost.fixed_s, *seconds[1:]]
 
 
 def _limit_s(spec: StudySpec, parallel: int) -> float:
     """Seconds after which the first of the budgets ends a study; infinite without any."""
-    hours = [math.inf if spec.budget.hours is None else float(spec.budget.hours)]
-    if spec.budget.gpu_hours is not None and spec.resources.gpus > 0:
-        hours.append(float(spec.budget.gpu_hours) / (float(spec.resources.gpus) * parallel))
-    return 3600 * min(hours)
+    by_gpus = float(spec.budget.gpu_hours or math.inf) / float(spec.resources.gpus or 1) / parallel
+    return 3600 * min(float(spec.budget.hours or math.inf), by_gpus)
 
 
-def _memory(pool: TrialPool, parallel: int) -> Interval:
-    """Of all processes together; mapped images are there once."""
-    sizes = sorted(cost.memory_bytes for cost in pool.all)
-    images = max(cost.mapped_bytes for cost in pool.all)
-    low, middle, high = (
-        harness + parallel * size + images
-        for harness, size in zip(
-            HARNESS_BYTES, (sizes[0], sizes[len(sizes) // 2], sizes[-1]), strict=True
-        )
-    )
-    return Interval(low * (1 - SIZE_ERROR), middle, high * (1 + SIZE_ERROR))
-
-
-def _notes(spec: StudySpec, pool: TrialPool) -> list[str]:
-    notes = []
-    if spec.resources.gpus > 0 and pool.devices == {"cpu"}:
-        notes.append(
-            "measured on the CPU of this machine, as it has no GPU; GPU-hours are not known"
-        )
-    if pool.gpu_bytes:
-        notes.append(f"memory of a run on a GPU: {size_text(pool.gpu_bytes)}")
-    if spec.resources.gpus > 1:
-        notes.append("what the GPUs of a run exchange is not measured")
-    if pool.num_measured < pool.num_keys:
-        notes.append(
-            f"{pool.num_measured} of {pool.num_keys} configurations that differ in cost were "
-            "measured, the others are taken to cost what the most similar one does"
-        )
-    if pool.num_reused:
-        notes.append(
-            f"{pool.num_reused} of the baselines equal runs of this storage, whose results will "
-            "be reused"
-        )
+def _notes(
+    spec: StudySpec, trials: Sequence[Trial], costs: Sequence[Measurement], machine: Machine
+) -> Iterator[str]:
+    yield f"{size_text(machine.free_bytes)} of disk are free"
+    if stored := sorted(set().union(*(trial.stored for trial in trials))):
+        yield f"already in the stage cache: {', '.join(stored)}"
+    if num := sum(trial.is_reused for trial in trials):
+        yield f"{num} trials are identical to earlier ones and will reuse their results"
+    if gpu_bytes := max(cost.gpu_bytes for cost in costs):
+        yield f"GPU memory of a trial: {size_text(gpu_bytes)}"
+    elif spec.resources.gpus > 0:
+        yield "measured on the CPU, as this machine has no GPU; GPU-hours are not known"
     if spec.early_terminate.type == "wilcoxon":
-        notes.append("what the Wilcoxon test will stop is not known; nothing is counted as saved")
-    return notes
+        yield "what the Wilcoxon test will stop is not known; nothing is counted as saved"
 
 
-def _budget_notes(spec: StudySpec, parallel: int, played: Sequence[Outcome]) -> list[str]:
-    """Which end comes first, the last run's or the budget's."""
-    limit_s = _limit_s(spec, parallel)
-    if math.isinf(limit_s):
-        return []
-    is_hours = spec.budget.hours is not None and limit_s == 3600 * float(spec.budget.hours)
-    name = "hours" if is_hours else "gpu_hours"
-    text = f"budget.{name} {float(getattr(spec.budget, name)):g}"
-    cut = [outcome for outcome in played if outcome.wall_s > limit_s]
-    if not cut:
-        return [f"the runs end before {text} does"]
-    done = _interval([float(sum(end <= limit_s for end in o.ends_s)) for o in played])
-    return [
-        f"{text} ends the study before its runs do in {len(cut) / len(played):.0%} of the "
-        f"cases, after {done.middle:.0f} [{done.low:.0f}, {done.high:.0f}] runs"
-    ]
-
-
-def _interval(values: Sequence[float], error: float = 0.0) -> Interval:
-    """Median and 90 % interval of played values; ``error`` widens it on both sides."""
-    cuts = quantiles(values, n=20, method="inclusive")
-    return Interval(cuts[0] * (1 - error), cuts[9], cuts[-1] * (1 + error))
-
-
-def _times(interval: Interval, factor: float) -> Interval:
-    return Interval(interval.low * factor, interval.middle * factor, interval.high * factor)
-
-
-def _spread(interval: Interval, text: Callable[[float], str]) -> str:
-    return f"{text(interval.middle)} [{text(interval.low)}, {text(interval.high)}]"
-
-
-def _time_text(seconds: float) -> str:
-    """Minutes and seconds, from an hour on hours and minutes, as 3:58 min or 2:05 h."""
-    unit, length = ("h", 3600) if seconds >= 3600 else ("min", 60)
-    whole, part = divmod(round(seconds / (length / 60)), 60)
-    return f"{whole}:{part:02d} {unit}"
+def _ends(values: Sequence[float]) -> NDArray[np.float64]:
+    """Smallest, mean and largest; zeros of nothing."""
+    return np.array([min(values), np.mean(values), max(values)] if values else [0.0] * 3)

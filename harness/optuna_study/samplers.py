@@ -41,7 +41,7 @@ from harness.optuna_study.optuna_private import ReplayedCmaEs
 from harness.optuna_study.pruners import Brackets, RungPruner, hyperband
 from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.study_spec import Method, StudySpec
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, num_reports
 
 POPULATION = 20
 """Trials of a generation of nsga2, of which the first is random. Optuna's 50 would leave most
@@ -50,8 +50,6 @@ STARTUP_TRIALS = 4
 """Fewest random trials before tpe learns, if there are fewer baselines."""
 GP_STARTUP_TRIALS = 8
 """Complete trials before gp has something to fit."""
-POSE_VAE_REPORTS = 5
-"""Most reports of a ``pose_vae`` run."""
 
 
 def needs_constant_seed(method: Method) -> bool:
@@ -173,10 +171,7 @@ def _full_length(spec: StudySpec) -> int | None:
     varied = {*spec.parameters, *(name for fields in spec.baselines.values() for name in fields)}
     if varied & set(deciding) or spec.fixed.get("parity"):
         return None
-    fields = {**TrialConfig().to_flat(), **spec.fixed}
-    if spec.trainable == "pose_vae":
-        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
-    return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
+    return num_reports(spec.trainable, {**TrialConfig().to_flat(), **spec.fixed})
 
 
 @contextmanager

@@ -36,6 +36,13 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
+def clock_text(seconds: float) -> str:
+    """A duration as a clock shows it: ``3:58``, from an hour on ``2:05:10``."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def size_text(num_bytes: float) -> str:
     """A size in decimal units, three digits: ``74.4 MB``."""
     for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):

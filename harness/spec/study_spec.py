@@ -139,3 +139,12 @@ class StudySpec(Strict):
         total = None if points is None else len(points) + len(self.baselines)
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]
         return min(caps, default=None)
+
+    @property
+    def amount(self) -> str:
+        """How much the study runs, in words."""
+        trials = self.max_trials
+        if trials is None:
+            return "trials until it is stopped (Ctrl-C)"
+        amount = f"{trials} trial{'s' * (trials != 1)}"
+        return amount if self.seeds == 1 else f"{amount} x {self.seeds} seeds"

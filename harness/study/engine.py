@@ -137,7 +137,7 @@ def _fit(
 
         check_shared(launch.storage.root)
     parallel = parallel_runs(spec.resources, say)
-    say(f"{_amount(spec.max_trials, spec.seeds)}, {parallel} at a time")
+    say(f"{spec.amount}, {parallel} at a time")
     shared_config = {
         "cache": StageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
@@ -177,13 +177,6 @@ def _fit(
         raise OutageError(
             f"Ray broke off ({str(error).strip().splitlines()[0]}); run it again to continue"
         ) from error
-
-
-def _amount(trials: int | None, seeds: int) -> str:
-    if trials is None:
-        return "trials until it is stopped (Ctrl-C; the same command goes on)"
-    amount = f"{trials} trial{'s' * (trials != 1)}"
-    return amount if seeds == 1 else f"{amount} x {seeds} seeds"
 
 
 def _load(place: str) -> type:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.record.ledger import Event, RunRecord
+from harness.record.quantities import clock_text
 from harness.spec.sections import Metric
 
 SHOWN_RUNS = 12
@@ -156,11 +157,12 @@ class PlainProgress:
                 text += f"  {self._view.objective} {_number(value)}{self._left()}"
             case _:
                 text = record.state + (f": {record.reason}" if record.reason else "")
-        self.say(f"[{_clock(self._view.elapsed_s)}] run {record.number} {record.name} {text}")
+        elapsed = clock_text(self._view.elapsed_s)
+        self.say(f"[{elapsed}] run {record.number} {record.name} {text}")
 
     def _left(self) -> str:
         eta = self._view.eta_s()
-        return "" if eta is None else f"  about {_clock(eta)} left"
+        return "" if eta is None else f"  about {clock_text(eta)} left"
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -224,9 +226,9 @@ class LiveProgress:
             )
         best, eta = view.best(), view.eta_s()
         of = "" if view.num_runs is None else f"/{view.num_runs}"
-        status = f" {view.num_finished}{of} runs  {_clock(view.elapsed_s)}"
+        status = f" {view.num_finished}{of} runs  {clock_text(view.elapsed_s)}"
         if eta is not None:
-            status += f"  about {_clock(eta)} left"
+            status += f"  about {clock_text(eta)} left"
         elif view.fraction_done() < 1:
             status += "  starting"
         if best is not None:
@@ -282,9 +284,3 @@ def value_text(value: object) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

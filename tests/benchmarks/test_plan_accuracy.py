@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,11 @@ def _tree_pss(pid):
 
 
 def _disk(root: Path):
-    return sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    total = 0
+    for path in root.rglob("*"):
+        with suppress(FileNotFoundError):  # it is renamed or removed meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _really_run(study, overrides, storage):
@@ -67,7 +72,7 @@ def _compared(interval, real):
     return {
         "predicted": [round(low, 2), round(middle, 2), round(high, 2)],
         "real": round(real, 2),
-        "ratio": round(real / middle, 3),
+        "ratio": round(real / middle, 3) if middle else None,
         "inside": low <= real <= high,
     }
 
@@ -107,7 +112,7 @@ def test_a_plan_against_its_study(tmp_path, study, overrides):
             "memory_gb": _compared([v / 1e9 for v in plan["memory_bytes"]], peak["memory"] / 1e9),
             "disk_mb": _compared([v / 1e6 for v in plan["disk_bytes"]], peak["disk"] / 1e6),
             "disk_mb_at_the_end": round(_disk(tmp_path / "runs") / 1e6, 1),
-            "stopped": [plan["stopped"], stopped],
+            "stopped": _compared(plan["stopped"], stopped),
             "second_study_wall_s": again["wall_s"],
             "load_before_and_after": [load, os.getloadavg()[0]],
         })

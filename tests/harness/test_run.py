@@ -63,13 +63,6 @@ def test_an_address_that_cannot_work_leaves_no_study(capsys, tmp_path, address):
     assert not list((tmp_path / "s").glob("*"))
 
 
-@pytest.mark.parametrize("setting", ["budget.run_cap=99999", "fixed.adapt.epochs=1000000000"])
-def test_a_plan_that_would_take_hours_to_make_is_refused(capsys, tmp_path, setting):
-    storage = str(tmp_path / "s")
-    assert main([SMOKE, "--storage", storage, "--set", setting, "--dry-run"]) == 2
-    assert "error: a plan is made for " in capsys.readouterr().err
-
-
 def test_a_subset_larger_than_the_bin_count_is_refused_with_its_place(capsys, write_study):
     study = write_study(
         "name: s\ntrainable: adaptation\nmetric: {name: target_val/pck_05, goal: maximize}\n"

@@ -94,7 +94,7 @@ class AdaptationRun:
 
     def _build_restyler(self) -> Restyler | None:
         domains, udape = self._domains, self._config.adapt.udape
-        if domains.style is None or self._config.adapt.method != "udape":
+        if domains.style is None or not self._config.restyles:
             return None
         return Restyler(
             domains.style,
@@ -128,14 +128,8 @@ class AdaptationRun:
         Raises:
             FloatingPointError: If a loss is not finite; names the first one, epoch and step.
         """
-        config = self._config
-        clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
-        if clock.phase == "adapt" and not self._is_adapting:
-            self._start_adapting()
-        weights = sample_weights(
-            config, self._domains.difficulty, len(self._domains.target.splits["train"]), clock
-        )
-        losses = self._train(weights)
+        weights = self._begin_epoch()
+        losses = self._train(weights, self._config.adapt.steps_per_epoch)
         self.epoch += 1
         if self._shard.rank > 0:
             return {}
@@ -152,6 +146,19 @@ class AdaptationRun:
             metrics["chosen_pck_05/kept"] = self._history[kept - 1][TARGET_PCK]
         return metrics
 
+    def train(self, num_steps: int) -> None:
+        """Train some steps as in the coming epoch and do not count them, to find their time."""
+        self._train(self._begin_epoch(), num_steps)
+
+    def _begin_epoch(self) -> NDArray[np.float64]:
+        """Enter the phase of the coming epoch; the weights of its samples."""
+        config = self._config
+        clock = TrainingClock(self.epoch, config.adapt.pretrain_epochs, self.total_epochs)
+        if clock.phase == "adapt" and not self._is_adapting:
+            self._start_adapting()
+        num_target = len(self._domains.target.splits["train"])
+        return sample_weights(config, self._domains.difficulty, num_target, clock)
+
     def _remember(self, metrics: dict[str, float]) -> None:
         """Keep what checkpoints are chosen by, and the network if it is the choice so far."""
         read = {
@@ -164,10 +171,9 @@ class AdaptationRun:
             state = {name: value.cpu() for name, value in self.net.state_dict().items()}
             self.best = {"epoch": self.epoch, "net": deepcopy(state)}
 
-    def _train(self, weights: NDArray[np.float64]) -> dict[str, float]:
-        adapt = self._config.adapt
+    def _train(self, weights: NDArray[np.float64], num_steps: int) -> dict[str, float]:
         steps = []
-        for source in self._source.epoch(weights, adapt.steps_per_epoch, adapt.batch_size):
+        for source in self._source.epoch(weights, num_steps, self._config.adapt.batch_size):
             target = self._next_target()
             steps.append(self._adapter.step(source, target))
         names = list(steps[0])

@@ -28,6 +28,7 @@ from trainables.config.trial_config import (
     UDAPEConfig,
     VAEConfig,
     coerce,
+    num_reports,
 )
 
 __all__ = [
@@ -53,4 +54,5 @@ __all__ = [
     "UDAPEConfig",
     "VAEConfig",
     "coerce",
+    "num_reports",
 ]

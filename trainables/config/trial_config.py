@@ -30,6 +30,8 @@ SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
 """Strategies that read the scores of the Pose VAE; the others change with no ``vae.*``."""
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
+POSE_VAE_REPORTS = 5
+"""Most reports of a ``pose_vae`` trial, evenly spread over its epochs."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ class DataConfig:
                     f"data.{domain}_root must name the folder of the {getattr(self, domain)} "
                     f"data set, got null"
                 )
+
+    def of(self, role: str) -> tuple[DomainName, str | None, int]:
+        """Domain, folder and number of images of ``source`` or ``target``."""
+        if role == "source":
+            return self.source, self.source_root, self.num_source
+        return self.target, self.target_root, self.num_target
 
 
 @dataclass(frozen=True)
@@ -384,6 +392,13 @@ class TrialConfig:
         if self.sampling.strategy == "bins":
             self._check_subset()
 
+    @property
+    def restyles(self) -> bool:
+        """Whether the trial ever shows an image in the style of the other domain."""
+        udape = self.adapt.udape
+        may_restyle = udape.style_source > 0 or udape.style_target > 0
+        return self.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
+
     def _check_phase(self) -> None:
         """Refuse a strategy that applies in no epoch and would silently be ``all``."""
         phase, adapt = self.sampling.phase, self.adapt
@@ -437,6 +452,18 @@ class TrialConfig:
 
 FIELD_TYPES: dict[str, Any] = field_types(TrialConfig)
 """Dotted path of every field of :class:`TrialConfig` to its type."""
+
+
+def num_reports(trainable: str, fields: Mapping[str, Any]) -> int:
+    """Reports of a trial that runs to its end: one per epoch, or those of a ``pose_vae`` trial.
+
+    Args:
+        trainable: ``adaptation`` or ``pose_vae``.
+        fields: Flat fields of the trial, with those that it leaves out.
+    """
+    if trainable == "pose_vae":
+        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
+    return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
 
 
 def coerce(path: str, value: object) -> Any:

@@ -28,6 +28,7 @@ __all__ = [  # the protocol as well: a trial needs both
     "StageEntry",
     "WaitStoppedError",
     "image_stage",
+    "image_stage_inputs",
     "lineage",
     "new_pose_vae",
     "pose_vae_stage",
@@ -77,23 +78,10 @@ def image_stage(
 
     The domains are the same for every seed of a study: seeds vary training, not data.
     """
-    domain, root, num = (
-        (data.source, data.source_root, data.num_source)
-        if role == "source"
-        else (data.target, data.target_root, data.num_target)
-    )
-    inputs = {
-        "version": IMAGES_VERSION,
-        "role": role,
-        "domain": domain,
-        "root": root,
-        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
-        "num": num,
-        "image_size": data.image_size,
-    }
+    domain, root, num = data.of(role)
     entry = cache.get(
         "images",
-        inputs,
+        image_stage_inputs(data, role),
         lambda folder: build_image_store(
             folder,
             role,
@@ -106,6 +94,20 @@ def image_stage(
         ),
     )
     return open_image_store(entry.path), entry
+
+
+def image_stage_inputs(data: DataConfig, role: str) -> dict[str, Any]:
+    """What the stage of :func:`image_stage` depends on."""
+    domain, root, num = data.of(role)
+    return {
+        "version": IMAGES_VERSION,
+        "role": role,
+        "domain": domain,
+        "root": root,
+        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
+        "num": num,
+        "image_size": data.image_size,
+    }
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:

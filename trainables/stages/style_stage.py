@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,14 +50,6 @@ def style_stage(
             too small.
         FloatingPointError: If a loss is not finite.
     """
-    fields = {name: getattr(style, name) for name in StyleConfig.__dataclass_fields__}
-    inputs = {
-        "version": STYLE_VERSION,
-        "source": source[1].key,
-        "target": target[1].key,
-        **fields,
-        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
-    }
     domains = (
         UnlabelledImages.training_split(source[0]),
         UnlabelledImages.training_split(target[0]),
@@ -69,8 +62,28 @@ def style_stage(
             )
         save_style_net(folder / _FILE, net)
 
-    entry = cache.get("style", inputs, compute)
+    entry = cache.get("style", style_stage_inputs(source[1].key, target[1].key, style), compute)
     return load_style_net(entry.path / _FILE), entry
+
+
+def style_stage_inputs(source_key: str, target_key: str, style: StyleConfig) -> dict[str, Any]:
+    """What the stage of :func:`style_stage` depends on.
+
+    Args:
+        source_key: Of the source images' stage.
+        target_key: Of the target images' stage.
+        style: Settings.
+
+    Raises:
+        ValueError: If the file of the encoder cannot be read.
+    """
+    return {
+        "version": STYLE_VERSION,
+        "source": source_key,
+        "target": target_key,
+        **{name: getattr(style, name) for name in StyleConfig.__dataclass_fields__},
+        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
+    }
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """From a trial's settings and the stages to a run that can be trained."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +21,17 @@ from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
-from trainables.stages.data_stages import ScoredPoses, image_stage, lineage, pose_vae_stage
+from trainables.stages.data_stages import (
+    ScoredPoses,
+    image_stage,
+    lineage,
+    pose_vae_stage,
+    pose_vae_stage_inputs,
+)
 from trainables.stages.pretrain_key import PretrainingData, pretraining_inputs
 from trainables.stages.protocol import StageCache, StageEntry
 from trainables.stages.staged_run import Span
-from trainables.stages.style_stage import style_stage
+from trainables.stages.style_stage import style_stage, style_stage_inputs
 from trainables.stages.training_key import training_inputs
 from trainables.style.style_transfer import StyleTransfer
 
@@ -32,6 +39,9 @@ REFERENCE_VAE = VAEConfig()
 """Scores the target poses behind ``pck_bin/*`` and the predictions behind
 ``validator/plausibility``: the same for all trials, so that these mean the same whatever a
 trial's own ``vae.*``."""
+
+_SCORED, _JUDGED = ("source/train",), ("target/val",)
+"""What the trial's own Pose VAE scores, and what the reference scores in a search."""
 
 
 @dataclass(frozen=True)
@@ -64,47 +74,26 @@ class TrialStages:
         Args:
             num_replicas: Processes that share each batch.
         """
-        spans = self.training_span(num_replicas), self._pretraining_span(num_replicas)
+        digits = arithmetic(self.trial, _device_type(), self.num_threads, num_replicas)
+        keys = {name: entry.key for name, entry in self._entries.items()}
+        whole = training_span(self.trial, keys, self.read_test, digits)
+        spans = whole, self._pretraining_span(digits)
         return [span for span in spans if span is not None]
 
-    def training_span(self, num_replicas: int) -> Span | None:
-        """The whole of it, told to equal trials; None if it ends with its pre-training."""
-        adapt = self.trial.adapt
-        if adapt.epochs == 0:
-            return None
-        keys = {name: entry.key for name, entry in self._entries.items()}
-        arithmetic = self._arithmetic(num_replicas)
-        inputs = training_inputs(self.trial, keys, self.read_test, arithmetic)
-        return Span("training", inputs, adapt.pretrain_epochs + adapt.epochs, goes_on=False)
-
-    def _pretraining_span(self, num_replicas: int) -> Span | None:
+    def _pretraining_span(self, digits: Mapping[str, Any]) -> Span | None:
         num_epochs = self.trial.adapt.pretrain_epochs
         if num_epochs == 0:
             return None
         data = PretrainingData(
             image_keys={"source": self._source[1].key, "target": self._target[1].key},
             reference_key=self._reference[1].key,
-            style_key=self._style[1].key if self._uses_style else None,
+            style_key=self._style[1].key if self.trial.restyles else None,
             difficulty=self._difficulty,
             num_target=len(self._target[0].splits["train"]),
             skeleton=self._source[0].skeleton,
         )
-        inputs = pretraining_inputs(self.trial, data, self._arithmetic(num_replicas))
+        inputs = pretraining_inputs(self.trial, data, digits)
         return Span("pretrain", inputs, num_epochs, goes_on=True)
-
-    def _arithmetic(self, num_replicas: int) -> dict[str, Any]:
-        """What decides the last digits."""
-        device = torch.device(_device_type())
-        is_gpu = device.type == "cuda"
-        return {
-            "device": torch.cuda.get_device_name()
-            if is_gpu
-            else torch.backends.cpu.get_cpu_capability(),
-            "bfloat16": uses_bfloat16(self.trial.adapt.precision, device),
-            "threads": self.num_threads,
-            "processes": num_replicas,
-            "torch": str(torch.__version__),
-        }
 
     def __getstate__(self) -> dict[str, Any]:
         """The settings alone: every process opens the stages for itself."""
@@ -123,7 +112,7 @@ class TrialStages:
             "pose_vae": self._scores[1],
             "pose_vae/reference": self._reference[1],
         }
-        if self._uses_style:
+        if self.trial.restyles:
             entries["style"] = self._style[1]
         return entries
 
@@ -136,7 +125,7 @@ class TrialStages:
     def tags(self) -> dict[str, str]:
         """What a reader of the results should know beside the settings."""
         tags = {}
-        if self._uses_style:
+        if self.trial.restyles:
             own = self.trial.style.encoder is None
             tags["style_encoder"] = "trained on both domains" if own else "vgg19"
         for name, scored in {
@@ -156,12 +145,6 @@ class TrialStages:
         """What the latent code of the trial's Pose VAE says of poses."""
         return self._scores[0].information
 
-    @property
-    def _uses_style(self) -> bool:
-        udape = self.trial.adapt.udape
-        may_restyle = udape.style_source > 0 or udape.style_target > 0
-        return self.trial.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
-
     @cached_property
     def _source(self) -> tuple[ImageStore, StageEntry]:
         return image_stage(self.cache, self.trial.data, "source", self.num_threads)
@@ -173,7 +156,7 @@ class TrialStages:
     @cached_property
     def _scores(self) -> tuple[ScoredPoses, StageEntry]:
         trial = self.trial
-        return self._pose_vae(trial.vae, trial.seed, ("source/train",))
+        return self._pose_vae(trial.vae, trial.seed, _SCORED)
 
     @cached_property
     def _difficulty(self) -> DifficultyView:
@@ -186,7 +169,7 @@ class TrialStages:
 
     @cached_property
     def _reference(self) -> tuple[ScoredPoses, StageEntry]:
-        judged = ("target/val", "target/test") if self.read_test else ("target/val",)
+        judged = (*_JUDGED, "target/test") if self.read_test else _JUDGED
         return self._pose_vae(REFERENCE_VAE, 0, judged)
 
     @cached_property
@@ -215,7 +198,7 @@ class TrialStages:
             ),
             target_val_bins=self._evaluation_bins("val"),
             style=StyleTransfer(self._style[0], source, target, device)
-            if self._uses_style
+            if self.trial.restyles
             else None,
             target_test_bins=self._evaluation_bins("test") if self.read_test else None,
         )
@@ -224,6 +207,69 @@ class TrialStages:
         scores = self._reference[0].scores[f"target/{split}"]
         ids = _ids(self._target[0], split)
         return assign_bins(scores, ids, self.trial.evaluation.bin_count)
+
+
+def stage_keys(
+    trial: TrialConfig,
+    image_keys: Mapping[str, str],
+    key_of: Callable[[str, Mapping[str, Any]], str],
+) -> dict[str, str]:
+    """Keys of the stages of a search's trial, named as in its lineage; computes none of them.
+
+    Args:
+        trial: Settings.
+        image_keys: ``source`` and ``target`` to the key of its images.
+        key_of: Stage name and inputs to the key.
+    """
+    source, target = image_keys["source"], image_keys["target"]
+
+    def pose_vae(vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> str:
+        return key_of("pose_vae", pose_vae_stage_inputs(source, target, vae, seed, splits))
+
+    keys = {
+        "images/source": source,
+        "images/target": target,
+        "pose_vae": pose_vae(trial.vae, trial.seed, _SCORED),
+        "pose_vae/reference": pose_vae(REFERENCE_VAE, 0, _JUDGED),
+    }
+    if trial.restyles:
+        keys["style"] = key_of("style", style_stage_inputs(source, target, trial.style))
+    return keys
+
+
+def training_span(
+    trial: TrialConfig, keys: Mapping[str, str], read_test: bool, digits: Mapping[str, Any]
+) -> Span | None:
+    """A whole training, whose results equal trials reuse; None if it ends with its pre-training.
+
+    Args:
+        trial: Settings.
+        keys: Of its stages.
+        read_test: Whether the target test split is judged on.
+        digits: See :func:`arithmetic`.
+    """
+    if trial.adapt.epochs == 0:
+        return None
+    inputs = training_inputs(trial, keys, read_test, digits)
+    num_epochs = trial.adapt.pretrain_epochs + trial.adapt.epochs
+    return Span("training", inputs, num_epochs, goes_on=False)
+
+
+def arithmetic(
+    trial: TrialConfig, device_type: str, num_threads: int, num_replicas: int
+) -> dict[str, Any]:
+    """What decides the last digits of a training."""
+    device = torch.device(device_type)
+    is_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name()
+        if is_gpu
+        else torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": uses_bfloat16(trial.adapt.precision, device),
+        "threads": num_threads,
+        "processes": num_replicas,
+        "torch": str(torch.__version__),
+    }
 
 
 def start_run(

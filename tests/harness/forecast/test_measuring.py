@@ -1,33 +1,47 @@
-"""The processes that measure: they answer, fail in one sentence and leave nothing behind."""
+"""Measuring a trial: what is measured is what a real one does, in processes that leave nothing."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
+import torch
 
-from harness.forecast.measuring import measure_configurations
+from harness.forecast import measuring
+from harness.forecast.measuring import measure, measure_trials
+from harness.spec.sections import Resources
+from harness.stages import StageCache
 from harness.yaml.text import SpecError
 from tests.conftest import ROOT
-from tests.trainables.cost.test_measure import SMALL
+from trainables.checkpoint import save_states
+from trainables.config import TrialConfig
+from trainables.distributed.shard import WHOLE
+from trainables.network.pose_net import PoseNet
+from trainables.stages.data_stages import image_stage
+from trainables.stages.trial_stages import TrialStages
 
-JOB = {"trainable": "pose_vae", "fields": SMALL, "vaes": [], "num_threads": 1, "gpus": 0.0}
+FIELDS = {
+    "data.num_source": 300, "data.num_target": 150, "data.image_size": 32,
+    "data.heatmap_size": 16, "net.width": 8, "vae.epochs": 3, "adapt.pretrain_epochs": 1,
+    "adapt.epochs": 1, "adapt.steps_per_epoch": 2, "adapt.batch_size": 8, "style.width": 4,
+}  # fmt: skip
+CPU = Resources(cpus=1)
 
 
-def left_behind(folder):
-    """What is in a folder beside PyTorch's own cache, which it makes as it likes."""
-    return [path for path in folder.iterdir() if not path.name.startswith("torchinductor")]
+def small(**fields):
+    return TrialConfig.from_flat(
+        {**FIELDS, **{n.replace("__", "."): v for n, v in fields.items()}}
+    )
 
 
-def measuring_processes():
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.cmdline()[-1:] == ["harness.forecast.measuring"]
-    ]
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(measuring, "TRAINING_S", 0.02)
+    monkeypatch.setattr(measuring, "STYLE_STEPS", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -39,39 +53,130 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
+def left_behind(folder):
+    """What is in a folder beside PyTorch's own cache, which it makes as it likes."""
+    return [path for path in folder.iterdir() if not path.name.startswith("torchinductor")]
+
+
+def size(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_a_trial_is_measured_as_it_really_is(tmp_path):
+    found = measure(small(), "adaptation", CPU, tmp_path / "samples")
+    assert found.memory_bytes > 50 * 2**20
+    assert found.fixed_s > 0
+    assert min(second for phase in found.phases for second in phase) > 0
+    assert set(found.stages) == {
+        "images/source", "images/target", "pose_vae", "pose_vae/reference",
+    }  # fmt: skip
+    assert min(seconds for seconds, _ in found.stages.values()) > 0
+    cache = StageCache(tmp_path / "stages")
+    run = TrialStages(small(), cache, 1, read_test=False)(torch.device("cpu"), WHOLE)
+    while not run.is_done:
+        run.run_epoch()
+    place = tmp_path / "checkpoint"
+    place.mkdir()
+    save_states(place, {"last": run.state_dict(), "best": run.best})
+    assert found.checkpoint_bytes == pytest.approx(size(place), rel=0.02)
+    for role in ("source", "target"):
+        path = image_stage(cache, small().data, role, 1)[1].path
+        assert found.stages[f"images/{role}"][1] == pytest.approx(size(path), rel=0.05)
+
+
+def test_a_style_network_is_measured_where_images_are_restyled(tmp_path):
+    trial = small(adapt__method="udape")
+    seconds, num_bytes = measure(trial, "adaptation", CPU, tmp_path / "a").stages["style"]
+    assert seconds > 0
+    assert num_bytes > 1000
+    plain = small(adapt__method="udape", adapt__udape__style_alpha=0.0)
+    assert "style" not in measure(plain, "adaptation", CPU, tmp_path / "b").stages
+
+
+def test_a_pose_vae_trial_has_no_network_to_measure(tmp_path):
+    few, many = (
+        measure(small(data__num_source=num), "pose_vae", CPU, tmp_path / str(num))
+        for num in (250, 2500)
+    )
+    assert few.stages["pose_vae"][0] > 0
+    assert few.checkpoint_bytes == 0
+    # 250 images are made of either: 2500 take ten times their disk.
+    assert many.stages["images/source"][1] == 10 * few.stages["images/source"][1]
+
+
+def test_bins_that_a_sample_cannot_fill_do_not_matter(tmp_path):
+    trial = small(
+        sampling__strategy="bins", bins__count=90, bins__subset=[7], evaluation__bin_count=30
+    )
+    assert measure(trial, "adaptation", CPU, tmp_path / "samples").fixed_s > 0
+
+
+@pytest.mark.parametrize(("gpus", "part"), [(0.0, 14), (0.5, 14), (2.0, 7)])
+def test_a_trial_over_two_gpus_is_measured_on_its_part_of_a_batch(
+    tmp_path, monkeypatch, gpus, part
+):
+    sizes, features = set(), PoseNet.features
+
+    def counted(net, images):
+        if net.training:
+            sizes.add(len(images))
+        return features(net, images)
+
+    monkeypatch.setattr(PoseNet, "features", counted)
+    resources = Resources(cpus=1, gpus=gpus)
+    measure(small(adapt__batch_size=14), "adaptation", resources, tmp_path / "samples")
+    assert sizes & {7, 14} == {part}  # besides them, batches of AdaBN's statistics
+
+
 @pytest.mark.slow
-def test_each_job_is_measured_and_spare_processes_repeat_the_first(tmp_path, temporary):
-    other = {**JOB, "fields": {**SMALL, "vae.hidden_dim": 8}}
-    said = []
-    measured = measure_configurations([JOB, other, JOB], 2, tmp_path / "stages", said.append)
-    assert [len(group) for group in measured] == [2, 1, 1]
-    assert said == ["measured 2 of 3 configurations"]
-    assert measuring_processes() == []
+def test_each_trial_is_measured_and_nothing_is_left(temporary):
+    trials = [small(), small(data__num_source=150), small(net__width=16)]
+    found = measure_trials(trials, "adaptation", CPU, 2)
+    sizes = [measured.stages["images/source"][1] for measured in found]
+    assert sizes[0] == pytest.approx(2 * sizes[1], rel=0.05)
+    assert found[2].checkpoint_bytes > 2 * found[0].checkpoint_bytes
+    assert measuring_processes(os.getpid()) == []
     assert left_behind(temporary) == []
-    assert not (tmp_path / "stages").exists()  # a dry run writes nothing
 
 
 @pytest.mark.slow
-def test_an_error_comes_out_as_one_sentence(tmp_path, temporary):
-    fields = {**SMALL, "data.target": "lspet", "data.target_root": "/nowhere"}
-    with pytest.raises(SpecError, match=r"^a run cannot be measured: /nowhere is not a folder$"):
-        measure_configurations([JOB | {"fields": fields}], 1, tmp_path / "stages")
-    assert measuring_processes() == []
+def test_an_error_comes_out_as_one_sentence(temporary):
+    lost = replace(small().data, target="lspet", target_root="/nowhere")
+    with pytest.raises(SpecError, match=r"^cannot measure a trial: /nowhere is not a folder$"):
+        measure_trials([replace(small(), data=lost)], "adaptation", CPU, 1)
     assert left_behind(temporary) == []
 
 
 PARENT = """
-import sys
-from pathlib import Path
-from harness.forecast.measuring import measure_configurations
-from tests.harness.forecast.test_measuring import JOB
-fields = {**JOB["fields"], "data.num_source": 1000000, "data.image_size": 512,
-          "data.heatmap_size": 128}
-measure_configurations([{**JOB, "fields": fields}], 1, Path(sys.argv[1]))
+from tests.harness.forecast.test_measuring import CPU, small
+from harness.forecast.measuring import measure_trials
+if __name__ == "__main__":
+    trial = small(data__image_size=512, data__heatmap_size=128, net__width=64, net__depth=50)
+    measure_trials([trial], "adaptation", CPU, 1)
 """
 
 
-def wait_for(condition, seconds=20.0):
+@pytest.fixture
+def measured_by(tmp_path):
+    """A process that measures a large trial, and the process that it started for it."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(script)],
+        stderr=subprocess.PIPE, text=True, env=environment,
+    ) as parent:  # fmt: skip
+        wait_for(lambda: measuring_processes(parent.pid))
+        yield parent, measuring_processes(parent.pid)[0]
+        parent.kill()
+
+
+def measuring_processes(parent):
+    started = psutil.Process(parent).children()
+    return [child for child in started if "spawn_main" in " ".join(child.cmdline())]
+
+
+def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -79,30 +184,18 @@ def wait_for(condition, seconds=20.0):
 
 
 @pytest.mark.faults
-def test_a_measuring_process_dies_with_its_parent(tmp_path, temporary):
-    parent = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PARENT, str(tmp_path / "stages")], cwd=ROOT
-    )
-    found = []
-
-    def has_started():
-        found[:] = measuring_processes()
-        return found and list(temporary.glob("*/0"))
-
-    wait_for(has_started)
+def test_a_measuring_process_ends_with_its_parent(measured_by, temporary):
+    parent, child = measured_by
+    wait_for(lambda: list(temporary.glob("*/0/images")))
     os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
-    wait_for(lambda: not any(process.is_running() for process in found))
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert left_behind(temporary) == []
 
 
 @pytest.mark.faults
-def test_a_measuring_process_that_is_killed_is_named(tmp_path):
-    parent = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", PARENT, str(tmp_path / "stages")],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    wait_for(measuring_processes)
-    measuring_processes()[0].kill()
-    _, errors = parent.communicate(timeout=20)
-    sentence = "its process died of SIGKILL"
-    assert errors.strip().endswith(f"a run cannot be measured: {sentence}")
+def test_a_measuring_process_that_is_killed_is_one_sentence(measured_by, temporary):
+    parent, child = measured_by
+    wait_for(lambda: list(temporary.glob("*/0/images")))
+    child.kill()
+    _, errors = parent.communicate(timeout=60)
+    assert "cannot measure a trial: " in errors.strip().splitlines()[-1]

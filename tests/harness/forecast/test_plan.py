@@ -1,374 +1,260 @@
-"""What a study will cost: played studies worked out by hand, budgets, disk, refusal."""
+"""What a study will cost: sums worked out by hand, budgets, reuse, disk, memory, refusal."""
 
-import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from harness.forecast import plan as planning
 from harness.forecast.capacity import Machine
-from harness.forecast.costs import RunCost, cost_key, noise_of, run_cost
-from harness.forecast.plan import DATABASE_BYTES, REPORT_BYTES, RUN_BYTES, make_plan
-from harness.forecast.simulation import END_S, REPORT_S, START_S, EarlyStops, play
-from harness.forecast.trial_pool import TrialPool, vae_name
-from harness.spec import StudySpec
-from harness.spec.early_terminate import EarlyTerminate
-from trainables.cost.measurement import Measurement
+from harness.forecast.measuring import Measurement
+from harness.forecast.plan import ERROR, HARNESS_BYTES, OVERHEAD_S, REPORT_S, plan_study
+from harness.spec import load_study
 
 ROOMY = Machine(free_bytes=10**12, disk_bytes=10**12, memory_bytes=10**12)
-TEN = RunCost(steps_s=(4.0, 6.0))
-"""Ten seconds in two reports."""
-
-
-def overhead(reports):
-    """Of the harness on the way that takes longest."""
-    return START_S + END_S + reports * REPORT_S
-
-
-def study(**values):
-    fields = {
-        "name": "plan",
-        "metrics": [{"name": "target_val/pck_05", "goal": "maximize"}],
-        "parameters": {"vae.epochs": {"min": 1, "max": 100}},
-        "budget": {"run_cap": 4},
-        **values,
-    }
-    return StudySpec.model_validate(fields)
-
-
-def pool(*costs, seeds=1, given=(), **others):
-    return TrialPool(given=tuple(given), drawn=costs, seeds=seeds, **others)
-
-
-def test_runs_one_after_the_other_take_the_sum():
-    # 4 x 10 s and 8 reports
-    assert play([TEN] * 4, 1).wall_s == pytest.approx(40 + overhead(8))
-
-
-def test_runs_two_at_a_time_take_half():
-    outcome = play([TEN] * 4, 2)
-    assert outcome.wall_s == pytest.approx(20 + overhead(4))
-    assert outcome.busy_s == pytest.approx(40 + 8 * REPORT_S)
-
-
-def test_a_free_worker_takes_the_next_trial():
-    # 10 | 1, 1, 1: the second worker does the three short ones
-    short = RunCost(steps_s=(1.0,))
-    assert play([TEN, short, short, short], 2).wall_s == pytest.approx(10 + overhead(2))
-
-
-def test_what_runs_share_is_computed_once_and_waited_for():
-    sharing = replace(TEN, shared={"images/source": 5.0})
-    # Both workers spend 5 s, one on it and one waiting for it; the second pair finds it.
-    outcome = play([sharing] * 4, 2)
-    assert outcome.wall_s == pytest.approx(5 + 20 + overhead(4))
-    assert outcome.busy_s == pytest.approx(2 * 5 + 40 + 8 * REPORT_S)
-
-
-def test_what_differs_is_computed_by_each():
-    runs = [replace(TEN, shared={f"pose_vae/{i}": 5.0}) for i in range(4)]
-    assert play(runs, 2).wall_s == pytest.approx(2 * 15 + overhead(4))
-
-
-def test_what_the_storage_has_costs_nothing():
-    measured = measurement(stages={"images/source": True, "images/target": False})
-    cost = run_cost("pose_vae", {"vae.epochs": 10}, [measured], "")
-    assert cost.shared == {"images/source": 0.0, "images/target": 7.0}
-    assert cost.disk == {"images/target": 200}
-
-
-def test_a_stopped_run_takes_the_time_of_its_reports():
-    outcome = play([TEN] * 2, 1, lambda run: 1)
-    assert outcome.wall_s == pytest.approx(2 * 4 + overhead(2))
-    assert outcome.num_stopped == 2
-
-
-def test_checkpoints_of_complete_stopped_and_running_runs_on_disk():
-    cost = RunCost(
-        steps_s=(1.0, 1.0, 1.0), checkpoint_bytes=100, disk={"images/source": 1000, "x": 7}
-    )
-    # Stages once; one checkpoint of each run; two more of each of two running ones.
-    assert play([cost] * 3, 2).disk_bytes == 1007 + 3 * 100 + 2 * 200
-    # Stopped runs keep the last two, and one if they have written no more.
-    assert play([cost] * 3, 2, lambda run: 2).disk_bytes == 1007 + 3 * 200 + 2 * 200
-    assert play([cost] * 3, 2, lambda run: 1).disk_bytes == 1007 + 3 * 100 + 2 * 200
-
-
-def test_successive_halving_lets_one_in_eta_through_each_rung():
-    rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
-    run = RunCost(steps_s=(1.0,) * 8)
-    stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(run) for _ in range(4000)]
-    assert set(reports) == {1, 2, 4, 8}
-    # Asynchronous: half pass each rung, but for the first few.
-    for rung, expected in ((1, 0.5), (2, 0.25), (4, 0.125), (8, 0.125)):
-        assert reports.count(rung) / 4000 == pytest.approx(expected, abs=0.03)
-
-
-def test_wandbs_hyperband_stops_at_its_rungs_those_worse_than_one_in_eta():
-    rule = EarlyTerminate(type="hyperband", max_iter=50, eta=3, s=3)
-    stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(RunCost((1.0,) * 50)) for _ in range(4000)]
-    assert set(reports) == {1, 5, 16, 50}
-    for rung, expected in ((1, 2 / 3), (5, 2 / 9), (16, 2 / 27), (50, 1 / 27)):
-        assert reports.count(rung) / 4000 == pytest.approx(expected, abs=0.03)
-
-
-def test_the_first_run_passes_every_rung():
-    rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
-    assert EarlyStops(rule, random.Random(0)).reports_of(RunCost((1.0,) * 8)) == 8
-
-
-def test_baselines_are_never_stopped_but_compared_with():
-    rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=1000)
-    stops = EarlyStops(rule, random.Random(0))
-    baseline = RunCost(steps_s=(1.0,) * 4, is_baseline=True)
-    assert [stops.reports_of(baseline) for _ in range(50)] == [4] * 50
-    later = [stops.reports_of(replace(baseline, is_baseline=False)) for _ in range(50)]
-    assert later.count(1) > 40
-
-
-def test_hyperband_gives_some_runs_a_later_first_rung():
-    # Of 6 / 2 at eta 2 there are two brackets with first rungs 2 and 4, shares 2 and 2.
-    rule = EarlyTerminate(type="hyperband_brackets", min_iter=2, eta=2, max_iter=6)
-    stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(RunCost((1.0,) * 6)) for _ in range(4000)]
-    assert set(reports) == {2, 4, 6}
-    assert reports.count(2) / 4000 == pytest.approx(0.25, abs=0.03)  # half of half
-    assert reports.count(4) / 4000 == pytest.approx(0.375, abs=0.03)  # half of the rest
-
-
-def test_the_median_rule_spares_its_first_trials():
-    rule = EarlyTerminate(type="median", min_iter=1, startup_trials=5)
-    stops = EarlyStops(rule, random.Random(0))
-    reports = [stops.reports_of(RunCost((1.0,) * 4)) for _ in range(2000)]
-    assert reports[:5] == [4] * 5
-    assert set(reports) == {1, 4}  # at min_iter itself
-    assert reports.count(1) / 2000 == pytest.approx(0.5, abs=0.05)
-
-
-runs_strategy = st.lists(
-    st.builds(
-        RunCost,
-        steps_s=st.lists(st.floats(0.01, 50), min_size=1, max_size=5).map(tuple),
-        setup_s=st.floats(0, 5),
-        shared=st.dictionaries(st.sampled_from("abc"), st.floats(0, 20), max_size=3),
-        disk=st.dictionaries(st.sampled_from("abc"), st.integers(0, 1000), max_size=3),
-        checkpoint_bytes=st.integers(0, 1000),
-    ),
-    min_size=1,
-    max_size=12,
+STUDY = """
+name: s
+metric: {name: target_val/pck_05, goal: maximize}
+parameters: {vae.kl_weight: {min: 1e-3, max: 1e-2, distribution: log_uniform_values}}
+baselines:
+  all: {sampling.strategy: all}
+  random: {sampling.strategy: random}
+fixed:
+  adapt: {pretrain_epochs: 1, epochs: 2, steps_per_epoch: 10}
+budget: {run_cap: 4}
+resources: {cpus: 1, parallel: 1}
+"""
+COST = Measurement(
+    device="cpu",
+    stages={
+        "images/source": (40.0, 10**6),
+        "images/target": (60.0, 10**6),
+        "pose_vae": (5.0, 0),
+        "pose_vae/reference": (7.0, 0),
+        "style": (100.0, 0),
+    },
+    memory_bytes=10**9,
+    fixed_s=2.0,
+    phases=((1.0, 3.0), (2.0, 4.0)),
+    checkpoint_bytes=1000,
 )
+EPOCHS = (2.0 + 10 * 1 + 3 + REPORT_S, 10 * 2 + 4 + REPORT_S, 10 * 2 + 4 + REPORT_S)
+"""Seconds of the reports of a trial of the study."""
+TRIAL = sum(EPOCHS)
+SHARED = 40 + 60 + 7 + 5
+"""Seconds of images, the reference Pose VAE, and the one that both baselines use."""
 
 
-@given(runs_strategy, st.integers(1, 5))
-def test_more_workers_never_take_longer(runs, parallel):
-    assert play(runs, parallel + 1).wall_s <= play(runs, parallel).wall_s + 1e-9
+@pytest.fixture
+def plan_of(write_study, tmp_path, monkeypatch):
+    """The plan of a study whose trials cost what a function says of their settings."""
+
+    def plan_of(*changes, text=STUDY, cost=lambda config: COST, machine=ROOMY, **options):
+        spec = load_study(write_study(text), list(changes))
+        measured = []
+
+        def measure(trials, trainable, resources, at_once):
+            measured.extend(trials)
+            return [cost(trial) for trial in trials]
+
+        monkeypatch.setattr(planning, "measure_trials", measure)
+        monkeypatch.setattr(planning, "this_computer", lambda root: machine)
+        slots = spec.resources.parallel
+        monkeypatch.setattr(planning, "fitting_runs", lambda resources, available: slots)
+        plan = plan_study(spec, tmp_path / "runs", **options)
+        plan_of.measured = measured
+        return plan
+
+    return plan_of
 
 
-@given(runs_strategy, st.integers(1, 5), st.integers(0, 100))
-def test_more_runs_never_cost_less(runs, parallel, seed):
-    rule = EarlyTerminate(type="successive_halving", min_iter=1, eta=2)
-
-    def played(some):
-        return play(some, parallel, EarlyStops(rule, random.Random(seed)).reports_of)
-
-    fewer, more = played(runs[:-1]), played(runs)
-    assert fewer.wall_s <= more.wall_s
-    assert fewer.busy_s <= more.busy_s
-    assert fewer.disk_bytes <= more.disk_bytes
+def wall(seconds):
+    """Low end, middle and high end of a time on one worker, given without the overhead."""
+    return pytest.approx([(OVERHEAD_S + seconds) * (1 + error) for error in ERROR])
 
 
-def test_intervals_hold_the_known_time_and_are_ordered():
-    plan = make_plan(study(), pool(TEN), 2, ROOMY)
+def test_trials_one_after_the_other_take_the_sum(plan_of):
+    plan = plan_of()
+    # Each of the two that are searched has a Pose VAE of its own.
+    assert plan.figures["wall_s"] == wall(SHARED + 4 * TRIAL + 2 * 5)
     assert plan.num_runs == 4
-    for interval in (plan.wall_s, plan.cpu_hours, plan.memory_bytes, plan.disk_bytes):
-        assert 0 < interval.low <= interval.middle <= interval.high
-    assert plan.wall_s.low < 20 + overhead(4) < plan.wall_s.high
-    assert plan.wall_s.middle == pytest.approx(20 + overhead(4), rel=0.03)
-    assert plan.cpu_hours.middle == pytest.approx((40 + 8 * REPORT_S) / 3600, rel=0.03)
-    assert plan.gpu_hours.high == 0
+    assert plan.figures["gpu_hours"][2] == plan.figures["stopped"][2] == 0
     assert plan.refusal is None
     assert plan.warnings == []
-    assert any("wall time    0:3" in line for line in plan.lines())
-    assert plan.as_json()["wall_s"] == [plan.wall_s.low, plan.wall_s.middle, plan.wall_s.high]
 
 
-def test_a_noisier_measurement_gives_a_wider_interval():
-    exact = make_plan(study(), pool(TEN), 2, ROOMY).wall_s
-    noisy = make_plan(study(), pool(TEN, noise=0.3), 2, ROOMY).wall_s
-    assert noisy.high - noisy.low > 2 * (exact.high - exact.low)
+def test_trials_at_once_wait_for_what_they_share_and_divide_the_rest(plan_of):
+    figures = plan_of("resources.parallel=2").figures
+    assert figures["wall_s"] == wall(SHARED + (4 * TRIAL + 2 * 5) / 2)
+    # Both workers are held while one of them makes what both need.
+    assert figures["cpu_hours"][1] == pytest.approx((2 * SHARED + 4 * TRIAL + 2 * 5) / 3600)
 
 
-def test_early_termination_is_shown_beside_the_whole_cost():
-    run = RunCost(steps_s=(10.0,) * 9)
-    spec = study(
-        budget={"run_cap": 20},
-        early_terminate={"type": "successive_halving", "min_iter": 1, "eta": 3},
-    )
-    plan = make_plan(spec, pool(run), 1, ROOMY)
-    assert plan.wall_s.high < plan.unpruned_s.low
-    assert plan.stopped.middle >= 10
-    assert any("without early termination" in line for line in plan.lines())
+def test_a_study_takes_as_long_as_its_longest_trial(plan_of):
+    assert plan_of("resources.parallel=9").figures["wall_s"] == wall(SHARED + TRIAL + 5)
 
 
-def test_each_seed_is_a_run_with_a_pose_vae_of_its_own():
-    name = vae_name({"vae.epochs": 1, "seed": 0, "adapt.lr": 1})
-    cost = replace(TEN, shared={name: 5.0}, disk={name: 10})
-    runs = pool(given=[cost], seeds=3).draw(1, random.Random(0))
-    assert play(runs, 1).wall_s == pytest.approx(3 * 15 + overhead(6))
-    assert play(runs, 1).disk_bytes == 30
+def test_every_seed_is_a_trial_with_its_own_pose_vae(plan_of):
+    plan = plan_of("seeds=3")
+    assert plan.num_runs == 12
+    # Of each seed the baselines share one.
+    assert plan.figures["wall_s"] == wall(SHARED + 2 * 5 + 12 * TRIAL + 6 * 5)
 
 
-def test_a_study_that_does_not_fit_the_disk_is_refused():
-    cost = replace(TEN, disk={"images/source": 10**9})
-    # 4 runs with 8 reports; sizes are foretold to a tenth
-    needed = 1.1 * (10**9 + DATABASE_BYTES + 4 * RUN_BYTES + 8 * REPORT_BYTES)
-    fits = replace(ROOMY, free_bytes=int(needed) + 1, disk_bytes=10**9)
-    assert make_plan(study(), pool(cost), 1, fits).refusal is None
-    too_small = replace(fits, free_bytes=int(needed) - 1)
-    refusal = make_plan(study(), pool(cost), 1, too_small).refusal
-    assert refusal is not None
-    assert "1.1 GB of disk, the file system has 1.1 GB free" in refusal
-
-
-def test_a_nearly_full_disk_is_warned_of():
-    cost = replace(TEN, disk={"images/source": 10**9})
-    nearly = Machine(free_bytes=2 * 10**9, disk_bytes=100 * 10**9, memory_bytes=10**12)
-    (warning,) = make_plan(study(), pool(cost), 1, nearly).warnings
-    assert "less than 5% of it" in warning
-
-
-def test_too_little_memory_is_warned_of():
-    cost = replace(TEN, memory_bytes=3 * 10**9)
-    small = replace(ROOMY, memory_bytes=7 * 10**9)
-    assert make_plan(study(), pool(cost), 1, small).warnings == []
-    (warning,) = make_plan(study(), pool(cost), 2, small).warnings
-    assert "set resources.parallel lower" in warning
-
-
-def test_a_busy_machine_is_warned_of():
-    (warning,) = make_plan(study(), pool(TEN), 1, replace(ROOMY, load=3, cpus=2)).warnings
-    assert "load 3.0 on 2 cores" in warning
-
-
-def test_a_budget_of_hours_that_comes_first_ends_the_study():
-    spec = study(budget={"run_cap": 100, "hours": 0.1})
-    plan = make_plan(spec, pool(TEN), 1, ROOMY)
-    assert plan.wall_s.high == 360
-    (note,) = plan.notes
-    # (360 - START_S) / (10 + 2 REPORT_S) of a hundred
-    assert "budget.hours 0.1 ends the study before its runs do in 100% of the cases" in note
-    assert "after 33 [" in note
-
-
-def test_a_budget_of_hours_that_comes_last_is_said_to():
-    spec = study(budget={"run_cap": 4, "hours": 1})
-    assert make_plan(spec, pool(TEN), 1, ROOMY).notes == [
-        "the runs end before budget.hours 1 does"
-    ]
-
-
-def test_a_budget_of_gpu_hours_ends_the_study():
-    spec = study(budget={"run_cap": 400, "gpu_hours": 0.1}, resources={"cpus": 1, "gpus": 0.5})
-    plan = make_plan(spec, pool(TEN, devices=frozenset({"H100"})), 4, ROOMY)
-    assert plan.wall_s.high == pytest.approx(180)  # 0.1 h at four times half a GPU
-    assert plan.gpu_hours.middle == pytest.approx(0.1, rel=0.15)
-
-
-def test_gpu_hours_are_not_known_from_a_cpu():
-    spec = study(resources={"cpus": 1, "gpus": 1})
-    plan = make_plan(spec, pool(TEN), 1, ROOMY)
-    assert plan.gpu_hours is None
-    assert any("GPU-hours are not known" in line for line in plan.lines())
-
-
-def test_what_was_not_measured_is_said_and_widens_the_interval():
-    guessed = replace(TEN, is_measured=False)
-    plan = make_plan(study(), pool(guessed, num_measured=6, num_keys=9), 1, ROOMY)
-    assert "6 of 9 configurations" in plan.notes[0]
-    exact = make_plan(study(), pool(TEN), 1, ROOMY)
-    assert plan.wall_s.high > exact.wall_s.high * 1.3
-
-
-def measurement(**values):
-    fields = {
-        "device": "cpu",
-        "stages": {"images/source": False, "images/target": False},
-        "images_s": {"source": 5.0, "target": 7.0},
-        "images_bytes": {"source": 100, "target": 200},
-        "vae_epoch_s": 0.1,
-        "reference_vae_epoch_s": 0.2,
-        "setup_s": 3.0,
-        "pretrain_step_s": [1.0, 1.0],
-        "adapt_step_s": [2.0, 2.0],
-        "evaluation_s": [10.0],
-        "final_s": 4.0,
-        "checkpoint_s": 1.0,
-        "checkpoint_bytes": 50,
-        "vae_bytes": 9,
-    }
-    return Measurement(**{**fields, **values})
-
-
-def test_a_run_costs_its_steps_evaluations_and_stages():
-    fields = {
-        "adapt.pretrain_epochs": 2, "adapt.epochs": 1, "adapt.steps_per_epoch": 5,
-        "vae.epochs": 30,
-    }  # fmt: skip
-    cost = run_cost("adaptation", fields, [measurement()], "pose_vae/own")
-    # 5 steps of 1 s, then of 2 s, each with 10 s of evaluation and 1 s of checkpoint
-    assert cost.steps_s == pytest.approx((16, 16, 21 + 4))
-    assert cost.setup_s == 3
-    assert list(cost.shared) == [
-        "images/source", "images/target", "pose_vae/own", "pose_vae/reference",
-    ]  # fmt: skip
-    assert list(cost.shared.values()) == pytest.approx([5, 7, 3, 20])
-    assert cost.disk["pose_vae/own"] == 9
-
-
-def test_a_style_network_costs_its_steps():
-    measured = measurement(
-        stages={"images/source": False, "images/target": False, "style": False},
-        style_fixed_s=1.0,
-        style_encoder_step_s=0.1,
-        style_step_s=0.2,
-    )
-    fields = {"adapt.method": "udape", "style.encoder_steps": 10, "style.steps": 20}
-    assert run_cost("adaptation", fields, [measured], "").shared["style"] == pytest.approx(6)
-
-
-def test_a_pose_vae_run_fits_two_in_five_reports():
-    cost = run_cost("pose_vae", {"vae.epochs": 50}, [measurement()], "")
-    # 2 x 10 epochs of 0.1 s, and the 10 s of a report
-    assert cost.steps_s == pytest.approx((12,) * 5)
+def test_the_interval_is_from_all_stopped_at_once_to_none(plan_of):
+    rule = "early_terminate={type: successive_halving, min_iter: 2, eta: 3}"
+    low, middle, high = plan_of(rule).figures["wall_s"]
+    whole, early = TRIAL + 5, sum(EPOCHS[:2]) + 5
+    sums = [2 * TRIAL + 2 * early, 2 * TRIAL + early + whole, 2 * TRIAL + 2 * whole]
+    assert [low, middle, high] == [wall(SHARED + s).expected[i] for i, s in enumerate(sums)]
 
 
 @pytest.mark.parametrize(
-    ("change", "is_equal"),
+    ("rule", "stopped"),
     [
-        ({"vae.kl_weight": 0.5}, True),
-        ({"sampling.strategy": "hardest"}, True),
-        ({"adapt.epochs": 9}, True),  # a number of what was measured
-        ({"adapt.regda.margin": 2.0}, True),
-        ({"adapt.method": "source_only"}, False),
-        ({"adapt.batch_size": 8}, False),
-        ({"net.width": 8}, False),
-        ({"vae.hidden_dim": 256}, False),
+        ("{type: hyperband, min_iter: 1}", 2),
+        ("{type: hyperband_brackets, min_iter: 1}", 2),
+        ("{type: median, min_iter: 1, startup_trials: 3}", 1),
+        ("{type: wilcoxon, over: bins}", 0),
+        ("{type: none}", 0),
     ],
 )
-def test_which_fields_make_a_configuration_another_one_to_measure(change, is_equal):
-    assert (cost_key({}) == cost_key(change)) == is_equal
+def test_how_many_a_rule_may_stop(plan_of, rule, stopped):
+    assert plan_of(f"early_terminate={rule}").figures["stopped"] == [0, stopped / 2, stopped]
 
 
-def test_udape_without_style_is_another_configuration():
-    udape = {"adapt.method": "udape"}
-    assert cost_key(udape) != cost_key({**udape, "adapt.udape.style_alpha": 0.0})
+def test_the_interval_spans_the_kinds_that_the_search_adds(plan_of):
+    def cost(config):
+        return replace(COST, fixed_s=float(config.net.width))
+
+    text = STUDY.replace("parameters: {", "parameters: {net.width: {values: [8, 32]}, ")
+    text = text.replace("fixed:\n", "fixed:\n  net.depth: 10\n")
+    low, _, high = plan_of(text=text, cost=cost).figures["wall_s"]
+    assert {config.net.width for config in plan_of.measured} == {8, 16, 32}
+    given = SHARED + 2 * (TRIAL + 14)  # the default width is 16
+    assert low == pytest.approx(wall(given + 2 * (TRIAL + 6 + 5)).expected[0])
+    assert high == pytest.approx(wall(given + 2 * (TRIAL + 30 + 5)).expected[2])
 
 
-def test_noise_is_the_spread_of_repeats():
-    assert noise_of([measurement()]) == 0
-    # half of 0.4 of the median 1.0, over two repeats
-    noisy = measurement(pretrain_step_s=[0.8, 1.2])
-    assert noise_of([noisy]) == pytest.approx(0.2 / 2**0.5)
+def test_a_pose_vae_trial_fits_two_and_needs_images_alone(plan_of):
+    text = STUDY.replace("name: s", "name: s\ntrainable: pose_vae")
+    text = text.replace("target_val/pck_05, goal: maximize", "vae/reconstruction, goal: minimize")
+    figures = plan_of(text=text).figures
+    assert figures["wall_s"] == wall(40 + 60 + 4 * (2 * 5 + 5 * REPORT_S))
+
+
+@pytest.mark.parametrize(
+    ("budget", "middle"),
+    [("{run_cap: 4, hours: 0.05}", 180), ("{hours: 0.05}", 180), ("{run_cap: 4, hours: 9}", None)],
+)
+def test_a_budget_of_hours_cuts_what_comes_after_it(plan_of, budget, middle):
+    plan = plan_of(f"budget={budget}")
+    whole = OVERHEAD_S + SHARED + 4 * TRIAL + 10
+    assert plan.figures["wall_s"][1] == pytest.approx(middle or whole)
+    assert plan.figures["cpu_hours"][1] < plan.figures["wall_s"][1] / 3600
+    assert any("3:00" in note for note in plan.notes) == (middle is not None)
+    assert (plan.num_runs is None) == ("run_cap" not in budget)
+
+
+def test_a_study_without_an_end_is_planned_for_one_searched_setting(plan_of):
+    plan = plan_of("budget={}")
+    assert plan.num_runs is None
+    assert plan.figures["wall_s"] == wall(SHARED + 3 * TRIAL + 5)
+
+
+def test_hours_of_gpus_and_their_budget(plan_of):
+    gpus = "resources={cpus: 1, gpus: 0.5, parallel: 4}"
+    on_gpu = replace(COST, device="H100", gpu_bytes=3 * 10**9)
+    plan = plan_of(gpus, "budget={run_cap: 400, gpu_hours: 0.1}", cost=lambda config: on_gpu)
+    assert plan.figures["wall_s"][2] == pytest.approx(180)  # 0.1 h at four times half a GPU
+    assert plan.figures["gpu_hours"][1] < 0.1
+    assert any("3 GB" in note for note in plan.notes)
+    unknown = plan_of(gpus)
+    assert "gpu_hours" not in unknown.figures
+    assert any("GPU" in note for note in unknown.notes)
+
+
+def test_a_busy_machine_starts_a_study_slowly(plan_of):
+    plan = plan_of(machine=replace(ROOMY, load=6, cpus=2))
+    extra = 2 * OVERHEAD_S
+    assert plan.figures["wall_s"] == wall(SHARED + 4 * TRIAL + 2 * 5 + extra)
+    (warning,) = plan.warnings
+    assert "load 6.0 on 2 cores" in warning
+
+
+def test_what_the_storage_has_costs_nothing_and_is_named(plan_of, tmp_path, monkeypatch):
+    stage = tmp_path / "runs" / "stages" / "images"
+    monkeypatch.setattr("harness.forecast.trials.stage_key", lambda name, inputs: f"{name}-key")
+    (stage / "images-key").mkdir(parents=True)
+    plan = plan_of()
+    # Here all Pose VAEs have one key.
+    assert plan.figures["wall_s"] == wall(7 + 4 * TRIAL)
+    assert any("images/source, images/target" in note for note in plan.notes)
+    (tmp_path / "runs" / "stages" / "training" / "training-key").mkdir(parents=True)
+    plan = plan_of("budget.run_cap=2")  # the baselines alone
+    assert plan.figures["wall_s"] == wall(7 + 2 * 3 * REPORT_S)
+    assert any("2 trials" in note for note in plan.notes)
+
+
+def test_a_study_that_does_not_fit_the_disk_is_refused(plan_of):
+    large = replace(COST, stages=COST.stages | {"images/source": (40.0, 10**9)})
+    disk = plan_of(cost=lambda config: large).figures["disk_bytes"]
+    assert 1e9 < disk[1] < 1.02e9
+    needed = int(disk[2])
+    fits = replace(ROOMY, free_bytes=needed + 1, disk_bytes=10**9)
+    assert plan_of(cost=lambda config: large, machine=fits).refusal is None
+    too_small = replace(fits, free_bytes=needed - 1)
+    refusal = plan_of(cost=lambda config: large, machine=too_small).refusal
+    assert "1.11 GB of disk, the file system has 1.11 GB free" in refusal
+
+
+def test_disk_grows_with_checkpoints_of_trials_that_complete(plan_of):
+    large = replace(COST, checkpoint_bytes=10**8)
+    low, _, high = plan_of(cost=lambda config: large).figures["disk_bytes"]
+    assert 0.9 * 4 * 1.25e8 < low < 4 * 1.25e8 + 10**7
+    rule = "early_terminate={type: successive_halving, min_iter: 1, eta: 3}"
+    stopped = plan_of(rule, cost=lambda config: large).figures["disk_bytes"]
+    assert stopped[0] < 0.6 * low
+    assert stopped[2] == high
+
+
+def test_a_nearly_full_disk_is_warned_of(plan_of):
+    nearly = Machine(free_bytes=10**9, disk_bytes=100 * 10**9, memory_bytes=10**12)
+    (warning,) = plan_of(machine=nearly).warnings
+    assert "less than 5% of it" in warning
+
+
+def test_memory_is_that_of_the_harness_and_of_trials_at_once(plan_of):
+    figures = plan_of("resources.parallel=3").figures
+    assert figures["memory_bytes"] == [harness + 3 * 10**9 for harness in HARNESS_BYTES]
+    assert figures["run_bytes"] == [10**9] * 3
+
+
+def test_too_little_memory_is_warned_of_and_for_one_trial_refused(plan_of):
+    small = replace(ROOMY, memory_bytes=3 * 10**9)
+    assert plan_of(machine=small).warnings == []
+    two = plan_of("resources.parallel=2", machine=small)
+    assert "set resources.parallel lower" in two.warnings[0]
+    assert two.refusal is None
+    tiny = replace(ROOMY, memory_bytes=10**9)
+    assert "a single trial needs 1.8 GB of memory" in plan_of(machine=tiny).refusal
+    assert plan_of(machine=tiny, is_cluster=True).refusal is None
+
+
+def test_no_trial_may_fit_this_machine(write_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "measure_trials", lambda trials, *_: [COST for _ in trials])
+    spec = load_study(write_study(STUDY), ["resources.cpus=4096"])
+    plan = plan_study(spec, tmp_path / "runs", is_cluster=True)
+    assert plan.notes[0] == "No trial fits this machine; times on a cluster will differ."
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_the_user_reads_and_the_json(plan_of):
+    plan = plan_of("resources.parallel=2")
+    lines = plan.lines()
+    assert "4 trials, 2 at once" in lines[0]
+    assert any("wall time" in line and "4:21 [3:28, 5:13]" in line for line in lines)
+    assert any("of a trial" in line and "1 GB" in line for line in lines)
+    assert any("1 TB of disk" in line for line in lines)
+    found = plan.as_json()
+    assert found["wall_s"] == plan.figures["wall_s"]
+    assert found["refusal"] is None

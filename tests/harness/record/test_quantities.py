@@ -2,7 +2,13 @@
 
 import pytest
 
-from harness.record.quantities import duration_text, parse_duration, parse_size, size_text
+from harness.record.quantities import (
+    clock_text,
+    duration_text,
+    parse_duration,
+    parse_size,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,10 @@ def test_sizes_have_three_digits(size, text):
 )
 def test_durations_are_in_their_largest_unit(seconds, text):
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:00"), (59.6, "1:00"), (238, "3:58"), (7510, "2:05:10")]
+)
+def test_a_clock_shows_hours_only_where_there_are_any(seconds, text):
+    assert clock_text(seconds) == text

@@ -242,3 +242,5 @@ def test_without_parameters_a_study_ends_after_its_baselines(load):
     text = "metric: {name: train/source_kl}\nbaselines: {a: {}, b: {vae.epochs: 5}}\n"
     assert load(text).max_trials == 2
     assert load(text + "run_cap: 2\n").max_trials == 2
+    assert load(text).amount == "2 trials"
+    assert load(text + "seeds: 3\n").amount == "2 trials x 3 seeds"

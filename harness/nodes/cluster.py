@@ -1,7 +1,8 @@
 """Where Ray runs: on this machine for one study, or on a cluster that the study joins.
 
-A local Ray belongs to its study alone. It listens on 127.0.0.1 only, hears no signal that is
-meant for the driver, and ends with it, however the driver ends. A cluster is left as it was found.
+A local Ray belongs to its study alone. It listens on 127.0.0.1 only, receives no signal that is
+meant for the driver, and ends when the driver ends, for whatever reason. A cluster is left as it
+was found.
 """
 
 import gc
@@ -33,8 +34,9 @@ FORWARDED_VARIABLES = (
     "RAY_USAGE_STATS_ENABLED",
     "MLFLOW_DISABLE_TELEMETRY",
 )
-"""Variables of the driver that change what a worker computes or whom it tells. Those that may
-hold a password, such as the database's URL, stay with the driver."""
+"""The driver's environment variables that workers get: those that change what a worker computes or
+where it reports usage. Variables that may hold a password, such as the database's URL, stay with
+the driver."""
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -55,16 +57,16 @@ def start_ray(
     say: Callable[[str], None],
     gives_up: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Start Ray on this machine, or join a running cluster; nothing if Ray runs in this process.
+    """Start Ray on this machine, or join a running cluster; does nothing if Ray already runs.
 
     Args:
         address: ``host:port`` of a cluster's head, ``auto`` for the cluster that this machine
             is a node of, None to start a local Ray.
-        say: Shows a line to the person at the terminal.
-        gives_up: Asked whether to wait no longer for a local Ray.
+        say: Shows a line to the user.
+        gives_up: Whether to stop waiting for a local Ray; called while it starts.
 
     Raises:
-        SpecError: If there is no such cluster, or this machine is no node of it.
+        SpecError: If there is no such cluster, or this machine is not one of its nodes.
         OutageError: If a local Ray did not start.
     """
     if address is not None:
@@ -73,7 +75,7 @@ def start_ray(
         os.environ.setdefault(name, value)
     import ray
 
-    # Runs' errors reach the person as one sentence; the traceback is in the run's folder.
+    # The user sees a run's error as one sentence; its traceback is in the run's folder.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         return
@@ -85,10 +87,10 @@ def start_ray(
 
 
 def shut_down_ray() -> None:
-    """Stop Ray, or leave the cluster, after nothing refers to Ray's objects any more.
+    """Stop Ray, or leave the cluster, once nothing refers to Ray's objects any more.
 
-    Ray ends the whole process, without a word, when one of its references is destroyed after the
-    shutdown. Tune leaves such references in cycles, and the collector may run in any thread.
+    Ray silently ends the whole process if one of its references is destroyed after the shutdown.
+    Tune leaves such references in cycles, and the garbage collector may run in any thread.
     """
     import ray
 
@@ -98,20 +100,20 @@ def shut_down_ray() -> None:
 
 
 def parallel_runs(resources: Resources, say: Callable[[str], None]) -> int:
-    """Runs at once on the running Ray: what the file says, or as many as its nodes hold.
+    """Runs at once on the running Ray: as many as the file says, or as its nodes hold.
 
     Args:
         resources: What a run needs.
-        say: Shows a line to the person at the terminal, if runs wait for nodes to come up.
+        say: Shows a line to the user, if runs have to wait for nodes to come up.
 
     Raises:
-        SpecError: If not even one run fits a node that is, or can be, there.
+        SpecError: If not even one run fits a node that is up or that can be added.
     """
     return fitting_runs(resources, ray_nodes(), say)
 
 
 def ray_nodes() -> Available:
-    """What the running Ray has and, if it publishes its kinds of nodes, what it may still add."""
+    """Nodes of the running Ray and, if it publishes its kinds of nodes, those it may still add."""
     nodes = alive_nodes()
     num_alive = Counter(node["Labels"].get("ray.io/node-group") for node in nodes)
     addable: list[Mapping[str, float]] = []
@@ -122,10 +124,10 @@ def ray_nodes() -> Available:
 
 
 def check_address(address: str) -> None:
-    """Refuse what cannot work before Ray tries it for a minute.
+    """Refuse an address that cannot work, which Ray would try for a minute.
 
     Raises:
-        SpecError: If the address is not one of ``auto`` and ``host:port``, or nobody answers.
+        SpecError: If the address is neither ``auto`` nor ``host:port``, or nothing answers there.
     """
     if "://" in address:
         raise SpecError(
@@ -162,7 +164,7 @@ def _join(address: str, say: Callable[[str], None]) -> None:
     except Exception as error:  # Ray raises plain exceptions too
         reason = " ".join(str(error).split())
         if "RAY_AUTH_MODE" not in os.environ and address != "auto":
-            # Ray sends its token to an address that was typed only if it is told to.
+            # Ray sends its token to an explicit address only with this setting.
             reason += "; if it asks for Ray's token (~/.ray/auth_token), set RAY_AUTH_MODE=token"
         raise SpecError(f"--address {address}: cannot join this Ray cluster: {reason}") from error
     nodes = alive_nodes()
@@ -174,7 +176,7 @@ def _join(address: str, say: Callable[[str], None]) -> None:
 
 
 def alive_nodes() -> Sequence[dict[str, Any]]:
-    """Nodes of the cluster that are up, as Ray describes them, in the order of their addresses."""
+    """Nodes of the cluster that are up, as Ray describes them, sorted by address."""
     import ray
 
     alive = [node for node in ray.nodes() if node["Alive"]]

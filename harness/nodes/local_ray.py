@@ -1,7 +1,7 @@
-"""A Ray of the study's own on this machine: started with patience, and nothing left of it.
+"""A Ray of the study's own on this machine: started with patience, removed without a trace.
 
-Ray gives its processes half a minute to come up, which a machine that is busy with other work
-exceeds. A start that fails is cleaned up and tried once more with a longer limit.
+Ray gives its processes half a minute to come up; on a busy machine they take longer. A start that
+fails is cleaned up and tried once more with a longer limit.
 """
 
 import os
@@ -25,29 +25,29 @@ from harness.nodes.ray_private import (
 from harness.record.outage import OutageError
 
 OBJECT_STORE_BYTES = 200 * 2**20
-"""Ray's shared memory: runs exchange small dictionaries, so the default third of the machine
-would be reserved for nothing."""
+"""Ray's shared memory. Runs exchange small dictionaries: Ray's default, a third of the machine's
+memory, would be wasted."""
 
 RECONNECT_TIMEOUT_S = 15
-"""How long Ray's processes wait for their cluster's store to come back. A local one never does:
-if it was killed alone, the driver should not hang for Ray's minute."""
+"""How long Ray's processes wait for a lost store to come back. A local store never does: if it
+alone was killed, the driver should not hang for Ray's default of a minute."""
 
 START_LIMITS_S = (30, 180)
-"""How long Ray's processes may take to come up, in the first try and in the second."""
+"""How long Ray's processes may take to come up, at the first and at the second try."""
 
 WORKER_LIMIT_S = 300
-"""How long a worker may take to come up; Ray's 60 s are too few on a busy machine."""
+"""How long a worker may take to come up; Ray's 60 s are too short on a busy machine."""
 
 LONGEST_FOLDER = 40
-"""Bytes of the path of Ray's folder: with those that Ray adds, the path of a socket has at most
-104 on macOS and 107 on Linux."""
+"""Longest path of Ray's folder, in bytes: the path of a socket in it, with what Ray appends, has
+at most 104 bytes on macOS and 107 on Linux."""
 
 _NEEDED = ("gcs_server", "raylet")
-"""Programs without which there is no Ray."""
+"""Programs without which Ray does not run."""
 
 
 class _StartError(Exception):
-    """Ray's processes are not waited for any longer."""
+    """Ray did not start; the text says why."""
 
 
 class LocalRay:
@@ -57,14 +57,14 @@ class LocalRay:
         self._folder: Path | None = None
 
     def start(self, say: Callable[[str], None], gives_up: Callable[[], bool]) -> None:
-        """Start Ray; returns when it runs.
+        """Start Ray and wait until it runs.
 
         Args:
-            say: Shows a line to the person at the terminal.
-            gives_up: Asked whether to wait no longer.
+            say: Shows a line to the user.
+            gives_up: Whether to stop waiting; called while Ray starts.
 
         Raises:
-            OutageError: If it did not start in two tries, or waiting was given up.
+            OutageError: If it did not start in two tries, or ``gives_up`` returned True.
         """
         for limit_s in START_LIMITS_S:
             self._folder = _short_folder()
@@ -85,21 +85,21 @@ class LocalRay:
                     say(f"Ray did not start ({reason}); trying once more, for up to "
                         f"{START_LIMITS_S[-1]} s")  # fmt: skip
         raise OutageError(
-            f"Ray did not start: {reason}; when the machine is less busy, or has more memory and "
-            "space in /dev/shm, the same command tries again"
+            f"Ray did not start: {reason}; run the same command again when the machine is less "
+            "busy, or has more memory and space in /dev/shm"
         )
 
     def remove_folder(self) -> None:
-        """Remove what Ray has written, once it has ended."""
+        """Remove Ray's files, after it has ended."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
 
 def _short_folder() -> Path:
-    """A new folder of this user alone, where temporary files go or, if that path is long, in /tmp.
+    """A new private folder among the temporary files or, if their path is long, in /tmp.
 
-    Job schedulers give a job a folder of its own, whose path may be too long for a socket in it.
+    Job schedulers give each job its own temporary folder; its path may be too long for a socket.
     """
     parent = tempfile.gettempdir()
     if len(os.fsencode(parent)) + len("/ray-12345678") > LONGEST_FOLDER:
@@ -144,7 +144,7 @@ def _init(folder: Path, limit_s: int, processes: Processes, gives_up: Callable[[
 
 
 def _end(processes: Processes) -> None:
-    """End what a failed start leaves: each process leads a session that its children are in."""
+    """Kill what a failed start leaves: each process leads a session with its children in it."""
     import ray
 
     ray.shutdown()

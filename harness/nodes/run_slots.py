@@ -1,4 +1,4 @@
-"""How many runs the machines hold at once. A run uses one node, never two."""
+"""How many runs the machines hold at once. A run runs on one node, never on two."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ class Available:
 
     Attributes:
         nodes: Resources of every node that is up, ``CPU`` and ``GPU`` in units of one.
-        addable: Resources of every node that an autoscaler may still add.
+        addable: Resources of every node that an autoscaler can still add.
     """
 
     nodes: Sequence[Mapping[str, float]]
@@ -25,10 +25,10 @@ class Available:
 
 
 def this_machine(resources: Resources) -> Available:
-    """What a local Ray will have, found without starting it.
+    """What a local Ray will have, without starting it.
 
     Args:
-        resources: What a run needs; GPUs are only looked for if it needs any.
+        resources: What a run needs; GPUs are counted only if it needs any.
     """
     gpus = 0
     if resources.gpus:
@@ -43,16 +43,16 @@ def fitting_runs(
     available: Available,
     say: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Runs at once: what the file says, or as many as the nodes hold.
+    """Runs at once: as many as the file says, or as the nodes hold.
 
     Args:
         resources: What a run needs.
         available: From :func:`this_machine` or :func:`harness.nodes.cluster.ray_nodes`.
-        say: Shows a line to the person at the terminal, if fewer runs than asked for fit, or
-            some wait for nodes to come up.
+        say: Shows a line to the user, if fewer runs fit than the file asks for, or some have to
+            wait for nodes to come up.
 
     Raises:
-        SpecError: If not even one run fits a node that is, or can be, there.
+        SpecError: If not even one run fits a node that is up or that can be added.
     """
     now = sum(_slots(resources, node) for node in available.nodes)
     fits = now + sum(_slots(resources, node) for node in available.addable)
@@ -60,7 +60,7 @@ def fitting_runs(
         raise _does_not_fit(resources, [*available.nodes, *available.addable])
     parallel = min(fits, resources.parallel or fits)
     if parallel < (resources.parallel or 0):
-        say(f"warning: of resources.parallel {resources.parallel} runs, {fits} fit at once")
+        say(f"warning: only {fits} of resources.parallel {resources.parallel} runs fit at once")
     if parallel > now:
         say(
             f"warning: {now} of {parallel} runs at once fit the nodes that are up; "
@@ -91,7 +91,7 @@ def _does_not_fit(resources: Resources, nodes: Sequence[Mapping[str, float]]) ->
                 f"resources.{field} must be at most the {most:g} {where}, got {needed:g}"
                 + ("" if len(nodes) == 1 else "; a run uses one node")
             )
-    # Each is there, but on different nodes.
+    # CPUs and GPUs suffice, but on different nodes.
     found = sorted({(node.get("CPU", 0), node.get("GPU", 0)) for node in nodes})
     return SpecError(
         f"resources: a run needs {resources.cpus} CPUs and {resources.gpus:g} GPUs on one node, "

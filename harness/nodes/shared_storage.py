@@ -1,9 +1,9 @@
-"""Is the storage folder the same on every node of a cluster, and the code too?
+"""Do all nodes of a cluster share the storage folder, and have they the same code?
 
-Checkpoints, stages and the locks around them live in one folder. A node that sees another folder
-under its path would compute every stage again and lose the checkpoints of runs that move; a
-node with other code would mix two versions in one study. Both are found here, in seconds,
-before the first run.
+Checkpoints, stages and their locks live in one folder. A node with a different folder at that path
+would compute every stage again and lose the checkpoints of runs that move to it; a node with
+different code would mix two versions in one study. The check takes seconds, before the first
+run.
 """
 
 import fcntl
@@ -22,10 +22,10 @@ from harness.yaml.text import SpecError
 from trainables.fingerprint import code_digest
 
 LEAST_FREE_BYTES = 2**30
-"""Free space below which a study is not started: a few checkpoints."""
+"""Free space that a study needs to start: a few checkpoints."""
 
 NODE_TIMEOUT_S = 120
-"""Longest wait for a node's answer; its first worker has to start."""
+"""Longest wait for a node's answer, which includes the start of its first worker."""
 
 _TOKEN, _LOCK = "token", "lock"
 
@@ -37,11 +37,11 @@ class NodeView:
     Attributes:
         host: The node's host name.
         python: Its Python, such as ``3.11``.
-        code: Its :func:`~trainables.fingerprint.code_digest`, None if it cannot be taken.
-        token: What it reads in the probe's file, None if it finds none.
-        written: Whether it could write a file of its own into the probe.
-        got_lock: Whether it got the lock that the driver holds.
-        free_bytes: Free space of the folder, 0 if there is none.
+        code: Its :func:`~trainables.fingerprint.code_digest`, None if that cannot be computed.
+        token: Content of the probe's file, None if there is none.
+        written: Whether the node could write a file into the probe.
+        got_lock: Whether the node got the lock that the driver holds.
+        free_bytes: Free space of the folder, 0 if there is no folder.
     """
 
     host: str
@@ -54,16 +54,16 @@ class NodeView:
 
 
 def check_shared(folder: Path) -> None:
-    """Look at the storage from every node of the running cluster; nothing on a single node.
+    """Probe the storage from every node of the running cluster; a single node needs no check.
 
-    The probe is a folder with a random name, taken away whatever happens.
+    The probe is a folder with a random name that is removed in any case.
 
     Args:
         folder: The storage, an absolute path that exists here.
 
     Raises:
-        SpecError: If a node sees another folder, cannot write to it, shares no locks, has other
-            code or another Python, or has too little space; names the node and what to do.
+        SpecError: If a node has a different folder, cannot write to it, shares no locks, has
+            different code or another Python, or too little space; with the node and the remedy.
     """
     nodes = alive_nodes()
     if len(nodes) < 2:
@@ -78,7 +78,7 @@ def check_shared(folder: Path) -> None:
 
 
 def node_view(probe: Path, answer: str) -> NodeView:
-    """Look at the probe; runs on the node.
+    """Examine the probe; runs on the node.
 
     Args:
         probe: The driver's probe folder.
@@ -97,11 +97,11 @@ def node_view(probe: Path, answer: str) -> NodeView:
 
 
 def _views(nodes: Sequence[dict[str, Any]], probe: Path) -> list[NodeView]:
-    """What each node sees; all are asked at once."""
+    """What each node sees; all nodes are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # No CPU is asked for: a head that takes no runs answers too, and a busy node at once.
+    # Without a CPU, so that a head without runs answers, too, and a busy node at once.
     ask = ray.remote(num_cpus=0, max_retries=0)(node_view)
     answers = [
         ask.options(
@@ -117,7 +117,7 @@ def _views(nodes: Sequence[dict[str, Any]], probe: Path) -> list[NodeView]:
             reason = str(error).strip().splitlines()[-1]
             raise SpecError(
                 f"{_place(node)}: the check of the storage could not run there ({reason}); "
-                "install this project on every node, in the same version"
+                "install the same version of this project on every node"
             ) from error
     return views
 
@@ -168,7 +168,7 @@ def _python() -> str:
 def _code() -> str | None:
     try:
         return code_digest()
-    except ModuleNotFoundError:  # torch, numpy or the trainables; PackageNotFoundError is one
+    except ModuleNotFoundError:  # of torch, numpy or trainables; also PackageNotFoundError
         return None
 
 
@@ -191,6 +191,6 @@ def _get_lock(path: Path) -> bool:
     try:
         with path.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # taken, as it should be; or the folder cannot be written to, as is said
+    except OSError:  # the driver holds it, as it should; or the folder is read-only, see _write
         return False
     return True

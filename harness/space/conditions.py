@@ -14,17 +14,18 @@ from harness.yaml.text import shown
 from harness.yaml.validation import did_you_mean, problem
 
 Condition = dict[str, tuple[Any, ...]]
-"""Other parameter to the values of it that make a parameter active."""
+"""Another parameter to its values for which a parameter is active."""
 
 
 def conditions_of(
     parameters: Mapping[str, Parameter], domains: Mapping[str, Domain | CountedSubset]
 ) -> dict[str, Condition]:
-    """Conditions of every parameter, their values as the type of their field.
+    """Conditions of every parameter, with values of their fields' types.
 
     Raises:
-        ValidationError: If a condition names no parameter, a value that the parameter never has
-            or a parameter without separate values; the path starts with the parameter's name.
+        ValidationError: If a condition names something that is not a parameter, a parameter
+            without separate values or a value that the parameter never has; the path starts with
+            the name of the parameter that has the condition.
     """
     return {
         name: {
@@ -38,9 +39,9 @@ def conditions_of(
 def parents_first(
     domains: Mapping[str, Domain | CountedSubset], conditions: Mapping[str, Condition]
 ) -> tuple[str, ...]:
-    """Names such that each comes after what it depends on, else in the given order.
+    """All names, each after those it depends on, otherwise in the given order.
 
-    A parameter depends on the others in its conditions and on the count that it chooses from.
+    A parameter depends on the parameters in its conditions and on the count that it chooses from.
 
     Raises:
         ValidationError: If parameters depend on each other in a circle.
@@ -71,7 +72,7 @@ def requirements_of(
 ) -> dict[str, Condition]:
     """Values that other parameters must have for each parameter to be active.
 
-    Conditions of conditions are included.
+    Includes the conditions of the parameters that it depends on.
 
     Args:
         order: Names, see :func:`parents_first`.

@@ -1,11 +1,11 @@
-"""Distributions that Optuna lacks, drawn as quantiles of an even number between 0 and 1.
+"""Distributions that Optuna lacks, as quantiles of a uniform number between 0 and 1.
 
-Optuna draws from ranges and from equally likely categories only. Everything else is the quantile
-of a number that it draws evenly, under the name ``<field>/quantile``; a sampler that learns then
-learns about quantiles, as it would about the logarithm of a log-uniform range.
+Optuna draws from ranges and from equally likely categories only. Any other value is the quantile
+of a number that Optuna draws uniformly, under the name ``<field>/quantile``; a sampler that learns
+then learns about quantiles, as it learns about the logarithm of a log-uniform range.
 
-Pure Python, because a study file is checked before anything slow is imported; scipy takes longer
-than everything else of that check.
+Pure Python: a study file is checked before anything slow is imported, and importing scipy takes
+longer than the rest of the check.
 """
 
 import bisect
@@ -21,12 +21,12 @@ from harness.space.suggester import Choice, Suggester
 from harness.yaml.text import described
 
 EDGE = 1e-4
-"""Share of each tail of a law that is left out: a sampler likes to try the ends of a range, and
-those of a normal distribution have no end. It is cut at 3.7 standard deviations."""
+"""Share of each tail of a law that is left out: samplers like to try the ends of a range, and a
+normal distribution has none. It is cut at 3.7 standard deviations."""
 
 _DIGITS = 12
-"""Significant digits of a drawn value: fewer than a float has, so that a baseline's value comes
-back from its quantile as it was written."""
+"""Significant digits of a drawn value: fewer than a float has, so that a baseline's value can be
+recovered from its quantile as it was written."""
 
 _TERMS = 500
 """Most terms of the continued fraction; it needs about the square root of the larger shape."""
@@ -160,12 +160,12 @@ def _fraction(a: float, b: float, x: float) -> float:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Values of a law, real or multiples of a step."""
+    """Values of a law: real numbers, or multiples of a step."""
 
     law: Law
     """Distribution."""
     step: float | None = None
-    """Distance of two values, > 0; an int if the values are whole numbers, None for real ones."""
+    """Distance between two values, > 0; an int if they are whole numbers, None for real ones."""
 
     def suggest(self, name: str, suggester: Suggester) -> float:
         """Draw a value."""
@@ -173,7 +173,7 @@ class Drawn:
         return self._value(share)
 
     def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """The quantile of the value; None where it does not lead back to the value exactly."""
+        """The quantile of the value; None if it does not lead back to exactly that value."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         share = min(max(self.law.share_below(value), EDGE), 1 - EDGE)
@@ -187,7 +187,7 @@ class Drawn:
         return map(self._multiple, range(low, high + 1))
 
     def probes(self) -> tuple[float, float]:
-        """Both ends of what is left of the law."""
+        """Both ends of the law, without its tails."""
         return (self._value(EDGE), self._value(1 - EDGE))
 
     def describe(self) -> str:

@@ -1,8 +1,8 @@
 """What a searched parameter can be, and how Optuna is asked for it.
 
-Every domain answers the same questions: draw a value from a :class:`Suggester`, encode a value
-as Optuna parameters, list the values of a grid, name the values worth probing. Pure: an Optuna
-``Trial`` is a :class:`Suggester`, but Optuna is not imported.
+Every domain can draw a value from a :class:`Suggester`, encode a value as Optuna parameters, list
+the values of a grid and name those that a check should visit. An Optuna ``Trial`` is a
+:class:`Suggester`; Optuna is not imported.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class Domain(Protocol):
         """Draw a value."""
 
     def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """Optuna parameters that make :meth:`suggest` return the value; None if none do."""
+        """Optuna parameters with which :meth:`suggest` returns the value; None if none do."""
 
     def options(self) -> Iterable[Any] | None:
         """Every value once, in order; None for a continuous range."""
@@ -38,9 +38,9 @@ class Domain(Protocol):
 
 @dataclass(frozen=True)
 class Categorical:
-    """Different values without an order; a single one is never asked for.
+    """Different values without an order; Optuna is not asked for a single one.
 
-    Lists, which Optuna cannot store, are asked for as JSON text.
+    Lists, which Optuna cannot store, become JSON text.
     """
 
     values: tuple[Any, ...]
@@ -77,7 +77,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some of a few items; one boolean per item is asked for, ``bins.subset/b03`` for item 3.
+    """Some of a few items. Optuna is asked one boolean per item, ``bins.subset/b03`` for item 3.
 
     A drawn pattern with too few or too many items is repaired, see :func:`repair`.
     """
@@ -129,7 +129,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class CountedSubset:
-    """A subset of 0 to count - 1, where another field of the same trial is the count."""
+    """A subset of the items 0 to count - 1; another field of the trial is the count."""
 
     count_name: str
     """Field that counts the items."""
@@ -139,7 +139,7 @@ class CountedSubset:
     """Most items chosen; None for all."""
 
     def at(self, count: int) -> Subset:
-        """The subset for a known count, of which at most :data:`MAX_ITEMS` are used."""
+        """The subset for a known count; at most :data:`MAX_ITEMS` of the items are used."""
         count = min(count, MAX_ITEMS)
         most = count if self.max is None else min(self.max, count)
         return Subset(tuple(range(count)), min(self.min, count), most)
@@ -151,10 +151,10 @@ class CountedSubset:
 
 
 def repair(pattern: Sequence[bool], minimum: int, maximum: int) -> tuple[bool, ...]:
-    """The pattern with as few items flipped as give it from minimum to maximum true ones.
+    """Flip as few items of a pattern as leave it with minimum to maximum true ones.
 
-    Which items are flipped follows from a SHA-256 of the pattern: always the same ones for the
-    same pattern, and over all patterns no position more often than another.
+    The SHA-256 of the pattern decides which: always the same items for the same pattern, and over
+    all patterns no position more often than another.
 
     Args:
         pattern: Whether each item is in.

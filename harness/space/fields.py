@@ -1,7 +1,7 @@
 """Fields of a trial as a study's YAML names them: checks of names and values.
 
-``fixed`` and ``baselines`` set fields directly, ``parameters`` compiles its words into a domain
-of :mod:`harness.space.domains`, for the type of the field.
+``fixed`` and ``baselines`` give fields their values; a parameter becomes a domain of
+:mod:`harness.space.domains` for the type of its field.
 """
 
 import math
@@ -25,7 +25,7 @@ from trainables.config import FIELD_TYPES, coerce
 def cannot_vary(name: str) -> bool:
     """Whether a field must have the same value in every trial of a study.
 
-    Trials on other data, or judged otherwise, could not be compared.
+    Trials on different data, or judged differently, could not be compared.
     """
     return name.startswith(("data.", "evaluation."))
 
@@ -64,7 +64,7 @@ def field_value(name: str, value: Any, path: YAMLPath) -> Any:
 
 
 def _flattened(data: Any) -> Any:
-    """Field values from dotted or nested mappings; what is no mapping is left to pydantic."""
+    """Field values from dotted or nested mappings; pydantic refuses what is not a mapping."""
     if not isinstance(data, dict):
         return data
     flat: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def _flattened(data: Any) -> Any:
 
 
 FieldValues = Annotated[dict[str, Any], BeforeValidator(_flattened)]
-"""Dotted field names to values of the fields' types; written dotted or nested."""
+"""Dotted field names to values of the fields' types; a file may nest the names."""
 
 
 def _known_fields(data: Any) -> Any:
@@ -148,7 +148,7 @@ def _categorical(name: str, parameter: Parameter, is_grid: bool) -> Categorical 
 def _drawn(name: str, parameter: Parameter) -> Drawn:
     kind, distribution = _type(name), parameter.distribution or ""
     if kind not in (int, float):
-        raise problem((), f"cannot be a distribution, because {name} is no number; use values")
+        raise problem((), f"cannot be a distribution, because {name} is not a number; use values")
     if kind is int and not distribution.startswith("q_"):
         raise problem(
             ("distribution",), f"is for real numbers, {name} is whole; use q_{distribution}"
@@ -166,7 +166,7 @@ def _drawn(name: str, parameter: Parameter) -> Drawn:
     except ArithmeticError:
         ends = (math.nan, math.nan)
     if not all(map(math.isfinite, ends)) or ends[0] == ends[1]:
-        raise problem(("distribution",), f"{domain.describe()} has less than two possible values")
+        raise problem(("distribution",), f"{domain.describe()} has fewer than two possible values")
     return domain
 
 
@@ -208,7 +208,7 @@ def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
 def _range(name: str, parameter: Parameter, is_grid: bool) -> Continuous | Steps | Rounded:
     kind, distribution = _type(name), parameter.range_law
     if kind not in (int, float):
-        raise problem((), f"cannot be a range, because {name} is no number; use values")
+        raise problem((), f"cannot be a range, because {name} is not a number; use values")
     if distribution == "int_uniform":
         first = _whole(name, "min", parameter.min)
         return Steps(first, 1, _whole(name, "max", parameter.max) - first)
@@ -234,7 +234,7 @@ def _range(name: str, parameter: Parameter, is_grid: bool) -> Continuous | Steps
 
 
 def _needs_whole(name: str, parameter: Parameter) -> ValidationError:
-    """A law of real numbers on a field of whole ones."""
+    """The error for real numbers in a field of whole ones."""
     if parameter.distribution is None:
         word = "min" if isinstance(parameter.min, float) else "max"
         return problem(

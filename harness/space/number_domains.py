@@ -1,4 +1,4 @@
-"""Domains of numbers that Optuna draws from a range: as they are, in steps, or to be rounded."""
+"""Domains of numbers that Optuna draws from a range: as drawn, in steps, or rounded."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Continuous:
         return {name: float(value)} if is_inside else None
 
     def options(self) -> None:
-        """None: there is no end of them."""
+        """None: they cannot be listed."""
         return
 
     def probes(self) -> Iterable[float]:
@@ -43,12 +43,12 @@ class Continuous:
 
 @dataclass(frozen=True)
 class Steps:
-    """``low``, ``low + step`` and so on, each as likely as the others."""
+    """``low``, ``low + step`` and so on, all equally likely."""
 
     low: float
     """Smallest value; an int if the values are whole numbers."""
     step: float
-    """Distance of two values, > 0; an int if the values are whole numbers."""
+    """Distance between two values, > 0; an int if the values are whole numbers."""
     last: int
     """Steps from the smallest value to the largest, >= 0."""
 
@@ -96,7 +96,7 @@ class Rounded:
     """Real numbers from low to high, each rounded to the nearest multiple of a step.
 
     As in W&B, the first and the last multiple can lie beyond low and high, and are about half as
-    likely as the others. The real number is what Optuna is asked for.
+    likely as the others. Optuna is asked for the real number.
     """
 
     low: float
@@ -104,7 +104,7 @@ class Rounded:
     high: float
     """Largest number before rounding."""
     step: float
-    """Distance of two multiples, > 0; an int if the values are whole numbers."""
+    """Distance between two multiples, > 0; an int if the values are whole numbers."""
     log: bool = False
     """Whether the logarithm of the number is uniform."""
 
@@ -114,7 +114,7 @@ class Rounded:
         return self._value(self._index(drawn))
 
     def encode(self, name: str, value: Any) -> dict[str, Choice] | None:
-        """The number of the range that is nearest to the multiple."""
+        """The number in the range that is nearest to the multiple."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         number = float(min(max(value, self.low), self.high))

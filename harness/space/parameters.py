@@ -36,7 +36,7 @@ Distribution = Literal[
 ]
 
 Form = Literal["value", "values", "range", "choose", "law"]
-"""Which words of a parameter say what it can be; a law has no ends."""
+"""Which words of a parameter say what it can be. A law is a distribution without ends."""
 
 _FORMS: dict[str, Form] = {
     "constant": "value",
@@ -46,7 +46,7 @@ _FORMS: dict[str, Form] = {
 }  # the others are ranges
 _LAW_WORDS = {"normal": ("mu", "sigma"), "log_normal": ("mu", "sigma"), "beta": ("a", "b")}
 _SUM_TOLERANCE = 1e-5
-"""How far probabilities that a person rounded may add up beside 1."""
+"""How far from 1 the sum of probabilities may be, as users round them."""
 
 MAX_ITEMS = 100
 """Items that a subset can be chosen from; each is one searched boolean."""
@@ -69,10 +69,10 @@ def _items(value: Any) -> Any:
 
 
 class Choose(Strict):
-    """A subset of items, each in or out."""
+    """A subset of items."""
 
     from_: Annotated[Any, AfterValidator(_items)] = Field(alias="from")
-    """The items, whole numbers; or a field that counts them, then they are 0 to count - 1."""
+    """The items, whole numbers; or the field that counts them: then they are 0 to count - 1."""
     min: Annotated[Whole, Field(ge=1)] = 1
     """Fewest items."""
     max: Annotated[Whole, Field(ge=1)] | None = None
@@ -97,30 +97,30 @@ class Parameter(Strict):
     value: Any = None
     """The only value."""
     values: tuple[Any, ...] | None = Field(default=None, strict=False)
-    """Values, each as likely as the others if no probabilities are given; one that is listed
-    twice is twice as likely, and once in a grid."""
+    """Values, equally likely unless probabilities are given. A value that is listed twice is twice
+    as likely; a grid has it once."""
     probabilities: tuple[Number, ...] | None = Field(default=None, strict=False)
-    """Probability of each of the values; they add up to 1."""
+    """Probability of each value; they add up to 1."""
     min: Number | None = None
-    """Low end of a range, included; for log_uniform, q_log_uniform and inv_log_uniform that of
-    the exponent, to the base e."""
+    """Low end of a range, included; for log_uniform, q_log_uniform and inv_log_uniform the low end
+    of the exponent, to the base e."""
     max: Number | None = None
-    """High end of a range, included; an exponent as min is."""
+    """High end of a range, included; an exponent where min is one."""
     q: Number | None = None
-    """Step of a ``q_`` distribution, whose values are rounded to the nearest multiple of q, which
-    can be beyond min or max; 1 if left out. In a grid q_uniform counts up from min in steps of q
-    and leaves max out."""
+    """Step of a ``q_`` distribution: values are rounded to the nearest multiple of q, which can
+    lie beyond min or max; 1 if left out. In a grid q_uniform counts up from min in steps of q and
+    leaves max out."""
     mu: Number | None = None
     """Mean of a normal distribution, or of the logarithm of a log-normal one; 0 if left out."""
     sigma: Number | None = None
-    """Standard deviation, as mu; 1 if left out. Of normal, log_normal and beta distributions the
-    outermost hundredth of a percent on each side is never drawn."""
+    """Standard deviation, of what mu is the mean of; 1 if left out. The outermost hundredth of a
+    percent on each side of a normal, log_normal or beta distribution is never drawn."""
     a: Number | None = None
     """First shape of a beta distribution, whose values are from 0 to 1; 1 if left out."""
     b: Number | None = None
     """Second shape of a beta distribution; 1 if left out."""
     distribution: Distribution | None = None
-    """None for what the other words imply: for a range, ``int_uniform`` if min and max are
+    """None for the one that the other words imply: for a range, ``int_uniform`` if min and max are
     written as whole numbers, ``q_uniform`` if q is given, else ``uniform``."""
     when: dict[str, Any] = Field(default_factory=dict)
     """Parameter to the value, or list of values, for which this parameter is active."""
@@ -140,9 +140,9 @@ class Parameter(Strict):
 
     @property
     def is_log(self) -> bool:
-        """Whether the logarithm is what is drawn evenly.
+        """Whether the logarithm is uniform.
 
-        It is for an inverse log-uniform range too: log(1 / x) is even where log(x) is.
+        It is for an inverse log-uniform range, too: log(1 / x) is uniform where log(x) is.
         """
         return "log_uniform" in (self.distribution or "")
 
@@ -153,7 +153,7 @@ class Parameter(Strict):
 
     @property
     def range_law(self) -> str:
-        """Distribution of a range, the implied one if none is given."""
+        """Distribution of a range, given or implied."""
         if self.distribution is not None:
             return self.distribution
         if self.q is not None:
@@ -164,7 +164,7 @@ class Parameter(Strict):
 
     @property
     def is_stepped(self) -> bool:
-        """Whether q has a meaning: for the ``q_`` distributions and if none is given."""
+        """Whether q has a meaning: for the ``q_`` distributions, and where none is given."""
         return self.distribution is None or self.distribution.startswith("q_")
 
     @property
@@ -194,7 +194,7 @@ class Parameter(Strict):
             raise problem(
                 ("distribution",),
                 f"{self.distribution} takes exponents to the base e, and e to the power of "
-                f"{low} or {high} is no number; for the ends themselves write "
+                f"{low} or {high} is not a finite number; for the ends themselves write "
                 f"{self.distribution}_values",
             )
         return ends

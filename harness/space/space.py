@@ -1,8 +1,8 @@
 """The search space of a study: configurations of trials, drawn, enumerated or given.
 
 Define-by-run: :meth:`Space.suggest` asks an Optuna trial for one parameter after the other,
-parents before children, and leaves out what is not active. A random draw and a baseline take the
-same road, with another source of values. Pure; nothing here imports Optuna.
+parents before children, and leaves out inactive ones. Random draws and baselines are made by the
+same method from another source of values. Nothing here imports Optuna.
 """
 
 import itertools
@@ -41,14 +41,14 @@ _DEFAULTS = {name: coerce(name, value) for name, value in TrialConfig().to_flat(
 
 @dataclass(frozen=True)
 class Baseline:
-    """A configuration to try before anything is searched; together the two parts decide it."""
+    """A configuration to try before the search; its two parts together decide it."""
 
     name: str
     """Name in the study file."""
     enqueue: dict[str, Choice]
-    """Optuna parameters, all inside their distributions, for ``Study.enqueue_trial``."""
+    """Optuna parameters for ``Study.enqueue_trial``, all inside their distributions."""
     overrides: dict[str, Any]
-    """Fields outside the space or with a value outside their range, for :meth:`Space.suggest`."""
+    """Fields that are not searched, or have a value outside their range, for :meth:`suggest`."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Probe:
 
 
 class Space:
-    """Fields of a trial that a study varies, and those that it does not.
+    """The fields of a trial that a study varies, and those that it fixes.
 
     Args:
         parameters: Dotted field name to what it can be.
-        fixed: Dotted field name to its value in every trial, as the type of the field.
+        fixed: Dotted field name to its value in every trial, of the type of the field.
         baselines: Name to field values that differ from ``fixed``.
         is_grid: Whether the parameters are enumerated, not drawn.
 
@@ -99,15 +99,15 @@ class Space:
     def suggest(
         self, trial: Suggester, overrides: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Configuration of a trial: fixed fields, and active parameters asked of the trial.
+        """Configuration of a trial: its fixed fields, and its active parameters as suggested.
 
         Args:
-            trial: An Optuna trial, or anything else that suggests.
-            overrides: Field values that replace what would be fixed or asked for.
+            trial: An Optuna trial, or another source of values.
+            overrides: Field values that replace fixed and suggested ones.
 
         Returns:
-            Dotted field name to value, lists for list fields; a parameter that is not active is
-            left out, so that the default of :class:`TrialConfig` applies.
+            Dotted field name to value, lists for list fields. Inactive parameters are left out,
+            so that they have the default of :class:`TrialConfig`.
         """
         overrides = {name: coerce(name, value) for name, value in (overrides or {}).items()}
         config = {**self._fixed, **overrides}
@@ -117,15 +117,15 @@ class Space:
         return _plain(config)
 
     def read(self, params: Mapping[str, Choice], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What Optuna's parameters of a trial mean in this space.
+        """Decode Optuna's parameters of a trial.
 
         Args:
             params: Optuna's parameters.
-            fields: Flat fields that the trial was trained with, which say how long a subset is.
+            fields: Flat fields that the trial was trained with, which give the size of a subset.
 
         Returns:
-            Dotted field name to value, lists for list fields; parameters of the space that the
-            trial lacks are left out.
+            Dotted field name to value, lists for list fields; without parameters that the trial
+            lacks.
         """
         recorded = RecordedSuggester(params)
         found = {}
@@ -139,7 +139,7 @@ class Space:
     def draw(
         self, rng: random.Random, overrides: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The same from a random generator instead of a trial."""
+        """As :meth:`suggest`, from a random generator."""
         return self.suggest(RandomSuggester(rng), overrides)
 
     @cached_property
@@ -161,7 +161,7 @@ class Space:
         return tuple(found)
 
     def grid(self) -> list[dict[str, Choice]]:
-        """Optuna parameters of every configuration, each once, in the order of the study file.
+        """Optuna parameters of every configuration, in the order of the study file.
 
         Raises:
             pydantic.ValidationError: If there is a continuous range or more than :data:`MAX_GRID`
@@ -180,7 +180,7 @@ class Space:
         return found
 
     def points(self) -> list[dict[str, Choice]] | None:
-        """What :meth:`grid` returns; None where it raises."""
+        """As :meth:`grid`, but None where that raises."""
         if any(
             not isinstance(domain, CountedSubset) and domain.options() is None
             for domain in self._domains.values()
@@ -190,15 +190,15 @@ class Space:
         return found if len(found) <= MAX_GRID else None
 
     def baselines(self) -> list[Baseline]:
-        """The given configurations, split into what Optuna is told and what it is not.
+        """The given configurations, split into what Optuna can take and what it cannot.
 
-        An active parameter that a baseline does not name gets its default of
+        An active parameter that a baseline does not name has its default of
         :class:`TrialConfig` (with ``parity`` the reference's), or its only value.
         """
         return [self._baseline(name, values) for name, values in self._baselines.items()]
 
     def conditional(self) -> list[str]:
-        """Parameters that not every trial has, or that are not the same in every trial."""
+        """Parameters that not every trial has, or whose items differ between trials."""
         return [
             name
             for name, domain in self._domains.items()
@@ -247,7 +247,7 @@ class Space:
         )
 
     def _pins(self) -> Iterator[dict[str, Choice]]:
-        """For each value worth probing, the Optuna parameters that make a draw have it."""
+        """For each value to visit, the Optuna parameters of a draw that has it."""
         for name, domain in self._domains.items():
             needed: dict[str, Choice] = {}
             for other, allowed in self._requirements[name].items():
@@ -306,7 +306,7 @@ class Space:
                 )
 
     def _counts(self, name: str, count_name: str) -> list[int]:
-        """Smallest, largest and other possible counts while a subset is active."""
+        """Possible counts while a subset is active, the smallest and the largest among them."""
         default = _DEFAULTS[count_name]
         if count_name not in self._domains:
             return [self._fixed.get(count_name, default)]
@@ -320,7 +320,7 @@ class Space:
 
 
 def _default(name: str, domain: Domain, config: Mapping[str, Any]) -> Any:
-    """Value of a field that a baseline does not name, the reference recipe's with ``parity``."""
+    """Value of a field that a baseline does not name; with ``parity``, the reference's."""
     if isinstance(domain, Categorical) and len(domain.values) == 1:
         return domain.values[0]
     if config.get("parity"):

@@ -1,6 +1,6 @@
-"""Where the values of searched parameters come from: an Optuna trial, or a random generator.
+"""Sources of the values of searched parameters: an Optuna trial, a random generator, a record.
 
-An Optuna ``Trial`` is a :class:`Suggester` as it is, so nothing here imports Optuna.
+An Optuna ``Trial`` is a :class:`Suggester`; nothing here imports Optuna.
 """
 
 import math
@@ -30,7 +30,7 @@ class Suggester(Protocol):
 
 
 class RecordedSuggester:
-    """Answers with the parameters of a trial that was asked before.
+    """Suggests the recorded parameters of a trial.
 
     Args:
         params: Optuna's parameters of the trial, by name.
@@ -50,13 +50,13 @@ class RecordedSuggester:
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        """The recorded number, wherever it lies."""
+        """The recorded number, inside the range or not."""
         return int(self._params[name])
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """The recorded number, wherever it lies."""
+        """The recorded number, inside the range or not."""
         return float(self._params[name])
 
 
@@ -65,7 +65,7 @@ class RandomSuggester:
 
     Args:
         rng: Random generator.
-        pinned: Answers given instead of drawn ones, by name.
+        pinned: Name to the value to suggest in place of a drawn one.
     """
 
     def __init__(self, rng: random.Random, pinned: Mapping[str, Any] | None = None) -> None:

@@ -1,9 +1,9 @@
-"""One way of writing for what a study's file may write in several.
+"""Rewrites the spellings that a study's file may use to one canonical form.
 
-Besides its own words a file may use those of a W&B sweep: ``metric`` for a single one, a
-``run_cap`` at the top, groups of ``parameters``, constants among them, any text or none as
-``name``. After this every value is where :class:`harness.spec.StudySpec` has it, and still knows
-its line, its column and the words that it was written with.
+Besides its own words a file may use those of a W&B sweep: ``metric`` for a single metric,
+``run_cap`` at the top, groups of ``parameters``, constants among them, any text as ``name`` or no
+name. In canonical form every value is where :class:`harness.spec.StudySpec` expects it, and still
+knows its line, its column and the words of the file.
 """
 
 import re
@@ -19,14 +19,14 @@ from harness.yaml.text import shown
 
 _GROUP = "parameters"
 NULL_IS_LEFT_OUT = ("name", "early_terminate")
-"""Words whose null means that they are left out, as for all that is not used."""
+"""Words for which null means left out."""
 
 
 def canonical(source: YAMLSource) -> YAMLSource:
-    """The same study with everything in its place that an override may reach.
+    """Move every value to the place where an override may name it.
 
     Raises:
-        SpecError: If something is given twice, in both ways of writing.
+        SpecError: If something is given twice, in both spellings.
     """
     if "run_cap" in source.data:
         budget = source.data.get("budget", {})
@@ -43,10 +43,10 @@ def canonical(source: YAMLSource) -> YAMLSource:
 
 
 def completed(source: YAMLSource) -> YAMLSource:
-    """A canonical study with its name, and with constants among ``fixed``.
+    """Give a canonical study its name, and move its constants to ``fixed``.
 
-    A name that is no legal one becomes the ``title``, and the name is made of it; a study without
-    a name is named after its file.
+    A name with other characters becomes the ``title``, and a name is made from it; a study without
+    a name gets the name of its file.
 
     Raises:
         SpecError: If there is no metric, or a constant is given twice.
@@ -68,7 +68,7 @@ def completed(source: YAMLSource) -> YAMLSource:
 
 
 def study_name(text: str) -> str:
-    """A legal name for a study, from a text: letters without accents, other characters replaced.
+    """A name for a study from any text: without accents, other characters replaced by hyphens.
 
     Example:
         >>> study_name("KL weight (2)")
@@ -80,7 +80,7 @@ def study_name(text: str) -> str:
 
 
 def _with_constants_fixed(source: YAMLSource) -> YAMLSource:
-    """W&B's constants among ``parameters``, for fields that no study can search."""
+    """Move W&B's constants among ``parameters`` to ``fixed``, for fields that cannot vary."""
     parameters, fixed = source.data.get(_GROUP), source.data.get("fixed", {})
     if not isinstance(parameters, dict) or not isinstance(fixed, dict):
         return source
@@ -99,7 +99,7 @@ def _with_constants_fixed(source: YAMLSource) -> YAMLSource:
 
 
 def _constant(parameter: Any) -> YAMLPath | None:
-    """Where in a parameter its only value is; None if it is no constant."""
+    """Path in a parameter to its only value; None if it is not a constant."""
     if not isinstance(parameter, dict):
         return None
     words, distribution = parameter.keys() - {"distribution"}, parameter.get("distribution")
@@ -113,7 +113,7 @@ def _constant(parameter: Any) -> YAMLPath | None:
 
 
 def _without_groups(source: YAMLSource) -> YAMLSource:
-    """W&B's ``adapt: {parameters: {lr: ...}}`` as ``adapt.lr: ...``, in the file's order."""
+    """Write W&B's ``adapt: {parameters: {lr: ...}}`` as ``adapt.lr: ...``, in the file's order."""
     written = source.data.get(_GROUP)
     if not isinstance(written, dict):
         return source
@@ -132,7 +132,7 @@ def _without_groups(source: YAMLSource) -> YAMLSource:
 def _leaves(
     source: YAMLSource, group: dict[str, Any], path: YAMLPath
 ) -> list[tuple[YAMLPath, Any]]:
-    """Parameters in a group and the groups in it; every second word of a path is a name."""
+    """Parameters in a group and its subgroups; every second word of a path is a name."""
     found: list[tuple[YAMLPath, Any]] = []
     for name, value in group.items():
         own = (*path, name)

@@ -1,7 +1,7 @@
 """Which words of a study's file go together: methods, objectives, seeds, stopping, budget.
 
-Each is legal alone; together some would run and mean nothing, such as a test that can never
-reach its threshold. They are refused here, with the reason.
+Each is legal alone. Some combinations would run and mean nothing, such as a test that can never
+reach its threshold: they are refused here, with the reason.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from harness.yaml.validation import did_you_mean, problem
 from trainables.config import TrialConfig
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
-"""Methods that model one list of parameters which all trials share."""
+"""Methods that need the same parameters in every trial."""
 
 _DEFAULTS = TrialConfig().to_flat()
 
@@ -97,7 +97,7 @@ def _check_metrics(spec: StudySpec) -> None:
         if "goal" not in metric.model_fields_set and facts[metric.name].better == "maximize":
             raise problem(
                 path,
-                f"needs its goal: left out it is minimize, and of {metric.name} more is better",
+                f"needs its goal: the default is minimize, and of {metric.name} more is better",
             )
     if not spec.objectives:
         raise problem(("metrics",), "must have a metric with role objective, got none")
@@ -174,26 +174,25 @@ def _check_stopping(spec: StudySpec) -> None:
     if rule.metric is None and len(spec.objectives) > 1:
         raise problem(
             path,
-            f"needs a metric, as there are {len(spec.objectives)} objectives and stopping looks "
-            f"at one number",
+            f"needs a metric to compare trials by, as there are {len(spec.objectives)} objectives",
             at_key=True,
         )
-    looked_at = spec.pruning_metric.name
-    if rule.type != "wilcoxon" and not _facts(spec)[looked_at].is_reported_throughout:
+    compared = spec.pruning_metric.name
+    if rule.type != "wilcoxon" and not _facts(spec)[compared].is_reported_throughout:
         raise problem(
             path if rule.metric is None else (*path, "metric"),
-            f"would look at {looked_at}, which not every epoch reports; name another metric",
+            f"would compare {compared}, which not every epoch reports; name another metric",
             at_key=rule.metric is None,
         )
 
 
 def _check_pairs(spec: StudySpec) -> None:
-    """A signed-rank test of n pairs has no p-value below 2 ** -n."""
+    """Refuse a threshold out of reach: a signed-rank test of n pairs has no p-value below 2^-n."""
     rule = spec.early_terminate
     if rule.over == "bins":
         if rule.metric is not None:
             raise problem(
-                ("early_terminate", "metric"), "does not go with over bins, which looks at pck_bin"
+                ("early_terminate", "metric"), "does not go with over bins, which compares pck_bin"
             )
         if spec.trainable != "adaptation":
             raise problem(
@@ -202,7 +201,7 @@ def _check_pairs(spec: StudySpec) -> None:
         num_pairs, what = _fixed(spec, "evaluation.bin_count"), "evaluation.bin_count"
         needs = f"{num_pairs} bins"
     else:
-        # The last seed's runs are over when it could be judged, so it saves nothing.
+        # Once the last seed has been trained there is nothing left to stop.
         num_pairs, what = spec.seeds - 1, "seeds"
         needs = f"{num_pairs} of {spec.seeds} seeds, before the last one runs,"
     if num_pairs < 2 or 2.0**-num_pairs >= rule.p_threshold:

@@ -1,6 +1,7 @@
 """The section ``early_terminate``: when a trial that does badly is stopped.
 
-Who acts on it is ``harness.optuna_study.pruners``; ``harness.forecast.simulation`` plays it.
+Owns the rungs and brackets, which ``harness.optuna_study.pruners`` applies and
+``harness.forecast.simulation`` simulates.
 """
 
 import math
@@ -27,39 +28,40 @@ _LAST_RUNG = 10**9
 class EarlyTerminate(Strict):
     """When a trial that does badly is stopped, in the words of W&B sweeps.
 
-    Iterations are reports of the metric, one per epoch.
+    An iteration is one report of the metric, one per epoch.
     """
 
     type: Literal[
         "hyperband", "hyperband_brackets", "successive_halving", "median", "wilcoxon", "none"
     ] = "none"
-    """hyperband: W&B's rule, which compares a trial with all others at the rungs that it has
-    reached; hyperband_brackets: one in eta goes on at each rung, with several first rungs, from
-    min_iter on; successive_halving: the same with one first rung; median: below the median of the
-    earlier trials; wilcoxon: worse than the best trial, pair by pair of seeds or bins, by a
-    signed-rank test."""
+    """hyperband: W&B's rule, which compares a trial at its last rung with all others that reached
+    it; hyperband_brackets: one trial in eta continues at each rung, and trials differ in their
+    first rung, which is min_iter or later; successive_halving: the same with min_iter as the first
+    rung of all; median: stops a trial below the median of earlier trials; wilcoxon: stops a trial
+    that a signed-rank test over pairs of seeds or bins finds worse than the best; none: stops no
+    trial."""
     metric: MetricName | None = None
-    """One of the metrics: what is looked at; None for the only objective."""
+    """The metric to compare, one of the study's; None for the only objective."""
     min_iter: Annotated[Whole, Field(ge=1)] = 1
-    """Iterations before a trial can be stopped; hyperband: the first rung, the others are at
-    min_iter * eta, min_iter * eta^2 and so on; wilcoxon over seeds: seeds."""
+    """First iteration after which a trial can be stopped; hyperband: the first rung, followed by
+    min_iter * eta, min_iter * eta^2 and so on; wilcoxon: fewest seeds, not used over bins."""
     eta: Annotated[Number, BeforeValidator(whole_if_possible), Field(gt=1)] = 3
-    """hyperband, hyperband_brackets, successive_halving: one in eta trials goes on from each rung
-    to the next; a whole number but for hyperband."""
+    """hyperband, hyperband_brackets, successive_halving: one trial in eta continues from each rung
+    to the next; a whole number, except for hyperband."""
     max_iter: Annotated[Whole, Field(ge=1)] | None = None
-    """hyperband: what s counts down from; min_iter is not used then; hyperband_brackets:
-    iterations of a full trial, None to find out."""
+    """hyperband: what s counts down from, in place of min_iter; hyperband_brackets: iterations of
+    a full trial, None to find out."""
     s: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
-    """hyperband: number of rungs below max_iter, at max_iter / eta, max_iter / eta^2 and so on;
-    not used without max_iter."""
+    """hyperband: number of rungs below max_iter: max_iter / eta, max_iter / eta^2 and so on; not
+    used without max_iter."""
     strict: bool = True
-    """hyperband: whether a trial's value at the last rung counts; if not, its best so far."""
+    """hyperband: whether a trial counts by its value at the rung, not by its best so far."""
     startup_trials: Annotated[Whole, Field(ge=0)] = 5
-    """median: trials that are never stopped, at the start."""
+    """median: complete trials that are needed before any trial is stopped."""
     over: Literal["seeds", "bins"] | None = None
-    """wilcoxon: what the pairs are: the seeds of a trial, or the bins of the target poses."""
+    """wilcoxon: what is paired: the seeds of a trial, or the bins of the target poses."""
     p_threshold: Annotated[Number, Field(gt=0, lt=1)] = 0.1
-    """wilcoxon: a trial is stopped if its p-value is below this."""
+    """wilcoxon: p-value below which a trial is stopped."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -100,8 +102,8 @@ class EarlyTerminate(Strict):
     def first_stop(self) -> int | None:
         """The first epoch after which a trial can be stopped; None if none can be.
 
-        A wilcoxon test over bins has its pairs from the first epoch on, whatever min_iter is; one
-        over seeds looks at trials that have ended.
+        A wilcoxon test over bins has its pairs after the first epoch, whatever min_iter is; a test
+        over seeds compares trials that have ended.
         """
         match self.type:
             case "none":
@@ -114,7 +116,7 @@ class EarlyTerminate(Strict):
                 return self.rungs[0]
 
     def num_kept(self, num_trials: int) -> int:
-        """How many of the trials that have reached a rung are good enough to go on."""
+        """How many of the trials that have reached a rung may continue."""
         if self.type == "hyperband":
             return int((1 / self.eta) * num_trials) + 1
         return max(1, int(num_trials // self.eta))
@@ -130,7 +132,7 @@ class EarlyTerminate(Strict):
         if self.type == "hyperband":
             self._check_rungs()
         elif isinstance(self.eta, float):
-            raise problem(("eta",), f"must be a whole number but for hyperband, got {self.eta}")
+            raise problem(("eta",), f"must be whole, except for hyperband, got {self.eta}")
         elif self.max_iter is not None and self.max_iter < self.min_iter:
             raise problem(
                 ("max_iter",),

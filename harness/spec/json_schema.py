@@ -1,8 +1,8 @@
-"""The JSON Schema of a study's file, from which an editor completes and checks it.
+"""The JSON Schema of a study's file, with which editors complete and check it.
 
 ``python -m harness.spec > search_spaces/schema.json`` writes it. It is made from the models and
-their docstrings, so it cannot say anything else than the check itself; what it leaves to the
-check is everything that concerns two places at once (ranges of fields, conditions, methods).
+their docstrings, so the two cannot disagree. It leaves out rules about two places at once (ranges
+of fields, conditions, methods); loading the file checks these.
 """
 
 import ast
@@ -96,7 +96,7 @@ def study_schema() -> Schema:
 
 
 def _complete(definitions: Schema) -> None:
-    """Say what only validators know: the forms of a parameter, names of metrics and fields."""
+    """Add what only validators know: the forms of a parameter, names of metrics and fields."""
     definitions["Parameter"]["oneOf"] = _FORMS
     counts = [name for name, hint in FIELD_TYPES.items() if hint is int]
     definitions["Choose"]["properties"]["from"]["oneOf"] = [
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def _model_schema(model: type[BaseModel]) -> Schema:
-    """One model, with the docstrings of its fields; pydantic knows their types and bounds."""
+    """Schema of one model: types and bounds from pydantic, descriptions from docstrings."""
     made = _standard(model.model_json_schema(ref_template="#/$defs/{model}"))
     docs = _field_docs(model)
     for name, field in model.model_fields.items():
@@ -136,7 +136,7 @@ def _model_schema(model: type[BaseModel]) -> Schema:
 
 
 def _standard(schema: Any) -> Any:
-    """A schema of pydantic's without its way of writing numbers and their bounds."""
+    """Pydantic's schema with numbers and their bounds as the standard writes them."""
     if isinstance(schema, list):
         return [_standard(item) for item in schema]
     if not isinstance(schema, dict):
@@ -153,7 +153,7 @@ def _standard(schema: Any) -> Any:
 
 
 def _groups() -> list[str]:
-    """Groups of fields with the dot behind them, the empty one for all, outer ones first."""
+    """Prefixes of groups of fields, such as ``adapt.``, outer ones first; the empty one is all."""
     found = {""}
     for name in FIELD_TYPES:
         words = name.split(".")
@@ -179,7 +179,7 @@ def _fields_schema(group: str, groups: list[str]) -> Schema:
 
 
 def _parameters_schema(group: str, groups: list[str]) -> Schema:
-    """Searched fields of a group, written dotted or as W&B's groups of parameters."""
+    """Parameters of a group, written dotted or as W&B's groups of parameters."""
     docs = _trial_docs()
     properties: Schema = {}
     for inner in groups:
@@ -205,7 +205,7 @@ def _parameters_schema(group: str, groups: list[str]) -> Schema:
 
 
 def _type_schema(hint: Any) -> Schema:
-    """What a field of a trial takes, see :func:`trainables.config.field_paths.as_type`."""
+    """Values that a field accepts, see :func:`trainables.config.field_paths.as_type`."""
     if get_origin(hint) in (types.UnionType, typing.Union):
         inner = next(arg for arg in get_args(hint) if arg is not types.NoneType)
         return {"anyOf": [_type_schema(inner), {"type": "null"}]}
@@ -234,7 +234,7 @@ def _trial_docs() -> dict[str, str]:
 
 
 def _field_docs(cls: type[Any]) -> Mapping[str, str]:
-    """Name of each field of a class to the text below it in the source, on one line."""
+    """Name of each field of a class to its docstring, on one line."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
     body = typing.cast(ast.ClassDef, tree.body[0]).body
     docs: dict[str, str] = {}

@@ -73,15 +73,15 @@ def _loaded(source: YAMLSource) -> StudySpec:
         sentence = f"{source.written(first.path)} {first.predicate}"
         raise source.error(first.path, sentence, first.at_key) from None
     _check_trials(spec, source)
-    spec._notices = notices(spec, source)
+    spec.note(notices(spec, source))
     return spec
 
 
 def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> SpecError:
-    """The error, at the override without which there would be none.
+    """The error, placed at the override without which there would be none.
 
     A value of ``--set`` may be wrong only together with a line of the file, and the check may
-    come upon that line first.
+    name that line.
     """
     if str(error).startswith("--set "):
         return error
@@ -97,7 +97,7 @@ def _blamed(error: SpecError, source: YAMLSource, overrides: Sequence[str]) -> S
 
 
 def _check_trials(spec: StudySpec, source: YAMLSource) -> None:
-    """Build the configurations of the baselines and of random draws."""
+    """Build the configurations of baselines and random draws, which checks their fields."""
     for probe in spec.space.probes:
         try:
             TrialConfig.from_flat(probe.fields)

@@ -1,7 +1,7 @@
 """The metrics that each trainable reports, by name, for the check of a study's file.
 
-What they mean is in :mod:`harness.results`. Written out here, because the code that reports them
-imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` compares the list with
+:mod:`harness.results.frames` explains them. The list is written out here because the code that
+reports them imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` compares it with
 what runs report.
 """
 
@@ -18,13 +18,13 @@ JOINT_GROUPS = (
     *("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head"),
     *("mcp", "pip", "dip", "fingertip"),
 )
-"""Groups of joints of ``<split>/pck_05_<group>``, of the people and of the hands."""
+"""Groups of joints in ``<split>/pck_05_<group>``, of people and of hands."""
 EVALPOSE_READINGS = (
     *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
 )
 """Readings of EvalPose, ``<split>/<reading>``."""
 CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
-"""Predictions that no network made, ``<target split>/control/<metric>/<control>``."""
+"""Predictions without a network, ``<target split>/control/<metric>/<control>``."""
 CONSTANT = "mean_pose"
 """The control that a trial must beat to have learned anything."""
 VALIDATORS = (
@@ -33,14 +33,14 @@ VALIDATORS = (
 )
 """Names of ``validator/<name>``."""
 CHOICES = ("last", "default", "kept", *VALIDATORS, "oracle_val")
-"""Ways of ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``."""
+"""Ways to choose a checkpoint, ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``."""
 LOSSES = (
     *("source_kl", "source_mse", "source_disparity", "false_disparity", "target_disparity"),
     *("consistency", "confidence"),
 )
 """Losses of ``train/<loss>``, of all methods and both phases."""
 PHASE_LOSSES = frozenset(LOSSES) - {"source_kl", "source_mse"}
-"""Losses that source pre-training has not."""
+"""Losses that source pre-training does not have."""
 TEST_SPLIT = "target_test"
 BIN_PREFIX = "pck_bin"
 """``pck_bin/00``, ``pck_bin/01``, ...: as many as ``evaluation.bin_count``."""
@@ -48,12 +48,12 @@ BIN_PREFIX = "pck_bin"
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """What a study's file must know of a metric."""
+    """What the checks of a study must know about a metric."""
 
     better: Better | None = None
-    """Which way is better; None if neither is."""
+    """Which direction is better; None if neither is."""
     is_reported_throughout: bool = True
-    """Whether every epoch reports it, not only the last or only those of one phase."""
+    """Whether every epoch reports it, not only the last or those of one phase."""
 
 
 def known_metrics(trainable: Trainable, bin_count: int) -> dict[str, MetricFacts]:
@@ -67,7 +67,7 @@ def known_metrics(trainable: Trainable, bin_count: int) -> dict[str, MetricFacts
 
 
 def control_metric(metric: str, control: str) -> str:
-    """The metric that says what ``<split>/<metric>`` gives to a control."""
+    """Key of a control's value of ``<split>/<metric>``."""
     split, _, name = metric.partition("/")
     return f"{split}/control/{name}/{control}"
 
@@ -85,7 +85,7 @@ def unknown_metric(name: str, trainable: Trainable, bin_count: int) -> str | Non
     others: tuple[Trainable, ...] = ("adaptation", "pose_vae")
     for other in others:
         if other != trainable and name in known_metrics(other, bin_count):
-            return f"must be a metric of {trainable} trials, got {name}, which {other} trials have"
+            return f"must be a metric of {trainable} trials, got {name}, one of {other} trials"
     if name.startswith((f"{BIN_PREFIX}/", f"final/{BIN_PREFIX}/")):
         return (
             f"must be one of the bins 00 to {bin_count - 1:02d} (evaluation.bin_count is "
@@ -121,7 +121,7 @@ def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
             MetricFacts("maximize", is_reported_throughout=False),
         )
     for validator in VALIDATORS:
-        # Agreement is of two heads, or of teacher and student, which pre-training has not.
+        # Agreement compares two heads, or teacher and student: pre-training has neither.
         yield f"validator/{validator}", MetricFacts("maximize", validator != "agreement")
     for way in CHOICES:
         yield f"chosen_epoch/{way}", MetricFacts(is_reported_throughout=False)

@@ -1,7 +1,7 @@
-"""What the user should know of a valid file: words that mean something else than they seem to.
+"""What the user should know about a valid study file.
 
-Words that mean less here than in W&B, and early termination that stops trials before the method
-that the study compares has trained.
+Words that mean something else than in W&B, and early termination that can stop a trial before its
+method has trained.
 """
 
 import math
@@ -76,10 +76,10 @@ def _unused(spec: StudySpec, source: YAMLSource) -> Iterator[tuple[str | int, ..
 
 
 def _early_stop(spec: StudySpec) -> str | None:
-    """A warning if a trial can be stopped before its method has trained; None if none can be.
+    """A warning if a trial can be stopped before its method has trained.
 
-    Baselines are never stopped. Neither source-only training nor the oracle has a phase of
-    another method.
+    Baselines are never stopped. Source-only training and the oracle train the same way in both
+    phases.
     """
     rule, first = spec.early_terminate, spec.early_terminate.first_stop
     if spec.trainable != "adaptation" or first is None or not spec.parameters:

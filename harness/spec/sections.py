@@ -1,4 +1,4 @@
-"""Sections of a study file beside the search space."""
+"""Sections of a study file besides the search space."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -9,15 +9,15 @@ from harness.yaml.text import shown
 from harness.yaml.validation import Number, Strict, Whole, problem
 
 HEARTBEAT_S = 7200.0
-"""Longest silence of a run that nobody asked about: an epoch of a large study and its stages
-take less."""
+"""Longest silence of a run if the file gives none: an epoch of a large study and its stages take
+less."""
 
 
 def matches(pattern: str, rule: str) -> Any:
-    """Check of a text against a pattern, for ``Annotated``.
+    """Validator of a string against a pattern, for ``Annotated``.
 
     Args:
-        pattern: Regular expression for the whole text.
+        pattern: Regular expression for the whole string.
         rule: What is allowed, in words.
     """
 
@@ -50,19 +50,19 @@ class Metric(Strict):
     name: MetricName
     """Key of the metric, ``<split>/<metric>``, such as ``target_val/pck_05``."""
     goal: Literal["maximize", "minimize"] = "minimize"
-    """Which way is better; as in W&B, minimize if left out."""
+    """Which direction is better; as in W&B, minimize if left out."""
     role: Literal["objective", "report"] = "objective"
-    """What the search optimises, or what is only shown beside it."""
+    """objective: the search optimises it; report: it is only shown."""
     target: Number | None = None
-    """W&B's value at which a sweep ends; ignored, budget says when a study ends."""
+    """W&B's value at which a sweep ends; ignored, budget ends a study."""
     impute: str | None = None
-    """W&B's value of failed runs; ignored, as a failed run has none here."""
+    """W&B's value for failed runs; ignored, as a failed run has no value here."""
     impute_while_running: str | bool | None = None
-    """W&B's value of running runs; ignored, as the methods know of running trials."""
+    """W&B's value for running runs; ignored, as the methods know of running trials."""
 
 
 class Constraint(Strict):
-    """Bound that a metric of a trial's last report must keep; ``max`` or ``min``."""
+    """Bound on a metric in a trial's last report; ``max`` or ``min``."""
 
     name: MetricName
     """Key of the metric."""
@@ -78,7 +78,7 @@ class Constraint(Strict):
         return f"{self.name} {sign} {bound:g}"
 
     def violation(self, value: float) -> float:
-        """How far a value is beyond the bound; at most 0 if it keeps it, as Optuna has it."""
+        """How far a value lies beyond the bound; at most 0 if it keeps it, as in Optuna."""
         if self.max is not None:
             return value - self.max
         assert self.min is not None
@@ -93,37 +93,37 @@ class Constraint(Strict):
 
 
 class Scheduler(Strict):
-    """W&B's words for who suggests the configurations of a sweep; here method says that."""
+    """W&B's choice of what suggests the trials of a sweep; here that is method."""
 
     engine: Literal["wandb"]
-    """W&B's own, the one that method is about; optuna and ax would run code of the user's."""
+    """wandb: W&B's own; optuna and ax would run the user's code."""
 
 
 class Budget(Strict):
     """When a study ends."""
 
     run_cap: Annotated[Whole, Field(ge=1)] | None = None
-    """Trials in all, baselines included; None for all of a grid, or all baselines where there
-    are no parameters, else for no limit."""
+    """Most trials, baselines included; None for a whole grid, for all baselines of a study
+    without parameters, otherwise for no limit."""
     hours: Annotated[Number, Field(gt=0)] | None = None
     """Wall-clock hours; None for no limit."""
     gpu_hours: Annotated[Number, Field(gt=0)] | None = None
-    """Hours of GPUs that runs have held, a shared one by its fraction; None for no limit."""
+    """GPU-hours of all runs, a shared GPU counted by its fraction; None for no limit."""
     drain: Literal["stop", "finish"] = "stop"
-    """What becomes of what is running when the hours are over."""
+    """What happens to runs when the hours are over: stop them, or let them finish."""
 
 
 class Failures(Strict):
     """What happens when runs fail."""
 
     retries: Annotated[Whole, Field(ge=0)] = 1
-    """Times that a lost run is started again."""
+    """How often a run that crashed is started again."""
     max_rate: Annotated[Number, Field(ge=0, le=1)] = 0.3
     """Fraction of failed runs above which the study counts as failed."""
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
-    """Longest that a run may take in all, in seconds; None for no limit."""
+    """Longest total time of a run, in seconds; None for no limit."""
     heartbeat_s: Annotated[Number, Field(gt=0)] | None = HEARTBEAT_S
-    """Longest that a run may be without a report, in seconds; None for no limit."""
+    """Longest time between two reports of a run, in seconds; None for no limit."""
 
     @model_validator(mode="after")
     def _beats_before_the_end(self) -> "Failures":
@@ -144,7 +144,7 @@ class Resources(Strict):
     gpus: Annotated[Number, Field(ge=0)] = 0
     """GPUs of a run; a fraction shares one."""
     parallel: Annotated[Whole, Field(ge=1)] | None = None
-    """Runs at once; None for as many as fit the machines."""
+    """Runs at once; None for as many as the machines hold."""
 
     @model_validator(mode="after")
     def _has_whole_gpus(self) -> "Resources":

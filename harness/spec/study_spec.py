@@ -1,8 +1,7 @@
-"""A study: what one YAML file says, checked before anything starts.
+"""The model of a study: what one YAML file says, with values of the right types.
 
-:func:`load_study` is the way in. Whatever is wrong with the file comes out as a
-:class:`SpecError`, one sentence that starts with file, line and column. ``python -m harness.spec``
-prints the JSON Schema of these files for editors.
+:func:`harness.spec.load.load_study` makes a model of a file and checks that its parts go together.
+``python -m harness.spec`` prints the JSON Schema of these files for editors.
 """
 
 from functools import cached_property
@@ -34,45 +33,46 @@ Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
 
 
 class StudySpec(Strict):
-    """Everything a study file says, with field names flattened and values of the right type."""
+    """Everything that a study file says, with dotted field names and values of the right type."""
 
     other_keys: ClassVar[tuple[str, ...]] = tuple(ALIASES)
     _notices: tuple[str, ...] = PrivateAttr(default=())
 
     name: StudyName
-    """Name of the study, the file's own if left out; from another text than 1 to 64 of a-z, 0-9, _
-    and - a name is made."""
+    """Name of the study, 1 to 64 of a-z, 0-9, _ and -; made from any other text, or from the name
+    of the file if left out."""
     title: str | None = None
-    """Name to show instead, any text."""
+    """Name to show in place of name, any text."""
     trainable: Trainable = "adaptation"
     """What a trial trains."""
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)]
-    """Metrics; several objectives make a study multi-objective. ``metric`` is accepted for a
+    """Metrics; with several objectives the study is multi-objective. ``metric`` is accepted for a
     single one."""
     method: Annotated[Method, BeforeValidator(lambda word: "tpe" if word == "bayes" else word)] = (
         "tpe"
     )
-    """How trials are suggested; ``bayes`` is another word for tpe."""
+    """How trials are chosen; ``bayes`` means tpe."""
     parameters: SearchedParameters = Field(default_factory=dict)
-    """Field of a trial to what it can be."""
+    """Fields of a trial that are searched, with what each can be."""
     fixed: FieldValues = Field(default_factory=dict)
-    """Field of a trial to its value in every trial."""
+    """Fields of a trial with their value in every trial."""
     baselines: dict[BaselineName, FieldValues] = Field(default_factory=dict)
-    """Name to the fields of a trial that runs first."""
+    """Trials to try first, by name, each with its fields."""
     constraints: Annotated[tuple[Constraint, ...], Field(strict=False)] = ()
-    """Bounds that a trial must keep to count as good."""
+    """Bounds on metrics; a trial that breaks one is not feasible."""
     seeds: Annotated[Whole, Field(ge=1, le=1000)] = 1
-    """Runs of each trial, which differ in their seed alone; their mean is what counts."""
+    """Runs of each trial, which differ in their seed alone and count by their mean."""
     early_terminate: EarlyTerminate = Field(default_factory=EarlyTerminate)
-    """Stopping of bad trials; left out, no trial is stopped."""
+    """When bad trials are stopped; if left out, none is."""
     budget: Budget = Field(default_factory=Budget)
-    """End of the study. ``run_cap`` is accepted at the top level too."""
+    """When the study ends. ``run_cap`` is accepted at the top level, too."""
     failures: Failures = Field(default_factory=Failures)
-    """Failing runs."""
+    """What happens when runs fail."""
     resources: Resources = Field(default_factory=Resources)
-    """Resources of a run."""
+    """What one run gets, and how many there are at once."""
     database: DatabaseURL | None = None
-    """SQLAlchemy URL of the Optuna studies, without a password; None for a file in the storage."""
+    """SQLAlchemy URL of the Optuna studies, without a password; None for a file in the storage.
+    The environment variable POSEBINS_DATABASE comes first."""
     program: Any = None
     """W&B's script; ignored."""
     command: Any = None
@@ -94,7 +94,7 @@ class StudySpec(Strict):
     image_uri: Any = None
     """W&B's launch image; ignored."""
     scheduler: Scheduler | None = None
-    """W&B's scheduler; ignored if it is W&B's own."""
+    """W&B's scheduler; its own is ignored, others are refused."""
 
     @property
     def objectives(self) -> tuple[Metric, ...]:
@@ -108,9 +108,9 @@ class StudySpec(Strict):
 
     @property
     def pruning_metric(self) -> Metric:
-        """What early stopping looks at: the named metric or the first objective.
+        """The metric that early termination compares: the named one or the first objective.
 
-        For ``wilcoxon`` over bins its name is ``pck_bin``, what the names of all bins begin with.
+        For ``wilcoxon`` over bins its name is ``pck_bin``, the start of the names of all bins.
         """
         rule = self.early_terminate
         if rule.over == "bins":
@@ -118,9 +118,13 @@ class StudySpec(Strict):
         named = (metric for metric in self.metrics if metric.name == rule.metric)
         return next(named, self.objective)
 
+    def note(self, notices: tuple[str, ...]) -> None:
+        """Keep what the user should know of the file; :func:`load_study` calls this once."""
+        self._notices = notices
+
     @property
     def notices(self) -> tuple[str, ...]:
-        """What :func:`load_study` found that the user should know, in sentences."""
+        """What the user should know of the file, in sentences; from :func:`load_study`."""
         return self._notices
 
     @cached_property
@@ -134,7 +138,7 @@ class StudySpec(Strict):
 
     @cached_property
     def max_trials(self) -> int | None:
-        """Trials that the study will have at most, baselines included; None for no limit."""
+        """Most trials that the study can try, baselines included; None for no limit."""
         points = self.space.points() if self.parameters else []
         total = None if points is None else len(points) + len(self.baselines)
         caps = [cap for cap in (self.budget.run_cap, total) if cap is not None]

@@ -1,7 +1,7 @@
 """A study's YAML file as plain data that remembers where each value was written.
 
-First step of loading a study. Nothing here knows what a study means, beyond which of its
-sections have dotted field names as keys.
+The first step of loading a study. All that this module knows of studies is which sections have
+dotted field names as keys.
 """
 
 import copy
@@ -24,7 +24,7 @@ class YAMLSource:
     file: str
     """Name of the file, as the user gave it."""
     data: dict[str, Any]
-    """Mappings, lists, texts, finite numbers, booleans and None."""
+    """Mappings, lists, strings, finite numbers, booleans and None."""
     values: Mapping[YAMLPath, tuple[int, int]]
     """Line and column, both from 1, of each value; of its key where the value is a block."""
     keys: Mapping[YAMLPath, tuple[int, int]]
@@ -32,7 +32,7 @@ class YAMLSource:
     overrides: Mapping[YAMLPath, str] = field(default_factory=dict)
     """Path to the override that set it, such as ``budget.run_cap=3``."""
     names: Mapping[YAMLPath, YAMLPath] = field(default_factory=dict)
-    """Path of a value that was moved to the path that it was written at."""
+    """Path of each value that was moved, to the path at which it was written."""
 
     def written(self, path: YAMLPath) -> str:
         """A dotted path in the words of the file; ``the study`` for the file as a whole."""
@@ -46,8 +46,8 @@ class YAMLSource:
         """``file:line:column`` or ``--set key=value`` of a path.
 
         Args:
-            path: Path whose elements may be dotted names that the file writes nested. The
-                nearest ancestor stands in for what is not in the file.
+            path: Path whose elements may be dotted names that the file writes nested. Of a path
+                that is not in the file, the nearest ancestor that is.
             at_key: Point at the key instead of the value.
         """
         written, rest = (path, []) if path in self.values else _descend(self.data, path)
@@ -72,7 +72,7 @@ class YAMLSource:
     def moved(self, old: YAMLPath, new: YAMLPath) -> "YAMLSource":
         """The same source with one value moved to a new path, its places included.
 
-        What is missing on the way is created; a list is created for index 0.
+        Missing mappings on the new path are created; for index 0, a list.
         """
         data = copy.deepcopy(self.data)
         value = _get(data, old[:-1]).pop(old[-1])
@@ -99,7 +99,7 @@ class YAMLSource:
 
         Args:
             parameters: The new mapping.
-            renamed: Old path to new path of what was moved within it; places follow.
+            renamed: Old path to new path of each value that moved within it.
         """
         replaced = self
         for old, new in renamed.items():
@@ -150,12 +150,12 @@ def apply_override(
     Args:
         source: Loaded file; it is not changed.
         text: ``path=value``. The path's words are separated by dots and list indices count from
-            0; a dotted field name is found whether the file writes it dotted or nested. What is
-            missing on the way is created. The value is YAML; none is null.
+            0; a dotted field name is found whether the file writes it dotted or nested. Missing
+            mappings on the path are created. The value is YAML; left out, it is null.
         aliases: First word of a path to the path that it stands for.
 
     Raises:
-        SpecError: If the text is no ``path=value``, the value is not valid YAML or the path
+        SpecError: If the text is not ``path=value``, the value is not valid YAML or the path
             leads through something that is not a mapping.
     """
     text = " ".join(text.splitlines())

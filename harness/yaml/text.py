@@ -1,8 +1,8 @@
 """YAML 1.2 text to plain Python data, with the line and column of every value.
 
-Numbers, booleans and null follow YAML 1.2 (``1e-3`` is a number, ``no`` is a text). Stricter than
-YAML on purpose: duplicate keys, keys that are no text, infinities, tags and directives are
-errors, and dates stay texts. Anchors, aliases and the merge key ``<<`` work.
+Numbers, booleans and null follow YAML 1.2 (``1e-3`` is a number, ``no`` is a string). Stricter
+than YAML on purpose: duplicate keys, keys that are not strings, infinities, tags and directives
+are errors, and dates stay strings. Anchors, aliases and the merge key ``<<`` work.
 """
 
 import math
@@ -50,15 +50,15 @@ class YAMLText:
     file: str
     has_lines: bool = True
     data: Any = None
-    """Mappings, lists, texts, finite numbers, booleans and None; None for an empty text."""
+    """Mappings, lists, strings, finite numbers, booleans and None; None for an empty text."""
     is_empty: bool = False
-    """Whether the text holds nothing but blanks and comments."""
+    """Whether the text is only blanks and comments."""
     values: dict[YAMLPath, tuple[int, int]] = field(default_factory=dict)
     """Line and column, both from 1, of each value; of its key where the value is a block."""
     keys: dict[YAMLPath, tuple[int, int]] = field(default_factory=dict)
     """Line and column, both from 1, of the key of each entry of a mapping."""
     num_values: int = 0
-    """Values met so far, those that aliases repeat included."""
+    """Values read so far; what an alias repeats counts again."""
 
     def parse(self, text: str) -> "YAMLText":
         """Fill in the data and the places, and return self.
@@ -149,7 +149,7 @@ class YAMLText:
             if key_node.tag not in _TEXT_TAGS or not isinstance(key_node.value, str):
                 written = key_node.value if isinstance(key_node.value, str) else "a collection"
                 raise self._error_at(
-                    key_node, f"a key must be a text, got {written or 'nothing'}; quote it"
+                    key_node, f"a key must be text, got {written or 'nothing'}; quote it"
                 )
             if key_node.value in own:
                 first = own[key_node.value][0].start_mark.line + 1
@@ -198,7 +198,7 @@ def shown(value: object) -> str:
 
 
 def described(value: object) -> str:
-    """A value in running text: as :func:`shown`, whole and without quotes."""
+    """A value in running text: whole, and strings without quotes."""
     return value if isinstance(value, str) else written(value)
 
 

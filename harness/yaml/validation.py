@@ -1,4 +1,4 @@
-"""Strict pydantic models whose errors are one plain sentence about one place.
+"""Strict pydantic models, and their errors as one plain sentence about one place.
 
 A check inside a model raises :func:`problem` with a path relative to that model; pydantic puts
 the model's own path in front, and :func:`problems` makes the sentences.
@@ -18,11 +18,11 @@ from harness.yaml.text import YAMLPath, shown
 
 
 class Strict(BaseModel):
-    """Frozen model that converts no types and takes no unknown keys."""
+    """Frozen model that converts no types and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
     other_keys: ClassVar[tuple[str, ...]] = ()
-    """Keys of a file that stand for keys of the model elsewhere, for the list of what is known."""
+    """Keys that a file may use besides the model's own; the list of allowed keys names them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,9 +45,9 @@ class Problem:
     """One thing that is wrong with a study."""
 
     path: YAMLPath
-    """Where, in the structure of the models."""
+    """Keys and list indices that lead to the place, in the structure of the models."""
     predicate: str
-    """What, as the rest of a sentence that starts with the path."""
+    """Rest of a sentence that starts with the path."""
     at_key: bool = False
     """Whether the key is wrong, not the value."""
 
@@ -72,7 +72,7 @@ def problem(path: YAMLPath, predicate: str, at_key: bool = False) -> ValidationE
 
 @contextmanager
 def below(*prefix: str) -> Iterator[None]:
-    """Put a prefix in front of the paths of problems raised inside."""
+    """Prefix the paths of problems that are raised in the block."""
     try:
         yield
     except ValidationError as error:
@@ -83,7 +83,7 @@ def below(*prefix: str) -> Iterator[None]:
 
 
 def problems(error: ValidationError) -> list[Problem]:
-    """Everything a failed validation found."""
+    """All problems that a failed validation found."""
     return [_problem_of(detail) for detail in error.errors(include_url=False)]
 
 
@@ -107,7 +107,7 @@ def _number(value: Any) -> Any:
 
 
 Number = Annotated[int | float, BeforeValidator(_number)]
-"""A whole number stays an int, so that a range knows how it was written."""
+"""A whole number stays an int: the kind of a range depends on how its ends are written."""
 
 
 def whole_if_possible(value: Any) -> Any:
@@ -122,7 +122,7 @@ _PREDICATES: dict[str, str] = {
     "missing": "is required",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
-    "string_type": "must be a text",
+    "string_type": "must be text",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "list_type": "must be a list",

@@ -50,9 +50,9 @@ def test_a_crash_is_named_by_its_signal_and_its_log_is_kept(write_study, tmp_pat
         log = Path(re.search(r"its log is in (.*)", reason)[1])
         assert "line" in log.read_text(), "the stack"
         assert log.is_relative_to(tmp_path)
-    assert found["SIGTERM"] == "the worker's process died of SIGTERM, which somebody sent to it"
+    assert found["SIGTERM"].startswith("the worker's process died of SIGTERM")
     for way in ("SIGKILL", "exit"):
-        assert found[way].startswith("the worker's process died without a trace, as after SIGKILL")
+        assert "died without a trace" in found[way]
         assert "memory is one possible cause" in found[way]
 
 
@@ -60,4 +60,4 @@ def test_memory_is_named_when_ray_says_so(write_study, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     found = reasons(write_study, tmp_path, SlowTrainable, ["slow"])
-    assert found["slow"].startswith("Ray ended the worker's process as its machine ran short of")
+    assert found["slow"].startswith("Ray ended the worker's process, as its machine ran short of")

@@ -79,7 +79,7 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         return float(value)
     if hint in (bool, str) and isinstance(value, hint):
         return value
-    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[hint]
+    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
     raise ValueError(f"{path} must be {kind}, got {written(value)}")
 
 

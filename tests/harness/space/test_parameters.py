@@ -172,7 +172,7 @@ PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     ),
     (
         "vae.norm: {distribution: normal}",
-        "6:13: parameters.vae.norm cannot be a distribution, because vae.norm is no number",
+        "6:13: parameters.vae.norm cannot be a distribution, because vae.norm is not a number",
     ),
     (
         "adapt.lr: {distribution: normal, mu: 0.01, sigma: 0.01}",

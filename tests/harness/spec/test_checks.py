@@ -42,7 +42,7 @@ def load(tmp_path, monkeypatch):
 REFUSED = [  # whole text, and the message behind the file's name
     (
         TWO + KL + "early_terminate: {type: median}",
-        "3:1: early_terminate needs a metric, as there are 2 objectives and stopping looks at one",
+        "3:1: early_terminate needs a metric",
     ),
     (
         TWO + KL + "early_terminate: {type: median, metric: train/source_mse}",
@@ -53,7 +53,7 @@ REFUSED = [  # whole text, and the message behind the file's name
         "metric: {name: chosen_pck_05/default, goal: maximize}\n"
         + KL
         + "early_terminate: {type: hyperband_brackets}",
-        "3:1: early_terminate would look at chosen_pck_05/default, which not every epoch reports",
+        "3:1: early_terminate would compare chosen_pck_05/default",
     ),
     (TWO + KL + "method: cmaes", "3:9: method cmaes knows one objective; use tpe, gp or nsga2"),
     (
@@ -111,7 +111,7 @@ REFUSED = [  # whole text, and the message behind the file's name
     ),
     (
         HEAD + "early_terminate: {type: wilcoxon, over: bins, metric: target_val/pck_05}",
-        "3:55: early_terminate.metric does not go with over bins, which looks at pck_bin",
+        "3:55: early_terminate.metric does not go with over bins",
     ),
     (
         "trainable: pose_vae\nmetric: {name: vae/kl}\n"
@@ -129,7 +129,7 @@ REFUSED = [  # whole text, and the message behind the file's name
     ),
     (
         HEAD + "early_terminate: {type: successive_halving, eta: 2.5}",
-        "3:50: early_terminate.eta must be a whole number but for hyperband, got 2.5",
+        "3:50: early_terminate.eta must be whole",
     ),
     (
         HEAD + "early_terminate: {type: hyperband, s: 1, max_iter: 2}",

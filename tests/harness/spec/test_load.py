@@ -161,7 +161,7 @@ def test_plain_data_is_checked_like_a_file():
 
 
 TOP = [  # changes to the head of a valid study: key, text of the line, line:column and message
-    ("name", "name: 3", "1:7: name must be a text, got 3"),
+    ("name", "name: 3", "1:7: name must be text, got 3"),
     (
         "name",
         "nam: t",
@@ -184,7 +184,7 @@ TOP = [  # changes to the head of a valid study: key, text of the line, line:col
     (
         "metrics",
         "metrics: [{name: target_val/pck_05}]",
-        "3:11: metrics.0 needs its goal: left out it is minimize, and of target_val/pck_05 more",
+        "3:11: metrics.0 needs its goal",
     ),
     (
         "metrics",

@@ -1,7 +1,6 @@
 """The section ``early_terminate``: when a trial that does badly is stopped.
 
-Owns the rungs and brackets, which ``harness.optuna_study.pruners`` applies and
-``harness.forecast.simulation`` simulates.
+Owns the rungs and brackets, which ``harness.optuna_study.pruners`` applies.
 """
 
 import math
@@ -116,10 +115,8 @@ class EarlyTerminate(Strict):
                 return self.rungs[0]
 
     def num_kept(self, num_trials: int) -> int:
-        """How many of the trials that have reached a rung may continue."""
-        if self.type == "hyperband":
-            return int((1 / self.eta) * num_trials) + 1
-        return max(1, int(num_trials // self.eta))
+        """hyperband: how many of the trials that have reached a rung are good enough to go on."""
+        return int((1 / self.eta) * num_trials) + 1
 
     @model_validator(mode="after")
     def _fits_type(self) -> "EarlyTerminate":

@@ -1,5 +1,6 @@
 """Sections of a study file beside the search space."""
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -173,7 +174,13 @@ class EarlyTerminate(Strict):
         """Iterations before a trial can be stopped; None for never, or where nobody can know."""
         if self.type in {"none", "wilcoxon"}:
             return None
-        return next(iter(self.rungs), None) if self.type == "hyperband" else self.min_iter
+        return self.rungs[0] if self.type == "hyperband" else self.min_iter
+
+    def most_stopped(self, num_searched: int, num_baselines: int) -> int:
+        """How many searched settings can be stopped; the first of a study never are."""
+        first = self.startup_trials if self.type == "median" else 1
+        spared = max(0, max(1, first) - num_baselines)
+        return 0 if self.first_stop is None else max(0, num_searched - spared)
 
     def num_kept(self, num_trials: int) -> int:
         """hyperband: how many of the trials that have reached a rung are good enough to go on."""
@@ -226,6 +233,11 @@ class Budget(Strict):
     """Hours of GPUs that trials have held, a shared one by its fraction; None for no limit."""
     drain: Literal["stop", "finish"] = "stop"
     """What happens to running trials when the hours are over."""
+
+    def seconds(self, gpus_in_use: float) -> float:
+        """Seconds after which the hours or the GPU-hours are used up; infinite without either."""
+        by_gpus = self.gpu_hours / gpus_in_use if self.gpu_hours and gpus_in_use else math.inf
+        return 3600 * float(min(self.hours or math.inf, by_gpus))
 
 
 class Failures(Strict):

@@ -60,9 +60,9 @@ def this_computer(storage: Path) -> Machine:
     """This machine, and the disk of a storage that need not exist yet."""
     disk = shutil.disk_usage(next(p for p in (storage, *storage.parents) if p.exists()))
     memory = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # control group 2 or 1
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
         path = Path("/sys/fs/cgroup", limit)
-        text = path.read_text().strip() if path.is_file() else ""
-        memory += [int(text)] if text.isdigit() else []  # else "max"
+        text = path.read_text().strip() if path.is_file() else "max"
+        memory += [int(text)] if text.isdigit() else []
     cpus = len(os.sched_getaffinity(0))
     return Machine(disk.free, disk.total, min(memory), os.getloadavg()[0], cpus)

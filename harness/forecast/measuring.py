@@ -27,8 +27,7 @@ from harness.spec.sections import Resources
 from harness.stage_cache.cache import StageCache
 from harness.yaml.text import SpecError
 from trainables.checkpoint import save_states
-from trainables.config import FOLDER_DOMAINS, DataConfig, TrialConfig
-from trainables.data.leeds import read_leeds
+from trainables.config import TrialConfig
 from trainables.data.scene import CHUNK
 from trainables.data.splits import split_sizes
 from trainables.distributed.shard import WHOLE
@@ -119,22 +118,16 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     """Measure a trial in this process, with samples in ``folder``; see :func:`measure_trials`.
 
     Raises:
-        OSError, ValueError, ArithmeticError, RuntimeError: If it cannot be trained: data that are
-            missing or damaged, a loss that is not finite, too little memory.
+        OSError, ValueError, ArithmeticError, RuntimeError: If it cannot be trained.
     """
     threads, is_gpu = resources.cpus, torch.cuda.is_available()
     torch.set_num_threads(threads)
     sample, cache = _sample(trial, max(1, int(resources.gpus))), StageCache(folder)
-    source, target = (
-        image_stage(cache, sample.data, role, threads) for role in ("source", "target")
-    )
-    taken = [len(source[0].ids), len(target[0].ids)]
+    pair = {role: image_stage(cache, sample.data, role, threads) for role in ("source", "target")}
+    taken = {role: len(store.ids) for role, (store, _) in pair.items()}
     # A data set with fewer images than a sample has no more.
-    num = [
-        trial.data.of(role)[2] if len(store.ids) == CHUNK else len(store.ids)
-        for role, store in (("source", source[0]), ("target", target[0]))
-    ]
-    source_more, target_more = (n / t for n, t in zip(num, taken, strict=True))
+    num = {role: n if n < CHUNK else trial.data.of(role)[2] for role, n in taken.items()}
+    source_more, target_more = (num[role] / taken[role] for role in num)
     more = {
         "images/source": source_more,
         "images/target": target_more,
@@ -142,8 +135,9 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
         "pose_vae/reference": source_more,
         "style": (trial.style.encoder_steps + trial.style.steps) / (2 * STYLE_STEPS),
     }
-    # The first fit of all does not count: it warms up.
-    pose_vae_stage(cache, source, target, replace(sample.vae, epochs=1), 0, ("source/train",))
+    # The first fit of all does not count.
+    warm_up = replace(sample.vae, epochs=1)
+    pose_vae_stage(cache, pair["source"], pair["target"], warm_up, 0, ("source/train",))
     stages, costs = TrialStages(sample, cache, threads, read_test=False), {}
     for name, (_, key, seconds) in stages.lineage.items():
         size = _size(folder / name.split("/")[0] / str(key))
@@ -153,7 +147,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     if trainable == "adaptation":
         # Where images are restyled, a run starts with the styles of all of them.
         start_more = max(source_more, target_more) if trial.restyles else 1.0
-        judged_more = _images_judged(*num) / _images_judged(*taken)
+        judged_more = _images_judged(**num) / _images_judged(**taken)
         measured = _trained(measured, stages, start_more, judged_more)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     gpu = torch.cuda.max_memory_reserved() if is_gpu else 0
@@ -174,18 +168,11 @@ def _sample(trial: TrialConfig, num_replicas: int) -> TrialConfig:
     })  # fmt: skip
 
 
-def _num_images(data: DataConfig, role: str) -> int:
-    domain, root, num = data.of(role)
-    if domain in FOLDER_DOMAINS and root is not None:
-        return len(read_leeds(domain, Path(root), num).ids)
-    return num
-
-
-def _images_judged(num_source: int, num_target: int) -> int:
-    """Images that an evaluation and its validators pass through the network."""
-    source, target = split_sizes(num_source, "source"), split_sizes(num_target, "target")
-    validated = 3 * min(MAX_IMAGES, target["train"]) + min(MAX_IMAGES, source["val"])
-    return source["val"] + target["val"] + validated
+def _images_judged(source: int, target: int) -> int:
+    """Images that an evaluation and its validators show to the network, of so many."""
+    of_source, of_target = split_sizes(source, "source"), split_sizes(target, "target")
+    validated = 3 * min(MAX_IMAGES, of_target["train"]) + min(MAX_IMAGES, of_source["val"])
+    return of_source["val"] + of_target["val"] + validated
 
 
 def _trained(

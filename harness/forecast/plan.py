@@ -123,19 +123,19 @@ def plan_study(
     costs = dict(zip(chosen, found, strict=True))
     searched = [trial for trial in searched if trial.kind in costs]
     overhead_s = OVERHEAD_S * max(1.0, machine.load / machine.cpus)
-    figures = _figures(spec, given, searched, costs, parallel, overhead_s)
-    if figures["wall_s"][2] == (limit_s := _limit_s(spec, parallel)):
-        notes.append(
-            f"the budget may end the study, after {clock_text(limit_s)}, before its trials"
-        )
+    limit_s = spec.budget.seconds(parallel * float(spec.resources.gpus))
+    figures = _figures(spec, given, searched, costs, parallel, overhead_s, limit_s)
+    if figures["wall_s"][2] == limit_s:
+        notes.append(f"the budget may end the study before its trials, at {clock_text(limit_s)}")
     disk, memory = figures["disk_bytes"][2], figures["memory_bytes"][2]
+    one_run = 0.0 if is_cluster else HARNESS_BYTES[0] + figures["run_bytes"][0]
     return Plan(
-        None if spec.max_trials is None else spec.max_trials * spec.seeds,
-        parallel,
-        {name: values.tolist() for name, values in figures.items()},
-        [*notes, *_notes(spec, trials, found, machine)],
-        machine.warnings(disk, memory),
-        machine.refusal(disk, 0 if is_cluster else HARNESS_BYTES[0] + figures["run_bytes"][0]),
+        num_runs=None if spec.max_trials is None else spec.max_trials * spec.seeds,
+        parallel=parallel,
+        figures={name: values.tolist() for name, values in figures.items()},
+        notes=[*notes, *_notes(spec, trials, found, machine)],
+        warnings=machine.warnings(disk, memory),
+        refusal=machine.refusal(disk, one_run),
     )
 
 
@@ -146,6 +146,7 @@ def _figures(
     costs: Mapping[Kind, Measurement],
     parallel: int,
     overhead_s: float,
+    limit_s: float,
 ) -> dict[str, NDArray[np.float64]]:
     """The figures of a plan, for the runs of the baselines and draws of the space."""
     shared = {
@@ -166,18 +167,13 @@ def _figures(
     given_s = [seconds(trial) for trial in given]
     whole_s = _ends([spec.seeds * seconds(trial) for trial in searched])
     early_s = _ends([seconds(trial, rule.first_stop) for trial in searched])
-    limit_s = _limit_s(spec, parallel)
-    most_trials = spec.max_trials
-    if most_trials is None:  # what the budget affords
+    if spec.max_trials is not None:
+        num = spec.max_trials - len(spec.baselines)
+    else:  # what the budget affords
         num = 1 if math.isinf(limit_s) else math.ceil(limit_s * parallel / whole_s[1])
-    else:
-        num = most_trials - len(spec.baselines)
-    # The first to come are never stopped.
-    safe = max(1, rule.startup_trials if rule.type == "median" else 1) - len(spec.baselines)
-    most = 0 if rule.first_stop is None else max(0, num - max(0, safe))
-    stopped = np.array([0.0, 0.5, 1.0]) * most
+    stopped = np.array([0.0, 0.5, 1.0]) * rule.most_stopped(num, len(spec.baselines))
     saved, runs = stopped[::-1], len(given) + num * spec.seeds
-    at_once, once_s = min(parallel, runs), sum(seconds for seconds, _ in shared.values())
+    at_once, once_s = min(parallel, runs), sum(stage_s for stage_s, _ in shared.values())
     work_s = sum(given_s) + (num - saved) * whole_s + saved * early_s
     longest_s = np.maximum(max(given_s, default=0.0), whole_s / spec.seeds)
     wall_s = (overhead_s + once_s + np.maximum(work_s / at_once, longest_s)) * (1 + ERROR)
@@ -215,12 +211,6 @@ def _report_seconds(spec: StudySpec, trial: Trial, cost: Measurement) -> list[fl
     phases = [cost.phases[0]] * adapt.pretrain_epochs + [cost.phases[1]] * adapt.epochs
     seconds = [adapt.steps_per_epoch * step_s + after_s + REPORT_S for step_s, after_s in phases]
     return [seconds[0] + cost.fixed_s, *seconds[1:]]
-
-
-def _limit_s(spec: StudySpec, parallel: int) -> float:
-    """Seconds after which the first of the budgets ends a study; infinite without any."""
-    by_gpus = float(spec.budget.gpu_hours or math.inf) / float(spec.resources.gpus or 1) / parallel
-    return 3600 * min(float(spec.budget.hours or math.inf), by_gpus)
 
 
 def _notes(

@@ -114,6 +114,16 @@ class EarlyTerminate(Strict):
             case _:
                 return self.rungs[0]
 
+    def most_stopped(self, num_searched: int, num_baselines: int) -> int:
+        """How many searched trials can be stopped; the first of a study never are.
+
+        0 for wilcoxon, of which nothing is known before it is run.
+        """
+        if self.type in ("none", "wilcoxon"):
+            return 0
+        first = self.startup_trials if self.type == "median" else 1
+        return max(0, num_searched - max(0, max(1, first) - num_baselines))
+
     def num_kept(self, num_trials: int) -> int:
         """hyperband: how many of the trials that have reached a rung are good enough to go on."""
         return int((1 / self.eta) * num_trials) + 1

@@ -1,5 +1,6 @@
 """Sections of a study file besides the search space."""
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -111,6 +112,11 @@ class Budget(Strict):
     """GPU-hours of all runs, a shared GPU counted by its fraction; None for no limit."""
     drain: Literal["stop", "finish"] = "stop"
     """What happens to runs when the hours are over: stop them, or let them finish."""
+
+    def seconds(self, gpus_in_use: float) -> float:
+        """Seconds after which the hours or the GPU-hours are used up; infinite without either."""
+        by_gpus = self.gpu_hours / gpus_in_use if self.gpu_hours and gpus_in_use else math.inf
+        return 3600 * float(min(self.hours or math.inf, by_gpus))
 
 
 class Failures(Strict):

@@ -111,7 +111,7 @@ def plan_study(
         parallel = fitting_runs(spec.resources, this_machine(spec.resources))
     except SpecError:
         parallel = spec.resources.parallel or 1
-        notes.append("No run fits this machine; times on a cluster will differ.")
+        notes.append("No trial fits this machine; times on a cluster will differ.")
     given, searched = study_trials(spec, Storage(storage_root.resolve()).stages)
     trials = [*given, *searched]
     kinds = list(dict.fromkeys(trial.kind for trial in trials))

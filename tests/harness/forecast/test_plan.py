@@ -251,9 +251,9 @@ def test_no_trial_may_fit_this_machine(write_study, tmp_path, monkeypatch):
 def test_what_the_user_reads_and_the_json(plan_of):
     plan = plan_of("resources.parallel=2")
     lines = plan.lines()
-    assert "4 trials, 2 at once" in lines[0]
+    assert "4 runs, 2 at once" in lines[0]
     assert any("wall time" in line and "4:21 [3:28, 5:13]" in line for line in lines)
-    assert any("of a trial" in line and "1 GB" in line for line in lines)
+    assert any("of a run" in line and "1 GB" in line for line in lines)
     assert any("1 TB of disk" in line for line in lines)
     found = plan.as_json()
     assert found["wall_s"] == plan.figures["wall_s"]

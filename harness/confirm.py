@@ -1,11 +1,11 @@
 """``python -m harness.confirm STUDY``: train finalists again and read the test split.
 
-The search chose its settings on ``target_val``; a best value found that way is too good. Here the
-best settings and every baseline are trained with fresh seeds, and ``target_test`` is read for the
-first time. The same command again goes on; with more ``--seeds`` it adds seeds.
+The search chose its settings on ``target_val``, so its best value is too optimistic. Here the best
+settings and every baseline are trained with fresh seeds, and ``target_test`` is read for the first
+time. The same command resumes a confirmation; with more ``--seeds`` it adds seeds.
 
 Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 4 Ray, the
-database or the machine fails, 130 interrupted.
+database or the machine failed, 130 interrupted.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m harness.confirm",
         description="Train the best settings of a study and all its baselines again, with fresh "
         "seeds, and compare them on the test split, which no search reads. The same command "
-        "again goes on with it; with more --seeds it adds seeds.",
+        "resumes a confirmation; with more --seeds it adds seeds.",
     )
     parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
     parser.add_argument(
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
-        help="folder that the study is in (default: runs)",
+        help="folder that holds the study (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE",
@@ -65,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--new", action="store_true",
-        help="start another confirmation even if there is one to go on with",
+        help="start another confirmation even if one can be resumed",
     )  # fmt: skip
     parser.add_argument(
         "--accept-change", action="store_true",
-        help="go on although the settings or the code differ from when it was started",
+        help="resume although the settings or the code have changed since it was started",
     )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed runs once more")
     parser.add_argument(
         "--address", metavar="HOST:PORT",
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
@@ -86,10 +86,8 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     if options.seeds < 1 or options.top < 0:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
     storage = _storage(options)
-    from harness.confirmation.confirmation_study import (  # pandas: only once it is due
-        going_on,
-        plan_confirmation,
-    )
+    # Imports pandas, so only now.
+    from harness.confirmation.confirmation_study import going_on, plan_confirmation
     from harness.mlflow_tracking.uri_check import check_tracking
     from harness.study.preflight import check_machine
 
@@ -120,7 +118,7 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _storage(options: argparse.Namespace) -> Storage:
-    """The storage, which must be there and hold the study.
+    """The storage, which must exist and hold the study.
 
     Raises:
         SpecError: If it does not; names the studies that it holds.
@@ -138,7 +136,7 @@ def _storage(options: argparse.Namespace) -> Storage:
 
 
 def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: TextIO) -> None:
-    """Say how it ended and, if it did, what the test split says."""
+    """Report how the confirmation ended and, if it is complete, the verdict."""
     from harness.confirmation.confirmation_study import num_looks
     from harness.confirmation.verdict import as_lines, judge
 
@@ -149,15 +147,15 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
             say(out, f"  {record.name} failed: {record.reason}")
     ledger = storage.ledger(result.study_name)
     if result.state != "complete":
-        say(out, f"{result.reason}; the same command goes on, and the verdict waits for its end")
+        say(out, f"{result.reason}; run the same command again to continue to the verdict")
     else:
         for line in as_lines(judge(result.trials, selection)):
             say(out, line)
         if (looks := num_looks(ledger)) > 1:
             say(
                 out,
-                f"runs were added {looks - 1} times after a look at the test split; the more "
-                "often one looks, the less do intervals and p-values hold",
+                f"runs were added {looks - 1} times after the test split had been read; every "
+                "further look makes intervals and p-values less reliable",
             )
     say(out, f"the runs are in {ledger}")
 

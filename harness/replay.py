@@ -1,11 +1,11 @@
 """``python -m harness.replay MLFLOW_RUN_ID``: run a recorded trial again and compare.
 
-On the same machine and code every metric of every epoch must be equal, to the last bit. A trial
-that was pruned or stopped is run to its last recorded epoch. One that failed is run one epoch
-further, as the epoch that failed has no record: it is the same if it fails again and what it
-reported before is equal. Metrics alone are compared; times are not.
+On the same machine with the same code every metric of every epoch must be equal to the last bit. A
+trial that was pruned or stopped is run to its last recorded epoch. A failed trial is run one epoch
+further, as the epoch in which it failed has no record: it is equal if it fails again and reported
+the same before. Metrics are compared, times are not.
 
-Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine fails, 130
+Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine failed, 130
 interrupted.
 """
 
@@ -38,21 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.replay",
-        description="Run a trial again from its MLflow run and say whether its metrics are equal. "
+        description="Run a trial again from its MLflow run and compare its metrics. "
         "Exit code 0: equal, 1: different.",
     )
     parser.add_argument(
         "run_id", metavar="MLFLOW_RUN_ID",
-        help="run of a trial, as MLflow's pages and the result of harness.run --json name it",
+        help="id of a trial's run, from MLflow's pages or the result of harness.run --json",
     )  # fmt: skip
     parser.add_argument(
         "--tracking-uri", metavar="URI",
-        help="where MLflow has the run (default: MLFLOW_TRACKING_URI, or the storage's database)",
+        help="MLflow server or database that holds the run (default: MLFLOW_TRACKING_URI, or the "
+        "storage's database)",
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
-        help="folder for the replay; its images, Pose VAEs and style networks are used, "
-        "pre-training is trained anew (default: runs)",
+        help="folder for the replay, whose images, Pose VAEs and style networks it reuses; all "
+        "training is repeated (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object on stdout"
@@ -83,7 +84,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
         spec, storage, out, trainable=replaying_trainable(run), read_test=run.read_test
     )
     if result.state != "complete":
-        say(out, f"{result.reason}; the same command goes on")
+        say(out, f"{result.reason}; run the same command again to continue")
         return INTERRUPTED
     from harness.replays.comparison import compare
 
@@ -97,7 +98,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _spec(run: "RecordedRun", name: str) -> StudySpec:
-    """A study of the recorded trial alone, which nothing draws, prunes or starts again."""
+    """A study of the recorded trial alone: nothing is drawn, pruned or retried."""
     from harness.confirmation.finalists import judging_fields
 
     judging = judging_fields(run.fields)
@@ -120,7 +121,7 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
 
 
 def _study_name(run: "RecordedRun", storage: Storage) -> str:
-    """The name of a replay that was broken off and can go on, or a free one."""
+    """The name of an interrupted replay that can be resumed, otherwise a free one."""
     from trainables.fingerprint import code_digest
 
     base = f"replay-{run.run_id[:8]}"
@@ -132,15 +133,15 @@ def _study_name(run: "RecordedRun", storage: Storage) -> str:
     folder = storage.study(last)
     with folder.owned(), folder.open_ledger() as ledger:
         description = ledger.description or {}
-        can_go_on = not ledger.is_complete and description.get("code") == code_digest()
-    return last if can_go_on else free
+        can_resume = not ledger.is_complete and description.get("code") == code_digest()
+    return last if can_resume else free
 
 
 def replaying_trainable(run: "RecordedRun") -> type:
-    """The recorded trial's trainable, which trains all for itself and no longer than is recorded.
+    """The recorded trial's trainable, without reused training, up to the last recorded epoch.
 
     Args:
-        run: The record; a failed one runs for an epoch more, in which it should fail again.
+        run: The record; a failed trial runs for one epoch more, in which it should fail again.
     """
     from harness.study.engine import TRAINABLES
 
@@ -149,14 +150,14 @@ def replaying_trainable(run: "RecordedRun") -> type:
     limit = run.last_step + (1 if run.state == "failed" else 0)
 
     def step(self: Any) -> dict[str, Any]:
-        """One epoch; the last one if it is the last that is recorded."""
+        """Train an epoch; done after the last recorded one."""
         result: dict[str, Any] = trainable.step(self)
         return {**result, "done": result["done"] or result["step"] >= limit}
 
     members: dict[str, Any] = {"shares_training": False}
     if run.state != "complete":
         members["step"] = step
-    # A class of its own, which Ray sends to the worker whole.
+    # A new class, which Ray sends to the worker by value.
     return type(f"Replayed{trainable.__name__}", (trainable,), members)
 
 

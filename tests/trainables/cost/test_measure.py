@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.stages import StageCache, stage_key
+from harness.stage_cache.cache import StageCache
+from harness.stage_cache.manifest import stage_key
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.cost.measure import Job, Workload

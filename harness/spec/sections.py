@@ -9,8 +9,7 @@ from harness.yaml.text import shown
 from harness.yaml.validation import Number, Strict, Whole, problem
 
 HEARTBEAT_S = 7200.0
-"""Longest silence of a trial if the file gives none: an epoch of a large study and its stages take
-less."""
+"""Default of heartbeat_s: an epoch of a large study and its stages take less."""
 
 
 def matches(pattern: str, rule: str) -> Any:
@@ -123,7 +122,7 @@ class Failures(Strict):
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     """Longest total time of a trial, in seconds; None for no limit."""
     heartbeat_s: Annotated[Number, Field(gt=0)] | None = HEARTBEAT_S
-    """Longest time between two reports of a trial, in seconds; None for no limit."""
+    """Longest time of a trial without a report, in seconds; None for no limit."""
 
     @model_validator(mode="after")
     def _beats_before_the_end(self) -> "Failures":

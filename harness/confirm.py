@@ -5,7 +5,7 @@ best trials and every baseline are trained with fresh seeds, and ``target_test``
 first time. The same command again resumes it; with more ``--seeds`` it adds seeds.
 
 Exit codes: 0 done, 2 bad input, 3 more runs failed than the search's file allows, 4 Ray, the
-database or the machine fails, 130 interrupted.
+database or the machine failed, 130 interrupted.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
-        help="folder that the study is in (default: runs)",
+        help="folder that holds the study (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE",
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-change", action="store_true",
         help="resume it although the trials or the code differ from when it was started",
     )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed runs once more")
     parser.add_argument(
         "--address", metavar="HOST:PORT",
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
@@ -128,7 +128,7 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _storage(options: argparse.Namespace) -> Storage:
-    """The storage, which must be there and hold the study.
+    """The storage, which must exist and hold the study.
 
     Raises:
         SpecError: If it does not; names the studies that it holds.
@@ -167,8 +167,8 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
         if (looks := num_looks(ledger)) > 1:
             say(
                 out,
-                f"runs were added {looks - 1} times after a look at the test split; the more "
-                "often one looks, the less do intervals and p-values hold",
+                f"runs were added {looks - 1} times after the test split had been read; every "
+                "further look makes intervals and p-values less reliable",
             )
     say(out, f"the runs are in {ledger}")
 

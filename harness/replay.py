@@ -5,7 +5,7 @@ was pruned or stopped is trained to its last recorded epoch. One that failed is 
 further, as the epoch that failed has no record: it is the same if it fails again and what it
 reported before is equal. Metrics alone are compared; times are not.
 
-Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine fails, 130
+Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine failed, 130
 interrupted.
 """
 
@@ -48,12 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--tracking-uri", metavar="URI",
-        help="where MLflow has the run (default: MLFLOW_TRACKING_URI, or the storage's database)",
+        help="MLflow server or database that holds the run (default: MLFLOW_TRACKING_URI, or the "
+        "storage's database)",
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
-        help="folder for the replay; its images, Pose VAEs and style networks are used, "
-        "pre-training is trained anew (default: runs)",
+        help="folder for the replay, whose images, Pose VAEs and style networks it reuses; all "
+        "training is repeated (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object on stdout"
@@ -140,7 +141,7 @@ def replaying_trainable(run: "RecordedRun") -> type:
     """The recorded run's trainable, which trains all for itself and no longer than is recorded.
 
     Args:
-        run: The record; a failed one runs for an epoch more, in which it should fail again.
+        run: The record; a failed trial runs for one epoch more, in which it should fail again.
     """
     from harness.study.engine import TRAINABLES
 
@@ -149,14 +150,14 @@ def replaying_trainable(run: "RecordedRun") -> type:
     limit = run.last_step + (1 if run.state == "failed" else 0)
 
     def step(self: Any) -> dict[str, Any]:
-        """One epoch; the last one if it is the last that is recorded."""
+        """Train an epoch; done after the last recorded one."""
         result: dict[str, Any] = trainable.step(self)
         return {**result, "done": result["done"] or result["step"] >= limit}
 
     members: dict[str, Any] = {"shares_training": False}
     if run.state != "complete":
         members["step"] = step
-    # A class of its own, which Ray sends to the worker whole.
+    # A new class, which Ray sends to the worker by value.
     return type(f"Replayed{trainable.__name__}", (trainable,), members)
 
 

@@ -1,7 +1,7 @@
-"""``python -m harness.run STUDY.yaml``: run a study and say what came out.
+"""``python -m harness.run STUDY.yaml``: run a study and report its results.
 
-Exit codes: 0 done, 2 bad input, 3 more runs failed than the file allows, 4 Ray, the
-database or the machine fails, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 3 more runs failed than the file allows, 4 Ray, the database or
+the machine failed, 130 interrupted.
 """
 
 import argparse
@@ -51,22 +51,22 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--storage", type=folder_argument, default=Path("runs"), metavar="DIR",
-        help="folder for everything that is kept (default: runs)",
+        help="folder for everything that the harness keeps (default: runs)",
     )  # fmt: skip
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="check the file, measure a few steps and tell what the study will cost",
+        help="check the file, measure a few steps and estimate what the study will cost",
     )
     parser.add_argument(
         "--new", action="store_true",
-        help="start another study even if there is one of this name to go on with",
+        help="start another study even if one of this name can be resumed",
     )  # fmt: skip
     parser.add_argument(
         "--accept-change", action="store_true",
-        help="go on although the file or the code differ from when the study was started",
+        help="resume although the file or the code has changed since the study was started",
     )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="try failed trials once more")
+    parser.add_argument("--retry-failed", action="store_true", help="run failed trials once more")
     parser.add_argument(
         "--address", metavar="HOST:PORT",
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
@@ -81,7 +81,8 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec, is_cluster=options.address is not None)
     storage = open_storage(options.storage)
     check_tracking(storage.mlflow_uri)
-    from harness.study.follow import follow_study  # Ray's import takes seconds; a line is out
+    # Importing Ray takes seconds, so only now, after the first line of output.
+    from harness.study.follow import follow_study
 
     launch = Launch(
         storage,
@@ -104,7 +105,7 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
 
 
 def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
-    """Show the space, a few configurations it would try, and what the study will cost."""
+    """Show the space, a few configurations that it holds, and what the study will cost."""
     import random
 
     is_cluster = options.address is not None

@@ -1,6 +1,6 @@
-"""``python -m harness.stages``: what the stage cache holds, and taking out what is not needed.
+"""``python -m harness.stages``: list the stage cache, and remove entries that are not needed.
 
-Exit codes: 0 done, 2 bad input, 4 the disk fails, 130 interrupted.
+Exit codes: 0 done, 2 bad input, 4 the disk failed, 130 interrupted.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from harness.record.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.record.storage import Storage
-from harness.stage_cache.cache import StageCache
 from harness.stage_cache.cleaning import (
     NO_RULE,
     PrunedItem,
@@ -25,17 +24,12 @@ from harness.stage_cache.cleaning import (
     prune,
     stored_stages,
 )
-from harness.stage_cache.entry import StageEntry
-from harness.stage_cache.manifest import stage_key
 from harness.terminal.command import BAD_INPUT, DONE, ended, folder_argument, say
 from harness.yaml.text import SpecError
 from trainables.stages.protocol import StageError
 
-__all__ = ["StageCache", "StageEntry", "main", "stage_key"]
-
-
 _WIDTH = 60
-"""Characters of an entry's inputs in a list."""
+"""Most characters of an entry's inputs in the list."""
 _RULES = "--older-than, --larger-than-total, --damaged, --stage and --all"
 
 
@@ -55,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong; the usage is behind ``--help``."""
+    """Reports an error in one sentence, without the usage, which ``--help`` shows."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"error: {message}\n")
@@ -63,9 +57,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m harness.stages", description="What the stage cache of a storage holds."
+        prog="python -m harness.stages", description="List and prune the stage cache of a storage."
     )
-    # Before or after the command: the command's own must not reset what stood before it.
+    # Accepted before and after the command; the second must not reset the first.
     common = _Parser(add_help=False)
     for place, default, as_json in (
         (parser, Path("runs"), False),
@@ -73,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         place.add_argument(
             "--storage", type=folder_argument, default=default, metavar="DIR",
-            help="folder for everything that is kept (default: runs)",
+            help="folder for everything that the harness keeps (default: runs)",
         )  # fmt: skip
         place.add_argument(
             "--json", action="store_true", default=as_json, help="print one JSON value"
@@ -81,22 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     list_ = commands.add_parser("list", parents=[common], help="one line per entry")
-    list_.add_argument("--verify", action="store_true", help="read all files and check them")
-    commands.add_parser("size", parents=[common], help="bytes of each stage and of the disk")
+    list_.add_argument("--verify", action="store_true", help="compare the content of files, too")
+    commands.add_parser("size", parents=[common], help="size of each stage, and free space")
     prune_ = commands.add_parser(
         "prune", parents=[common],
-        help="remove entries, and what killed processes left; entries in use stay",
+        help="remove entries, and remains of killed processes; entries in use stay",
     )  # fmt: skip
     prune_.add_argument(
         "--older-than", type=_as(parse_duration), metavar="AGE",
-        help="those not used for so long, e.g. 7d",
+        help="entries not used for so long, e.g. 7d",
     )  # fmt: skip
     prune_.add_argument(
         "--larger-than-total", type=_as(parse_size), metavar="SIZE",
-        help="the least recently used, until the rest is no larger, e.g. 10GB",
+        help="the least recently used entries, until the rest is no larger, e.g. 10GB",
     )  # fmt: skip
-    prune_.add_argument("--damaged", action="store_true", help="those whose files are damaged")
-    prune_.add_argument("--all", action="store_true", help="all")
+    prune_.add_argument("--damaged", action="store_true", help="entries whose files are damaged")
+    prune_.add_argument("--all", action="store_true", help="all entries")
     prune_.add_argument(
         "--stage", metavar="NAME",
         help="only entries of this stage; without another rule, all of them",
@@ -216,7 +210,7 @@ def _prune(root: Path, options: argparse.Namespace) -> None:
 
 
 def _totals(items: Sequence[PrunedItem], freed: int, dry_run: bool) -> str:
-    """How many were removed and kept, and why those were kept."""
+    """How many were removed and kept, and why."""
     kept = Counter(item.kept for item in items if item.kept is not None)
     reasons = "; ".join(
         f"{number} {reason}" if len(kept) > 1 else str(reason) for reason, number in kept.items()

@@ -146,8 +146,8 @@ class Space:
     def probes(self) -> tuple[Probe, ...]:
         """The baselines, then random draws that visit every category and both ends of each range.
 
-        From :data:`NUM_PROBES` to :data:`MAX_PROBES` draws; the largest spaces are not visited
-        completely. Made once.
+        There are :data:`NUM_PROBES` to :data:`MAX_PROBES` draws, so that a very large space is
+        not visited completely. Made once.
         """
         found = []
         for baseline in self.baselines():

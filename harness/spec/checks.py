@@ -70,6 +70,7 @@ def _check_space(spec: StudySpec) -> None:
 
 
 def _fixed(spec: StudySpec, field: str) -> Any:
+    """Value that a study fixes a field to; the default if it fixes none."""
     parameter = spec.parameters.get(field)
     if parameter is not None and parameter.form == "value" and not parameter.when:
         return parameter.value

@@ -10,8 +10,7 @@ from harness.yaml.text import shown
 from harness.yaml.validation import Number, Strict, Whole, problem
 
 HEARTBEAT_S = 7200.0
-"""Longest silence of a run if the file gives none: an epoch of a large study and its stages take
-less."""
+"""Default of heartbeat_s: an epoch of a large study and its stages take less."""
 
 
 def matches(pattern: str, rule: str) -> Any:
@@ -129,7 +128,7 @@ class Failures(Strict):
     timeout_s: Annotated[Number, Field(gt=0)] | None = None
     """Longest total time of a run, in seconds; None for no limit."""
     heartbeat_s: Annotated[Number, Field(gt=0)] | None = HEARTBEAT_S
-    """Longest time between two reports of a run, in seconds; None for no limit."""
+    """Longest time of a run without a report, in seconds; None for no limit."""
 
     @model_validator(mode="after")
     def _beats_before_the_end(self) -> "Failures":

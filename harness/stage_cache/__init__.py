@@ -1,6 +1,7 @@
-"""Stages on disk: what one trial has computed, others of any study and node reuse.
+"""The stage cache: what one trial has computed is reused by trials of any study, on any node.
 
-Read ``cache`` (ask for a stage, or compute it), ``entry`` (one stage's folder), ``locks`` (who
-computes it), ``manifest`` (is it whole?), ``cleaning`` (``harness.stages prune``). Implements
-:mod:`trainables.stages.protocol`. Used by ``study``, ``forecast`` and the command ``stages``.
+A hit reuses an entry; a miss computes it. Read ``cache`` (get a stage), ``entry`` (one stage's
+folder), ``locks`` (which process computes it), ``manifest`` (is it undamaged?), ``cleaning``
+(``harness.stages prune``). Implements :mod:`trainables.stages.protocol`. Used by ``study``,
+``forecast`` and the command ``stages``.
 """

@@ -1,12 +1,12 @@
 """Content-addressed cache of the stages that trials share.
 
 A stage's key is a hash of its name and of everything its content depends on. Its folder
-``<stage>/<key>`` appears under that name in one rename, complete, on disk and with a manifest;
-readers check it against the manifest before they use it. One process computes a stage, the
-others wait for it; what is found damaged is computed again.
+``<stage>/<key>`` is renamed into place once it is complete, synced to disk and has a manifest;
+readers check it against the manifest before they use it. On a miss one process computes the stage
+and the others wait for it; a damaged entry is computed again.
 
-Files of an entry are removed, never written over: a process that still maps those of a damaged
-entry keeps them (on NFS this holds for processes of the machine that removes them).
+Files of an entry are removed, never overwritten: a process that still maps those of a damaged
+entry keeps them (on NFS only processes of the machine that removes them).
 """
 
 import logging
@@ -42,21 +42,21 @@ from trainables.stages.protocol import Outcome, StageFullError, WaitStoppedError
 _log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 0.5
-"""Between two looks at a stage that another process computes; each wait is half as long again."""
+"""Pauses while another process computes a stage; each is half as long again as the last."""
 _SPACE_WAIT_S = 2.0
-"""Between two looks whether a full disk has space again."""
+"""Pause between two checks whether a full disk has space again."""
 
 
 @dataclass(frozen=True)
 class StageCache:
-    """Stages under one folder; picklable, so that it travels to the trials.
+    """Stages under one folder; picklable, as trials get it in their config.
 
     Attributes:
-        root: Absolute folder, ``<root>/<stage>/<key>/``.
-        on_wait: Called with a sentence when a computation by another process, or space on the
-            disk, is waited for, and again for each further process; None writes it to the log.
-        waits_for_space: Whether :meth:`get` waits on a full disk, for as long as it takes, and
-            tries again, rather than raise.
+        root: Absolute folder; entries are ``<root>/<stage>/<key>/``.
+        on_wait: Called with a sentence when the cache waits for space on the disk or for another
+            process, and again for each further process; None writes the sentence to the log.
+        waits_for_space: Whether :meth:`get` waits on a full disk for as long as it takes and tries
+            again, where it would raise.
     """
 
     root: Path
@@ -70,8 +70,8 @@ class StageCache:
 
         Raises:
             StageError: If the stage cannot be read, written or locked.
-            StageFullError: If the disk is full and is not waited for.
-            Whatever ``compute`` raises; nothing is kept then.
+            StageFullError: If the disk is full and ``waits_for_space`` is False.
+            Any error of ``compute``; nothing is kept then.
         """
         while True:
             try:
@@ -84,7 +84,7 @@ class StageCache:
             self._wait_for_space()
 
     def _wait_for_space(self) -> None:
-        time.sleep(_SPACE_WAIT_S)  # also with space: a quota may be used up, or the stage be large
+        time.sleep(_SPACE_WAIT_S)  # in any case: a quota may be used up, or the stage be large
         exists = next(path for path in (self.root, *self.root.parents) if path.exists())
         while shutil.disk_usage(exists).free < FULL_BYTES:
             time.sleep(_SPACE_WAIT_S)
@@ -100,7 +100,7 @@ class StageCache:
         Raises:
             WaitStoppedError: If ``should_stop`` returned True.
             StageError: If the stage cannot be read or locked.
-            StageFullError: If there is no space for a lock.
+            StageFullError: If there is no space for a lock file.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", stage):
             raise ValueError(
@@ -124,13 +124,13 @@ class StageCache:
         return StageClaim(place, dict(inputs), None, entry)
 
     def release(self, entry: StageEntry) -> None:
-        """Let an entry be pruned, as far as this process is concerned, before the process ends."""
+        """Stop using an entry, so that it can be pruned before this process ends."""
         release_in_use(entry.path / MANIFEST)
 
     def _claim(self, place: Place, inputs: Mapping[str, Any], lock: ComputeLock) -> "StageClaim":
         entry: StageEntry | None = None
         try:
-            entry = place.open()  # published between the last look and the lock?
+            entry = place.open()  # another process may have published it before we got the lock
         except StageDamagedError as error:
             _log.warning("%s; the stage is computed again", error)
         except BaseException:
@@ -167,11 +167,11 @@ class StageClaim:
         Raises:
             ValueError: If the stage is finished or the claim was released.
             StageFullError: If the disk is full.
-            Whatever ``fill`` raises; nothing is kept, the claim goes on.
+            Any error of ``fill``; nothing is kept, and the claim stays.
         """
         place = self._place
         if self.entry is not None or self._lock is None or not self._lock.is_held:
-            raise ValueError(f"{place.folder} is not claimed: it is finished or was released")
+            raise ValueError(f"{place.folder} is not claimed: it is finished, or was released")
         was_damaged = place.clear()
         partial = beside(place.folder)
         try:
@@ -182,7 +182,7 @@ class StageClaim:
             publish(partial, place.folder)
         except BaseException as error:
             sentence = _disk_full(error, partial, place.folder)
-            shutil.rmtree(partial, ignore_errors=True)  # what remains, the next one removes
+            shutil.rmtree(partial, ignore_errors=True)  # the next publisher removes the rest
             if sentence is not None:
                 raise StageFullError(sentence) from error
             raise
@@ -193,7 +193,7 @@ class StageClaim:
         return self.entry
 
     def release(self) -> None:
-        """Let another process compute the stage; nothing if it is finished."""
+        """Let another process compute the stage; does nothing if it is finished."""
         if self._lock is not None:
             self._lock.release()
 
@@ -205,10 +205,10 @@ class StageClaim:
 
 
 def _disk_full(error: BaseException, partial: Path, folder: Path) -> str | None:
-    """A sentence if a stage could not be written since the disk, or its owner's share, is full."""
+    """A sentence if an error means that the disk, or the user's share of it, is full."""
     free = shutil.disk_usage(folder.parent).free
     if not is_no_space(error):
-        # NumPy's errors have no number, and PyTorch's are no OSError.
+        # NumPy's errors have no number, and PyTorch's are not OSErrors.
         is_unnamed = (
             type(error) in {OSError, RuntimeError} and getattr(error, "errno", None) is None
         )
@@ -216,8 +216,8 @@ def _disk_full(error: BaseException, partial: Path, folder: Path) -> str | None:
             return None
     written = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     return (
-        f"{folder} needs more space than there is: {size_text(written)} were written when the "
-        f"disk was full, and {size_text(free)} are free"
+        f"no space for {folder}: the disk was full after {size_text(written)} of it, "
+        f"{size_text(free)} are free"
     )
 
 

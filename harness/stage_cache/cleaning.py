@@ -1,6 +1,6 @@
-"""What lies in a stage cache, and taking out of it what is not needed.
+"""Lists the entries of a stage cache and removes those that are not needed.
 
-An entry in use by a running process, or being computed, is never removed.
+An entry that a running process uses or computes is never removed.
 """
 
 import os
@@ -25,20 +25,20 @@ from harness.stage_cache.manifest import (
 from trainables.stages.protocol import StageError
 
 _KEY = "[0-9a-f]{16}"
-"""Names of entries; whatever else lies in the folder is left alone."""
+"""Names of entries; other files in the folder are left alone."""
 NO_RULE = "no rule was given"
 
 
 @dataclass(frozen=True)
 class StoredStage:
-    """A folder of the cache, whole or damaged.
+    """An entry of the cache, undamaged or not.
 
     Attributes:
         path: The folder, ``<root>/<stage>/<key>``.
-        size: Bytes on record; of a damaged one, the bytes that are there.
-        last_used: When a trial last asked for it, in seconds since the epoch.
-        manifest: Its description; None if that cannot be read.
-        damage: What is wrong with it; None if nothing was found.
+        size: Bytes according to the manifest; of a damaged entry, the bytes on disk.
+        last_used: When a trial last used it, in seconds since 1970.
+        manifest: None if it cannot be read.
+        damage: What is wrong with the entry; None if nothing was found.
     """
 
     path: Path
@@ -55,13 +55,13 @@ class StoredStage:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Which entries go; one goes if any rule says so, and none does without a rule.
+    """Rules by which entries are removed: an entry to which any rule applies, none without a rule.
 
     Attributes:
-        older_than_s: Those that were not used for so many seconds.
-        total_bytes: Those that were not used for longest, until so many bytes are left.
-        damaged: Those whose files are not what they were; all files are read.
-        everything: All.
+        older_than_s: Remove entries that were not used for so many seconds.
+        total_bytes: Remove the least recently used entries until so many bytes are left.
+        damaged: Remove damaged entries; all files are read to find them.
+        everything: Remove all entries.
     """
 
     older_than_s: float | None = None
@@ -72,12 +72,12 @@ class Pruning:
 
 @dataclass(frozen=True)
 class PrunedItem:
-    """What became of an entry, or of something a killed process left behind.
+    """An entry, or remains of a killed process, after pruning.
 
     Attributes:
         name: Path below the root.
         size: Bytes.
-        why: Which rule it fell under; None if it fell under none.
+        why: Which rule applied to it; None if none did.
         kept: Why it was kept; None if it was removed.
     """
 
@@ -90,12 +90,12 @@ class PrunedItem:
 def stored_stages(
     root: Path, stage: str | None = None, *, with_digests: bool = False
 ) -> list[StoredStage]:
-    """All entries of a cache, or those of one stage, by stage and last use.
+    """All entries of a cache, or those of one stage, sorted by stage and last use.
 
     Args:
-        root: Of the cache; may be absent.
-        stage: Name; None for all.
-        with_digests: Whether to read all files; else damage shows only in their sizes.
+        root: Folder of the cache; may be missing.
+        stage: Name of a stage; None for all.
+        with_digests: Whether to compare the content of all files, too, not only their sizes.
 
     Raises:
         StageError: If something cannot be read.
@@ -114,16 +114,16 @@ def stored_stages(
 def prune(
     root: Path, rules: Pruning, stage: str | None = None, *, dry_run: bool = False
 ) -> Iterator[PrunedItem]:
-    """Remove entries, then what killed processes left behind.
+    """Remove entries, then the remains of killed processes.
 
     Args:
-        root: Of the cache.
-        rules: Which entries go.
-        stage: Name to which all of it is restricted; None for all.
-        dry_run: Whether to say only what would be done.
+        root: Folder of the cache.
+        rules: Which entries to remove.
+        stage: Name of the only stage to prune; None for all.
+        dry_run: Whether to report what would be removed, and remove nothing.
 
     Yields:
-        One item for each entry and each thing left behind, after the deed.
+        One item for each entry and each remaining file or folder, once it is dealt with.
 
     Raises:
         StageError: If something cannot be read or removed.
@@ -164,7 +164,7 @@ def _reason(entry: StoredStage, rules: Pruning, now: float) -> str | None:
 
 
 def _spared(rules: Pruning) -> str:
-    """Why an entry stays that falls under no rule."""
+    """Why an entry stays to which no rule applies."""
     reasons = []
     if rules.older_than_s is not None:
         reasons.append(f"used within the last {duration_text(rules.older_than_s)}")
@@ -184,24 +184,24 @@ def _prune_entry(entry: StoredStage, why: str, dry_run: bool) -> PrunedItem:
 
 
 def _take_out(folder: Path, dry_run: bool) -> bool:
-    """Remove an entry unless it is in use; returns whether it was not."""
+    """Remove an entry unless it is in use; returns whether it was removed, or would be."""
     aside = beside(folder)
     with reading(folder / MANIFEST), unused(folder / MANIFEST) as is_unused:
         if is_unused and not dry_run:
             folder.rename(aside)
-    remove(aside)  # out of the block: nobody can start to use what no longer has its name
+    remove(aside)  # outside the block: under this name no process can start to use it
     return is_unused
 
 
 def _prune_left_behind(parent: Path, dry_run: bool) -> Iterator[PrunedItem]:
-    """Half-computed folders and lock files whose processes are gone."""
+    """Remove unfinished folders and lock files of processes that are gone."""
     paths: dict[str, list[Path]] = {}
     for path in _listed(parent):
         if found := re.fullmatch(rf"\.({_KEY})\..+", path.name):
             paths.setdefault(found[1], []).append(path)
     for key, left in paths.items():
         with _sole(parent / key, dry_run) as hindrance:
-            if hindrance is not None:  # its process is alive
+            if hindrance is not None:  # the process is alive
                 continue
             items = [
                 PrunedItem(
@@ -211,17 +211,17 @@ def _prune_left_behind(parent: Path, dry_run: bool) -> Iterator[PrunedItem]:
                     None,
                 )
                 for path in left
-                if os.path.lexists(path)  # else its process has removed it meanwhile
+                if os.path.lexists(path)  # the process may have removed it meanwhile
             ]
             for path in () if dry_run else left:
-                if path != lock_path(parent / key):  # that goes when it is released
+                if path != lock_path(parent / key):  # releasing it removes it
                     remove(path)
         yield from items
 
 
 @contextmanager
 def _sole(folder: Path, dry_run: bool) -> Iterator[str | None]:
-    """Keep others from computing a stage within the block; or why it cannot be."""
+    """Keep others from computing an entry within the block; yields why if that is impossible."""
     path = lock_path(folder)
     leave_file = dry_run and path.exists()
     lock = try_compute_lock(path)
@@ -237,7 +237,7 @@ def _sole(folder: Path, dry_run: bool) -> Iterator[str | None]:
 
 
 def _stored(path: Path, with_digests: bool) -> StoredStage | None:
-    """An entry; None if it was removed while it was looked at."""
+    """An entry; None if it was removed meanwhile."""
     try:
         last_used = _last_used(path)
     except FileNotFoundError:
@@ -276,7 +276,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _bytes_below(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder; what vanishes meanwhile counts nothing."""
+    """Bytes of a file, or of all files in a folder that do not vanish meanwhile."""
     files = [path] if not path.is_dir() else []
     for folder, _, names in os.walk(path):
         files += [Path(folder, name) for name in names]

@@ -1,4 +1,4 @@
-"""Where one stage lies: its folder, what is beside it, and opening it, checked and in use."""
+"""One entry of the stage cache: its folder, the names beside it, and how it is opened."""
 
 import contextlib
 import os
@@ -29,17 +29,17 @@ class StageEntry:
 
     @property
     def hit(self) -> bool:
-        """Whether it was there already."""
+        """Whether it was reused."""
         return self.outcome == "hit"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one stage lies.
+    """The place of one entry.
 
     Attributes:
-        parent: Folder of all stages of the name.
-        key: Of the stage.
+        parent: Folder of all entries of the stage.
+        key: Key of the entry.
     """
 
     parent: Path
@@ -52,19 +52,19 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Its folder, once it is finished."""
+        """Folder of the entry, once it is finished."""
         return self.parent / self.key
 
     @property
     def lock(self) -> Path:
-        """The file that the process locks which computes it."""
+        """Lock file of the process that computes the entry."""
         return lock_path(self.folder)
 
     def create_parent(self) -> None:
-        """Create the folder of all stages of the name.
+        """Create the folder of all entries of the stage.
 
         Raises:
-            StageError: If it cannot be.
+            StageError: If it cannot be created.
         """
         try:
             self.parent.mkdir(parents=True, exist_ok=True)
@@ -72,14 +72,14 @@ class Place:
             raise stage_error(error, f"{self.parent} cannot be created") from error
 
     def find(self) -> StageEntry | None:
-        """The entry, checked and in use from now on; None if it is missing or damaged."""
+        """Open the entry; None on a miss, or if it is damaged."""
         try:
             return self.open()
         except StageDamagedError:
             return None
 
     def open(self) -> StageEntry | None:
-        """The entry, checked and in use from now on; None if it is missing.
+        """Check the entry and use it from now on; None on a miss.
 
         Raises:
             StageDamagedError: If it is damaged.
@@ -101,14 +101,15 @@ class Place:
             if is_new:
                 release_in_use(manifest_path)
             raise
-        with contextlib.suppress(OSError):  # of a cache that can only be read nothing is pruned
+        with contextlib.suppress(OSError):  # from a read-only cache nothing is pruned
             os.utime(manifest_path)
         return StageEntry(self.folder, self.key, "hit", manifest.seconds)
 
     def clear(self) -> bool:
-        """Remove a damaged entry and what killed processes left; returns if there was an entry.
+        """Remove a damaged entry and the remains of killed processes; the caller holds the lock.
 
-        Only for the holder of the lock.
+        Returns:
+            Whether there was an entry.
         """
         was_there = os.path.lexists(self.folder)
         if was_there:
@@ -120,20 +121,19 @@ class Place:
 
 
 def lock_path(folder: Path) -> Path:
-    """The file that the process locks which computes a stage's folder."""
+    """Lock file of the process that computes a stage's folder."""
     return folder.with_name(f".{folder.name}.lock")
 
 
 def beside(folder: Path) -> Path:
-    """A fresh hidden name beside a stage's folder, for what is not, or no longer, the stage."""
+    """A fresh hidden name beside a stage's folder, for an entry that is unfinished or removed."""
     return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, or a file that is where one should be.
+    """Remove a folder, or a file in its place.
 
-    On NFS a folder with files that are still in use stays, under its hidden name, for a later
-    call to remove.
+    On NFS a folder with files in use stays under its hidden name until a later call removes it.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)

@@ -1,12 +1,11 @@
-"""Locks of the stage cache: one for the process that computes a stage, one for its readers.
+"""Locks of the stage cache: one for the process that computes an entry, one for its readers.
 
-Both are the kernel's ``flock``: they are released when their holder dies, however it dies, so
-that no lock is ever stale. NFS version 4 and Lustre (mounted with ``flock``) share them between
-machines.
+Both are the kernel's ``flock``, which the kernel releases when the holder dies, so that no lock is
+ever stale. NFS version 4 and Lustre (mounted with ``flock``) share them between machines.
 
-The computing process locks a file of its own, ``.<key>.lock``, which it removes when it is done.
-A process that locked a file which was removed meanwhile holds nothing; so a lock counts only if
-the path still names the locked file. Readers lock the entry's manifest, which goes with it.
+The computing process locks a separate file, ``.<key>.lock``, and removes it when it is done. A
+lock on a file that was removed meanwhile protects nothing, so a lock counts only if the path still
+names the locked file. Readers lock the entry's manifest, which is removed with the entry.
 """
 
 import errno
@@ -24,7 +23,7 @@ from trainables.stages.protocol import StageError, stage_error
 
 
 class ComputeLock:
-    """The right to compute one stage; see :func:`try_compute_lock`."""
+    """The right to compute one entry; see :func:`try_compute_lock`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
@@ -32,17 +31,17 @@ class ComputeLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether it has not been released."""
+        """Whether this process holds it."""
         return self._descriptor in _computing
 
     def release(self, *, leave_file: bool = False) -> None:
-        """Remove the file and let others at the stage; nothing if it was released before."""
+        """Remove the file and let another process compute; does nothing if it is not held."""
         if not self.is_held:
             return
         _computing.remove(self._descriptor)
         try:
             if not leave_file:
-                self._path.unlink(missing_ok=True)  # while it is held: it is nobody else's
+                self._path.unlink(missing_ok=True)  # before the lock ends and another takes it
         finally:
             os.close(self._descriptor)
             self._descriptor = _NONE
@@ -54,7 +53,7 @@ _computing: set[int] = set()
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: a lock must end with the process that computes, not with its children."""
+    """In a forked child: a lock must end with the computing process, not with its children."""
     while _computing:
         os.close(_computing.pop())
 
@@ -63,16 +62,16 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def try_compute_lock(path: Path) -> ComputeLock | None:
-    """Lock a file without waiting and write into it who did.
+    """Lock a file without waiting, and write host, process and time into it.
 
     Args:
-        path: File to lock, in an existing folder; created if need be.
+        path: File to lock, in an existing folder; created if missing.
 
     Returns:
-        The lock, or None if another process, or another thread, has it.
+        The lock, or None if another process or thread holds it.
 
     Raises:
-        StageError: If the file cannot be written or the file system has no locks.
+        StageError: If the file cannot be written, or the file system has no locks.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -94,22 +93,22 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
 
 
 def lock_owner(path: Path) -> str:
-    """Who computes a stage, in words: host, process and since when."""
+    """The process that computes an entry, in words: its id, host and when it began."""
     try:
         owner = json.loads(path.read_text())
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
         return f"process {owner['pid']} on {owner['host']}, since {since}"
-    except (OSError, ValueError, KeyError, TypeError):  # it was just created or removed
+    except (OSError, ValueError, KeyError, TypeError):  # the file was just created or removed
         return "another process"
 
 
 def sweep_lock(path: Path) -> bool:
-    """Remove the lock file of a process that died; returns whether there was one."""
+    """Remove the lock file of a dead process; returns whether there was one."""
     if not path.exists():
         return False
     try:
         lock = try_compute_lock(path)
-    except StageError:  # in a cache that can only be read it may stay
+    except StageError:  # in a read-only cache it may stay
         return False
     if lock is None:
         return False
@@ -118,7 +117,7 @@ def sweep_lock(path: Path) -> bool:
 
 
 _in_use: dict[Path, dict[int, int]] = {}
-"""Manifest to (inode to descriptor): a manifest may have been replaced while it was in use."""
+"""Manifest to {inode: descriptor}: a manifest may have been replaced while it was in use."""
 _in_use_mutex = threading.Lock()
 
 
@@ -126,10 +125,10 @@ def hold_in_use(manifest: Path) -> bool:
     """Keep an entry from being pruned until this process ends or releases it.
 
     Returns:
-        Whether this call took the lock; False if the process held it already.
+        Whether this call took the lock; False if the process already held it.
 
     Raises:
-        OSError: If the manifest cannot be opened; FileNotFoundError if it is not there.
+        OSError: If the manifest cannot be opened; FileNotFoundError if it does not exist.
     """
     with _in_use_mutex:
         while True:
@@ -139,7 +138,7 @@ def hold_in_use(manifest: Path) -> bool:
                 os.close(descriptor)
                 return False
             try:
-                # It may have to wait, but only while an entry is being moved out of the way.
+                # Waits at most while the entry is being moved away.
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 is_there = _names(manifest, descriptor)
             except BaseException:
@@ -152,7 +151,7 @@ def hold_in_use(manifest: Path) -> bool:
 
 
 def release_in_use(manifest: Path) -> None:
-    """Let an entry be pruned as far as this process is concerned."""
+    """Stop using an entry in this process, so that it can be pruned."""
     with _in_use_mutex:
         for descriptor in _in_use.pop(manifest, {}).values():
             os.close(descriptor)
@@ -160,11 +159,13 @@ def release_in_use(manifest: Path) -> None:
 
 @contextmanager
 def unused(manifest: Path) -> Iterator[bool]:
-    """Whether nobody uses an entry; nobody starts to within the block if so.
+    """Whether no process uses an entry; if so, none can start to within the block.
+
+    An entry without a manifest counts as unused.
 
     Raises:
-        OSError: If the manifest cannot be opened for writing, which a shared file system asks
-            for; an entry without manifest counts as unused.
+        OSError: If the manifest cannot be opened for writing, which shared file systems require
+            for an exclusive lock.
     """
     try:
         descriptor = os.open(manifest, os.O_RDWR | os.O_CLOEXEC)
@@ -188,7 +189,7 @@ def _try_flock(descriptor: int, kind: int) -> bool:
 
 
 def _names(path: Path, descriptor: int) -> bool:
-    """Whether a path names an open file; asks by opening, which a shared file system checks."""
+    """Whether a path names an open file; opens it, as a shared file system may cache its names."""
     try:
         other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The manifest of a stage's folder, ``stage.json``, and what it proves of the files.
+"""The manifest of an entry, ``stage.json``, and the check of its files against it.
 
-It is written last and holds the size and SHA-256 of every file beside the inputs the stage was
-computed from, their key, how long it took, when, where and by which version of the code.
+It is written last. It holds the size and SHA-256 of every file, the inputs that the stage was
+computed from, their key, and how long that took, when, where and with which version of the code.
 """
 
 import errno
@@ -25,16 +25,16 @@ from trainables.stages.protocol import StageError
 MANIFEST = "stage.json"
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE}
-"""Errors that mean that a file is not there; ESTALE: another machine removed it."""
+"""Errors of a missing file; ESTALE: another machine removed it."""
 
 
 class StageDamagedError(Exception):
-    """A stage's folder is not what was once published; one sentence with the path."""
+    """A stage's folder is not as it was published; one sentence with the path."""
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a file must be.
+    """Size and content that a file must have.
 
     Attributes:
         size: Bytes.
@@ -53,8 +53,8 @@ class Manifest:
         stage: Name.
         key: :func:`stage_key` of the name and the inputs.
         inputs: Everything the content depends on.
-        files: Path below the folder, with ``/``, to what the file must be.
-        seconds: What computing it took.
+        files: Path below the folder, with ``/``, to the size and content of the file.
+        seconds: How long computing it took.
         host: Name of the machine that computed it.
         created: When it was finished, in seconds since the epoch.
         code_version: Version of this package, or ``not installed``.
@@ -81,16 +81,16 @@ def stage_key(stage: str, inputs: Mapping[str, Any]) -> str:
     Raises:
         TypeError, ValueError: If JSON cannot hold the inputs.
     """
-    # To JSON and back first: of {10: ..., 9: ...} and {"10": ..., "9": ...} the orders differ.
+    # To JSON and back first: {10: ..., 9: ...} sorts differently from {"10": ..., "9": ...}.
     plain = json.loads(json.dumps([stage, inputs], allow_nan=False))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_manifest(folder: Path, stage: str, inputs: Mapping[str, Any], seconds: float) -> None:
-    """Force all files of a folder to disk and write their manifest.
+    """Sync all files of a folder to disk and write their manifest.
 
     Raises:
-        ValueError: If the folder holds a link, a device or a manifest already.
+        ValueError: If the folder holds a link, a device or already a manifest.
         OSError: If something cannot be read or written.
     """
     files = {}
@@ -118,7 +118,7 @@ def write_manifest(folder: Path, stage: str, inputs: Mapping[str, Any], seconds:
 
 
 def publish(partial: Path, folder: Path) -> None:
-    """Give a described folder its final name, and force that to disk.
+    """Rename a folder with its manifest to its final name, and sync that to disk.
 
     Raises:
         OSError: If it cannot be renamed; FileExistsError or ENOTEMPTY if the name is taken.
@@ -158,10 +158,10 @@ def verify(folder: Path, manifest: Manifest, *, with_digests: bool) -> None:
     Args:
         folder: Of the stage.
         manifest: Its manifest.
-        with_digests: Whether to read the files; else their sizes are compared only.
+        with_digests: Whether to compare the content, too, not only the sizes.
 
     Raises:
-        StageDamagedError: If a file is missing or another; names the first.
+        StageDamagedError: If a file is missing or differs; names the first.
         StageError: If one cannot be read for another reason.
     """
     for name, record in manifest.files.items():
@@ -183,7 +183,7 @@ def verify(folder: Path, manifest: Manifest, *, with_digests: bool) -> None:
 def _code_version() -> str:
     try:
         return version("posebins")
-    except PackageNotFoundError:  # run from its folder
+    except PackageNotFoundError:  # run from the source folder
         return "not installed"
 
 
@@ -208,7 +208,7 @@ def _is_below(name: str) -> bool:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn errors of reading part of a stage into :class:`StageDamagedError` or StageError."""
+    """Turn errors of reading a stage into :class:`StageDamagedError` or :class:`StageError`."""
     try:
         yield
     except OSError as error:

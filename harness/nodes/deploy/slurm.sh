@@ -5,7 +5,7 @@
 #
 # The first node runs Ray's head and the study's driver, every node trains runs. Two minutes before
 # the time limit Slurm signals this script alone; the driver ends its runs in order, the job is
-# queued again, and the same command goes on with the same study.
+# queued again, and the same command resumes the study.
 #
 #SBATCH --job-name=posebins
 #SBATCH --nodes=2                   # EDIT: nodes
@@ -29,13 +29,13 @@ if [[ $# -lt 1 ]]; then
     exit 2
 fi
 
-# Other users share these networks: Ray lets in only who knows this token, from the home folder.
+# Other users share these networks: Ray accepts only this token, from the home folder.
 export RAY_AUTH_MODE=token
 ray get-auth-token --generate >/dev/null
 export RAY_USAGE_STATS_ENABLED=0
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs on one node must not meet
+port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs on one node must not share it
 temporary=/tmp/ray-$SLURM_JOB_ID       # short: paths of sockets have at most 107 bytes
 
 # Shell text, for each node to find its own address.
@@ -123,7 +123,7 @@ while kill -0 "$driver" 2>/dev/null; do
     wait "$driver" || code=$?
 done
 
-# Queued again only if the time limit is what ended it, not a person.
+# Queued again only if the time limit ended it, not a user.
 remaining=$((${SLURM_JOB_END_TIME:-0} - $(date +%s)))
 if [[ -n $asked_to_end && $code -eq 130 && $remaining -lt 300 ]]; then
     echo "the time limit is near: queued again to go on"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stages import StageCache
+from harness.stage_cache.cache import StageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.leeds import write_leeds
 from trainables.data.rendered import render_domain

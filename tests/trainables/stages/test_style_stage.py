@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.stages import StageCache
+from harness.stage_cache.cache import StageCache
 from trainables.config import DataConfig, StyleConfig
 from trainables.stages.data_stages import image_stage
 from trainables.stages.style_stage import style_stage

@@ -115,12 +115,13 @@ def as_text(
     retried = {record.retry_of for record in result.runs}
     for record in result.runs:
         if record.state == "failed" and record.trial not in retried:
-            yield f"  run {record.number} {record.name} failed: {record.reason}"
+            yield from wrapped(f"run {record.number} {record.name} failed: {record.reason}")
     reused = sum(record.stages.get("training", [None])[0] == "hit" for record in result.runs)
     if reused:
         yield f"  {reused} of the runs equal earlier ones, whose results are reused"
     yield from _collapsed(result)
-    yield from (f"  {note}" for note in result.notes)
+    for note in result.notes:
+        yield from wrapped(note)
     if result.state == "stopped":
         yield f"  {result.reason}; the same command goes on where it was"
     ranked = ranked_trials(spec, result.runs)
@@ -208,9 +209,9 @@ def _collapsed(result: StudyResult) -> Iterator[str]:
     ]
     if names:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        yield (
-            f"  warning: {len(names)} of the runs ({shown}) chose samples by a collapsed Pose "
-            "VAE, so by their distance to the mean pose; lower vae.kl_weight"
+        yield from wrapped(
+            f"warning: {len(names)} of the runs ({shown}) chose samples by a collapsed Pose VAE, so "
+            "by their distance to the mean pose; lower vae.kl_weight"
         )
 
 

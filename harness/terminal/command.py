@@ -50,7 +50,7 @@ def ended(command: Callable[[], int]) -> int:
         say(sys.stderr, f"error: {error}")
         return BAD_INPUT
     except StillFullError as error:  # an interruption ended the wait
-        say(sys.stderr, f"{error}: the end could not be written; the same command goes on")
+        say(sys.stderr, f"{error}: the end is not written; the same command continues")
         return INTERRUPTED
     except KeyboardInterrupt:
         say(sys.stderr, "interrupted")

@@ -240,7 +240,7 @@ class LiveProgress:
 
 def _continued(event: Event) -> str:
     after = f"after epoch {event['step']}" if event["step"] else "from its start"
-    return f"goes on {after}: {event['why']}"
+    return f"continues {after}: {event['why']}"
 
 
 def _duplicate(event: Event) -> str:

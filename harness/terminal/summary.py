@@ -123,7 +123,7 @@ def as_text(
     for note in result.notes:
         yield from wrapped(note)
     if result.state == "stopped":
-        yield f"  {result.reason}; the same command goes on where it was"
+        yield f"  {result.reason}; the same command continues from here"
     ranked = ranked_trials(spec, result.runs)
     if states["pruned"] and all(trial.is_baseline for trial in ranked):
         yield "  no searched trial ran to its end: all were pruned, so the table has none"
@@ -210,8 +210,8 @@ def _collapsed(result: StudyResult) -> Iterator[str]:
     if names:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         yield from wrapped(
-            f"warning: {len(names)} of the runs ({shown}) chose samples by a collapsed Pose VAE, so "
-            "by their distance to the mean pose; lower vae.kl_weight"
+            f"warning: {len(names)} of the runs ({shown}) chose samples by a collapsed Pose VAE, "
+            "so by their distance to the mean pose; lower vae.kl_weight"
         )
 
 

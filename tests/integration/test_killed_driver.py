@@ -27,8 +27,8 @@ PHASES = {
     "at a time": "before the first run",
     REPORT: "while it trains",
     "starts:": "while the worker starts or computes stages",
-    "goes on after": "while the worker starts again",
-    "goes on from": "while the worker starts again",
+    "continues after": "while the worker starts again",
+    "continues from": "while the worker starts again",
     "complete": "while it trains",
     "pruned": "while it trains",
 }
@@ -139,7 +139,7 @@ def test_the_workers_of_a_killed_driver_do_not_outlive_it(tiny_study, tmp_path):
         assert psutil.wait_procs(family, timeout=ORPHANS_S)[1] == []
     before = events(tmp_path)
     with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as driver:
-        assert driver.wait_for("goes on after epoch")
+        assert driver.wait_for("continues after epoch")
         assert driver.wait_for(REPORT)
     after = events(tmp_path)
     assert after[: len(before)] == before
@@ -158,4 +158,4 @@ def test_a_second_driver_is_refused_until_the_first_has_died(tiny_study, tmp_pat
         assert (kinds["study"], kinds["resume"], kinds["end"]) == (1, 0, 0)
         first.kill()
         with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as third:
-            assert third.wait_for("goes on after epoch")
+            assert third.wait_for("continues after epoch")

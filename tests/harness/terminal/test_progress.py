@@ -148,8 +148,8 @@ def test_a_run_that_goes_on_says_after_what_and_why():
     progress({"event": "continued", "time": 2.0, "number": 0, "step": 0, "why": "killed"})
     progress({"event": "duplicate", "time": 2.0, "trial": 5, "of": 0})
     lines = out.getvalue().splitlines()
-    assert lines[1].endswith("run 0 trial goes on after epoch 3: lost node")
-    assert lines[2].endswith("run 0 trial goes on from its start: killed")
+    assert lines[1].endswith("run 0 trial continues after epoch 3: lost node")
+    assert lines[2].endswith("run 0 trial continues from its start: killed")
     assert lines[3] == "trial 5 is the same as trial 0 and is not run again"
 
 

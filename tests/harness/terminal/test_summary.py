@@ -181,7 +181,7 @@ def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study)
     spec = load_study(write_study(SEVERAL))
     result = _several(*TRIALS, state="stopped", reason="budget.hours 1 used up", notes=("so",))
     text = list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
-    assert "  budget.hours 1 used up; the same command goes on where it was" in text
+    assert "  budget.hours 1 used up; the same command continues from here" in text
     assert "  so" in text
 
 

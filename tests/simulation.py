@@ -20,11 +20,18 @@ class Simulation:
 
     Args:
         spec: The study.
-        root: Storage; a study that is there is gone on with.
+        root: Storage; a study that is there is resumed.
+        say: Receives lines for the user.
         options: Further arguments of :class:`Launch`.
     """
 
-    def __init__(self, spec: StudySpec, root: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        root: Path,
+        say: Callable[[str], None] = lambda text: None,
+        **options: Any,
+    ) -> None:
         self.spec = spec
         self.storage = Storage(root)
         folder = self.storage.study(spec.name)
@@ -33,7 +40,7 @@ class Simulation:
         launch = Launch(self.storage, **options)
         self.bridge: StudyBridge
         self.bridge, self.optuna_name = open_bridge(
-            spec, launch, self.ledger, say=lambda text: None, gives_up=lambda: False
+            spec, launch, self.ledger, say=say, gives_up=lambda: False
         )
         self._running: dict[str, tuple[dict[str, Any], int]] = {}
         self._num_started = 0

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 from harness.record.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.record.storage import Storage
-from harness.stage_cache.cache import StageCache
 from harness.stage_cache.cleaning import (
     NO_RULE,
     PrunedItem,
@@ -25,14 +24,9 @@ from harness.stage_cache.cleaning import (
     prune,
     stored_stages,
 )
-from harness.stage_cache.entry import StageEntry
-from harness.stage_cache.manifest import stage_key
 from harness.terminal.command import BAD_INPUT, DONE, ended, folder_argument, say
 from harness.yaml.text import SpecError
 from trainables.stages.protocol import StageError
-
-__all__ = ["StageCache", "StageEntry", "main", "stage_key"]
-
 
 _WIDTH = 60
 """Characters of an entry's inputs in a list."""

@@ -20,7 +20,7 @@ from trainables.stages.protocol import Outcome, StageError, StageFullError
 
 
 @dataclass(frozen=True)
-class StageEntry:
+class DiskStageEntry:
     """A finished stage; see :class:`trainables.stages.protocol.StageEntry`."""
 
     path: Path
@@ -73,14 +73,14 @@ class Place:
             kind = StageFullError if error.errno in NO_SPACE else StageError
             raise kind(f"{self.parent} cannot be created: {error.strerror}") from error
 
-    def find(self) -> StageEntry | None:
+    def find(self) -> DiskStageEntry | None:
         """The entry, checked and in use from now on; None if it is missing or damaged."""
         try:
             return self.open()
         except StageDamagedError:
             return None
 
-    def open(self) -> StageEntry | None:
+    def open(self) -> DiskStageEntry | None:
         """The entry, checked and in use from now on; None if it is missing.
 
         Raises:
@@ -105,7 +105,7 @@ class Place:
             raise
         with contextlib.suppress(OSError):  # of a cache that can only be read nothing is pruned
             os.utime(manifest_path)
-        return StageEntry(self.folder, self.key, "hit", manifest.seconds)
+        return DiskStageEntry(self.folder, self.key, "hit", manifest.seconds)
 
     def clear(self) -> bool:
         """Remove a damaged entry and what killed processes left; returns if there was an entry.

@@ -99,7 +99,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     import ray
     from ray import tune
 
-    from harness.stage_cache.cache import StageCache
+    from harness.stage_cache.cache import DiskStageCache
     from harness.study.tune_adapters import (
         BridgeScheduler,
         BridgeSearcher,
@@ -116,7 +116,7 @@ def _fit(spec: StudySpec, launch: Launch, bridge: "StudyBridge", limits: Limits)
     launch.say(f"{_amount(spec.max_settings, spec.seeds)}, {parallel} at a time")
     folder = launch.storage.study(launch.study_name)
     shared_config = {
-        "cache": StageCache(launch.storage.stages, waits_for_space=True),
+        "cache": DiskStageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
         # A trial with several GPUs trains one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),

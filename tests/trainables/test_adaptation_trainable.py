@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
 from trainables.stages.trial_stages import TrialStages
@@ -50,7 +50,7 @@ def prepared(tmp_path_factory):
     """Everything but pre-training, for every method."""
     root = tmp_path_factory.mktemp("stages")
     trial = TrialConfig.from_flat(FIELDS | {"adapt.method": "udape"})
-    assert TrialStages(trial, StageCache(root), 1, False).lineage
+    assert TrialStages(trial, DiskStageCache(root), 1, False).lineage
     return root
 
 
@@ -60,7 +60,7 @@ def new_cache(prepared, tmp_path):
 
     def new_cache(name="stages"):
         shutil.copytree(prepared, tmp_path / name)
-        return StageCache(tmp_path / name)
+        return DiskStageCache(tmp_path / name)
 
     return new_cache
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.stages import StageCache, stage_key
+from harness.stage_cache.cache import DiskStageCache
+from harness.stage_cache.manifest import stage_key
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.cost.measure import Job, Workload
@@ -45,7 +46,7 @@ def _quick(monkeypatch):
 
 
 def lineage_of_a_real_trial(root):
-    stages = TrialStages(TrialConfig.from_flat(SMALL), StageCache(root), 1, False)
+    stages = TrialStages(TrialConfig.from_flat(SMALL), DiskStageCache(root), 1, False)
     return stages, stages.lineage
 
 
@@ -74,7 +75,7 @@ def test_sizes_are_those_of_a_real_trial(folder, tmp_path):
     save_states(place, {"last": run.state_dict(), "best": run.best})
     assert measured.checkpoint_bytes == pytest.approx(size(place), rel=0.02)
     for role in ("source", "target"):
-        _, entry = image_stage(StageCache(tmp_path / "stages"), stages.trial.data, role, 1)
+        _, entry = image_stage(DiskStageCache(tmp_path / "stages"), stages.trial.data, role, 1)
         assert measured.images_bytes[role] == pytest.approx(size(entry.path), rel=0.05)
 
 
@@ -105,7 +106,7 @@ def test_stages_are_looked_for_under_the_keys_of_a_real_trial(folder, tmp_path):
 
 
 def test_whole_trainings_are_looked_for_under_the_keys_of_real_trials(folder, tmp_path):
-    cache = StageCache(tmp_path / "stages")
+    cache = DiskStageCache(tmp_path / "stages")
     stages = TrialStages(TrialConfig.from_flat(SMALL), cache, 1, False)
     run = StagedRun(start_run(stages, 1, 1), cache, stages.spans(1))
     while not run.is_done:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.image_store import open_image_store
 from trainables.stages.data_stages import image_stage, lineage, pose_vae_stage
@@ -45,7 +45,7 @@ class Found:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stages import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.leeds import write_leeds
 from trainables.data.rendered import render_domain
@@ -28,7 +28,7 @@ SPLITS = ("source/train", "source/val", "target/val", "target/test")
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_number_of_threads_is_no_input_of_a_stage(cache, source):
 
 
 def test_a_broken_data_set_leaves_no_stage(tmp_path):
-    cache = StageCache(tmp_path / "stages")
+    cache = DiskStageCache(tmp_path / "stages")
     data = dataclasses.replace(DATA, target="lsp", target_root=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         image_stage(cache, data, "target", 1)
@@ -210,7 +210,7 @@ def test_the_fitted_pose_vae_comes_with_its_scores(cache, source, target_name, r
 
 def test_a_pose_vae_fitted_elsewhere_gives_the_same_scores(cache, source, target, tmp_path):
     scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
-    elsewhere = StageCache(tmp_path)
+    elsewhere = DiskStageCache(tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(123)  # the global generator has no say
         again, second = pose_vae_stage(elsewhere, source, target, VAE, seed=0, splits=SPLITS)
@@ -311,7 +311,7 @@ def test_labels_of_splits_that_are_not_scored_are_never_read(cache, source, targ
 
     class Fresh:
         def get(self, stage, inputs, compute):
-            return StageCache(cache.root / "fresh").get(stage, inputs, compute)
+            return DiskStageCache(cache.root / "fresh").get(stage, inputs, compute)
 
     unseen, _ = pose_vae_stage(Fresh(), source, (blind, entry), VAE, seed=3, splits=splits)
     for name in splits:

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from tests.small_disk import fill
 from trainables.config import TrialConfig
 from trainables.stages.staged_run import StagedRun
@@ -32,7 +32,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """Every stage but pre-training."""
-    cache = StageCache(tmp_path_factory.mktemp("stages"))
+    cache = DiskStageCache(tmp_path_factory.mktemp("stages"))
     assert TrialStages(TrialConfig.from_flat(TINY), cache, 1, False).lineage
     return cache
 
@@ -71,7 +71,7 @@ def staged(cache, stages=("pretrain",), fields=(), read_test=False, **options):
 @pytest.fixture
 def own_cache(cache, tmp_path):
     shutil.copytree(cache.root, tmp_path / "stages")
-    return StageCache(tmp_path / "stages")
+    return DiskStageCache(tmp_path / "stages")
 
 
 def test_what_is_told_is_not_trained(own_cache):
@@ -259,7 +259,7 @@ def test_a_run_told_whole_ends_where_its_last_state_says(own_cache):
 @pytest.mark.faults
 def test_on_a_full_disk_a_run_trains_for_itself(cache, small_disk):
     """Its checkpoints are another matter; the stages that it needs are elsewhere."""
-    full = StageCache(small_disk / "stages")
+    full = DiskStageCache(small_disk / "stages")
     stages = TrialStages(TrialConfig.from_flat(TINY), cache, 1, False)
     run = StagedRun(start_run(stages, 1, 1), full, stages.spans(1))
     fill(small_disk)

@@ -14,11 +14,11 @@ from typing import Any
 
 from harness.confirmation.finalists import Selection
 from harness.record.ledger import SEED_MARK, TrialRecord
-from harness.spec.metric_names import CONTROLS, control_metric
+from harness.spec.metric_names import control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
+from trainables.metrics.metric_keys import CONTROLS, TEST_BIN_PREFIX, bin_keys
 
 METRIC = "target_test/pck_05"
-BIN_PREFIX = "target_test/pck_bin/"
 ALPHA = 0.05
 
 
@@ -216,11 +216,11 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
 
 def _more_lines(verdict: Verdict, width: int) -> list[str]:
     """EvalPose, the bins and the controls: means alone, as their number would drown the rest."""
-    names = sorted({n for s in verdict.settings for n in s.estimates if n.startswith(BIN_PREFIX)})
+    names = bin_keys({name for s in verdict.settings for name in s.estimates}, TEST_BIN_PREFIX)
     columns = {
         "evalpose": "target_test/evalpose",
         "unit_signed": "target_test/evalpose_unit_signed",
-        **{f"bin {name.removeprefix(BIN_PREFIX)}": name for name in names},
+        **{f"bin {name.removeprefix(f'{TEST_BIN_PREFIX}/')}": name for name in names},
     }
     width = max(width, *map(len, CONTROLS))
     lines = [f"  {'means':<{width}}  " + " ".join(f"{head:>11}" for head in columns)]

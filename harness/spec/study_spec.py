@@ -13,7 +13,7 @@ from harness.space.fields import COMPARED, FieldValues, SearchedParameters
 from harness.space.space import Space
 from harness.spec.canonical import ALIASES
 from harness.spec.checks import check_combinations
-from harness.spec.metric_names import BIN_PREFIX, Trainable
+from harness.spec.metric_names import Trainable
 from harness.spec.sections import (
     BaselineName,
     Budget,
@@ -27,6 +27,7 @@ from harness.spec.sections import (
     StudyName,
 )
 from harness.yaml.errors import Strict, Whole, problem
+from trainables.metrics.metric_keys import BIN_PREFIX
 
 Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
 

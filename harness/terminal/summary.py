@@ -12,9 +12,10 @@ from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
 from harness.results.ranking import RankedSetting, ranked_settings
 from harness.spec import StudySpec
-from harness.spec.metric_names import CONTROLS, control_metric
+from harness.spec.metric_names import control_metric
 from harness.terminal.progress import describe_params
 from trainables.config import SCORED_STRATEGIES
+from trainables.metrics.metric_keys import CONTROLS
 
 SHOWN = 5
 

@@ -22,8 +22,8 @@ from trainables.data.leeds import read_leeds
 from trainables.data.scene import CHUNK
 from trainables.data.splits import SPLITS
 from trainables.distributed.shard import WHOLE, Shard
-from trainables.stages.data_stages import image_stage, pose_vae_stage_inputs
-from trainables.stages.protocol import Outcome, StageClaim, StageEntry
+from trainables.stages.data_stages import ImageStage, image_stage, pose_vae_stage_inputs
+from trainables.stages.protocol import Outcome, StageClaim
 from trainables.stages.trial_stages import TrialStages
 
 NUM_DECODED = 64
@@ -181,11 +181,11 @@ class SampledStages(TrialStages):
         raise NotImplementedError("a sampled run is of one process")
 
     @cached_property
-    def _source(self) -> tuple[ImageStore, StageEntry]:
+    def _source(self) -> ImageStage:
         return self._resized("source")
 
     @cached_property
-    def _target(self) -> tuple[ImageStore, StageEntry]:
+    def _target(self) -> ImageStage:
         return self._resized("target")
 
     def _evaluation_bins(self, split: str) -> NDArray[np.int64]:
@@ -193,7 +193,7 @@ class SampledStages(TrialStages):
         num = len(self._target[0].splits[split])
         return np.arange(num, dtype=np.int64) % self.trial.evaluation.bin_count
 
-    def _resized(self, role: str) -> tuple[ImageStore, StageEntry]:
+    def _resized(self, role: str) -> ImageStage:
         """Evaluation splits of a domain that repeat the sample's images up to their number."""
         store, entry = image_stage(self.cache, self.trial.data, role, self.num_threads)
         splits = {
@@ -202,7 +202,7 @@ class SampledStages(TrialStages):
             else np.resize(rows, max(8, round(SPLITS[role][name] * self.num[role] * self.share)))
             for name, rows in store.splits.items()
         }
-        return replace(store, splits=splits), entry
+        return ImageStage(replace(store, splits=splits), entry)
 
 
 def has_pose_vae(cache: SampledCache, look: Look, trial: TrialConfig, vae: VAEConfig) -> bool:

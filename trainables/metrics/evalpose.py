@@ -115,20 +115,6 @@ def triplet_angles(poses: Tensor, triplets: tuple[Triplet, ...]) -> TripletAngle
     )
 
 
-def evalpose(
-    predicted_px: Tensor,
-    keypoints_px: Tensor,
-    visible: Tensor,
-    skeleton: Skeleton,
-    variant: EvalPoseVariant = "printed",
-    *,
-    min_limb_px: float,
-) -> EvalPoseResult:
-    """Compute one reading of EvalPose; see :func:`evalpose_readings`."""
-    arguments = predicted_px, keypoints_px, visible, skeleton, (variant,)
-    return evalpose_readings(*arguments, min_limb_px=min_limb_px)[variant]
-
-
 def evalpose_readings(
     predicted_px: Tensor,
     keypoints_px: Tensor,

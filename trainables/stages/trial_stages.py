@@ -1,4 +1,8 @@
-"""From a trial's settings and the stages to a run that can be trained."""
+"""All stages of a trial in order, from its settings to a run that can be trained.
+
+Images of both domains, the trial's own Pose VAE and its scores, the reference Pose VAE, the style
+network, pre-training, training.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,27 +24,34 @@ from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
-from trainables.stages.data_stages import ScoredPoses, image_stage, lineage, pose_vae_stage
-from trainables.stages.pretrain_key import PretrainingData, pretraining_inputs
+from trainables.stages.cache_keys import PretrainingData, pretraining_inputs, training_inputs
+from trainables.stages.cached_run import Span
+from trainables.stages.data_stages import (
+    ImageStage,
+    PoseVAEStage,
+    image_stage,
+    lineage,
+    pose_vae_stage,
+)
 from trainables.stages.protocol import StageCache, StageEntry
-from trainables.stages.staged_run import Span
-from trainables.stages.style_stage import style_stage
-from trainables.stages.training_key import training_inputs
+from trainables.stages.style_stage import StyleStage, style_stage
 from trainables.style.style_transfer import StyleTransfer
 
 REFERENCE_VAE = VAEConfig()
-"""Scores the target poses behind ``pck_bin/*`` and the predictions behind
-``validator/plausibility``: the same for all trials, so that these mean the same whatever a
-trial's own ``vae.*``."""
+"""Settings of the reference Pose VAE, which scores the target poses behind ``pck_bin/*`` and the
+predictions behind ``validator/plausibility``. It is the same for all trials, whatever their
+``vae.*``, so that these metrics mean the same in all of them."""
 
 
 @dataclass(frozen=True)
 class TrialStages:
-    """What one trial needs of the stages, computed when first read; picklable before that.
+    """The stages of one trial, each fetched from the cache or computed at its first use.
+
+    Only the settings are pickled: every process opens the stages for itself.
 
     Attributes:
         trial: Settings.
-        cache: Where stages are kept.
+        cache: The stage cache.
         num_threads: Threads of a stage that is computed here.
         read_test: Whether the target test split may be read.
     """
@@ -53,13 +64,13 @@ class TrialStages:
     def __call__(self, device: torch.device, shard: Shard) -> AdaptationRun:
         """A run before its first epoch, see :class:`trainables.adapt.replicas.RunBuilder`."""
         trial = self.trial
-        net = build_net(trial, self._source[0].skeleton.num_joints)
+        net = build_net(trial, self._source.store.skeleton.num_joints)
         if trial.net.weights is not None:
             net.backbone.load_imagenet(Path(trial.net.weights))
         return AdaptationRun(trial, self._domains(device), net, device, shard)
 
     def spans(self, num_replicas: int) -> list[Span]:
-        """What of its training other trials may have done, or may take from it.
+        """Parts of the training that trials can share, the longer one first.
 
         Args:
             num_replicas: Processes that share each batch.
@@ -68,32 +79,31 @@ class TrialStages:
         return [span for span in spans if span is not None]
 
     def training_span(self, num_replicas: int) -> Span | None:
-        """The whole of it, told to equal trials; None if it ends with its pre-training."""
+        """The whole training, which equal trials reuse; None if it is only pre-training."""
         adapt = self.trial.adapt
         if adapt.epochs == 0:
             return None
         keys = {name: entry.key for name, entry in self._entries.items()}
-        arithmetic = self._arithmetic(num_replicas)
-        inputs = training_inputs(self.trial, keys, self.read_test, arithmetic)
-        return Span("training", inputs, adapt.pretrain_epochs + adapt.epochs, goes_on=False)
+        inputs = training_inputs(self.trial, keys, self.read_test, self._numerics(num_replicas))
+        return Span("training", inputs, adapt.pretrain_epochs + adapt.epochs, is_resumable=False)
 
     def _pretraining_span(self, num_replicas: int) -> Span | None:
         num_epochs = self.trial.adapt.pretrain_epochs
         if num_epochs == 0:
             return None
         data = PretrainingData(
-            image_keys={"source": self._source[1].key, "target": self._target[1].key},
-            reference_key=self._reference[1].key,
-            style_key=self._style[1].key if self._uses_style else None,
+            image_keys={"source": self._source.entry.key, "target": self._target.entry.key},
+            reference_key=self._reference.entry.key,
+            style_key=None if self._style is None else self._style.entry.key,
             difficulty=self._difficulty,
-            num_target=len(self._target[0].splits["train"]),
-            skeleton=self._source[0].skeleton,
+            num_target=len(self._target.store.splits["train"]),
+            skeleton=self._source.store.skeleton,
         )
-        inputs = pretraining_inputs(self.trial, data, self._arithmetic(num_replicas))
-        return Span("pretrain", inputs, num_epochs, goes_on=True)
+        inputs = pretraining_inputs(self.trial, data, self._numerics(num_replicas))
+        return Span("pretrain", inputs, num_epochs, is_resumable=True)
 
-    def _arithmetic(self, num_replicas: int) -> dict[str, Any]:
-        """What decides the last digits."""
+    def _numerics(self, num_replicas: int) -> dict[str, Any]:
+        """The numeric environment: what can change the last digits of a result."""
         device = torch.device(_device_type())
         is_gpu = device.type == "cuda"
         return {
@@ -107,43 +117,42 @@ class TrialStages:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings alone: every process opens the stages for itself."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def lineage(self) -> dict[str, list[str | float]]:
-        """Stages it came from, see :func:`trainables.stages.data_stages.lineage`."""
+        """Outcome, key and seconds of every stage, see :func:`data_stages.lineage`."""
         return lineage(self._entries)
 
     @property
     def _entries(self) -> dict[str, StageEntry]:
         entries = {
-            "images/source": self._source[1],
-            "images/target": self._target[1],
-            "pose_vae": self._scores[1],
-            "pose_vae/reference": self._reference[1],
+            "images/source": self._source.entry,
+            "images/target": self._target.entry,
+            "pose_vae": self._own_vae.entry,
+            "pose_vae/reference": self._reference.entry,
         }
-        if self._uses_style:
-            entries["style"] = self._style[1]
+        if self._style is not None:
+            entries["style"] = self._style.entry
         return entries
 
     @property
     def digests(self) -> dict[str, str]:
         """Content digests of both domains."""
-        return {"source": self._source[0].digest, "target": self._target[0].digest}
+        return {"source": self._source.store.digest, "target": self._target.store.digest}
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a reader of the results should know beside the settings."""
+        """Notes for readers of the results, beside the settings."""
         tags = {}
-        if self._uses_style:
-            own = self.trial.style.encoder is None
-            tags["style_encoder"] = "trained on both domains" if own else "vgg19"
-        for name, scored in {
-            "pose_vae": self._scores,
+        if self.trial.uses_style_transfer:
+            is_trained = self.trial.style.encoder is None
+            tags["style_encoder"] = "trained on both domains" if is_trained else "vgg19"
+        for name, vae in {
+            "pose_vae": self._own_vae,
             "pose_vae_reference": self._reference,
         }.items():
-            found = scored[0].information
+            found = vae.scored.information
             if found.is_collapsed:
                 tags[name] = (
                     f"collapsed: {found.kl_nats:.2g} nat, scores correlate with the distance to "
@@ -153,31 +162,25 @@ class TrialStages:
 
     @property
     def information(self) -> Information:
-        """What the latent code of the trial's Pose VAE says of poses."""
-        return self._scores[0].information
-
-    @property
-    def _uses_style(self) -> bool:
-        udape = self.trial.adapt.udape
-        may_restyle = udape.style_source > 0 or udape.style_target > 0
-        return self.trial.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
+        """How much the latent code of the trial's own Pose VAE says about poses."""
+        return self._own_vae.scored.information
 
     @cached_property
-    def _source(self) -> tuple[ImageStore, StageEntry]:
+    def _source(self) -> ImageStage:
         return image_stage(self.cache, self.trial.data, "source", self.num_threads)
 
     @cached_property
-    def _target(self) -> tuple[ImageStore, StageEntry]:
+    def _target(self) -> ImageStage:
         return image_stage(self.cache, self.trial.data, "target", self.num_threads)
 
     @cached_property
-    def _scores(self) -> tuple[ScoredPoses, StageEntry]:
-        trial = self.trial
-        return self._pose_vae(trial.vae, trial.seed, ("source/train",))
+    def _own_vae(self) -> PoseVAEStage:
+        return self._pose_vae(self.trial.vae, self.trial.seed, ("source/train",))
 
     @cached_property
     def _difficulty(self) -> DifficultyView:
-        scores, ids = self._scores[0].scores["source/train"], _ids(self._source[0], "train")
+        scores = self._own_vae.scored.scores["source/train"]
+        ids = _ids(self._source.store, "train")
         return DifficultyView(
             num_samples=len(ids),
             order=difficulty_order(scores, ids),
@@ -185,23 +188,23 @@ class TrialStages:
         )
 
     @cached_property
-    def _reference(self) -> tuple[ScoredPoses, StageEntry]:
-        judged = ("target/val", "target/test") if self.read_test else ("target/val",)
-        return self._pose_vae(REFERENCE_VAE, 0, judged)
+    def _reference(self) -> PoseVAEStage:
+        evaluated = ("target/val", "target/test") if self.read_test else ("target/val",)
+        return self._pose_vae(REFERENCE_VAE, 0, evaluated)
 
     @cached_property
-    def _style(self) -> tuple[Any, StageEntry]:
+    def _style(self) -> StyleStage | None:
+        if not self.trial.uses_style_transfer:
+            return None
         style, device = self.trial.style, _device_type()
         return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)
 
-    def _pose_vae(
-        self, vae: VAEConfig, seed: int, splits: tuple[str, ...]
-    ) -> tuple[ScoredPoses, StageEntry]:
+    def _pose_vae(self, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> PoseVAEStage:
         return pose_vae_stage(self.cache, self._source, self._target, vae, seed, splits)
 
     def _domains(self, device: torch.device) -> Domains:
-        source, target = self._source[0], self._target[0]
-        reference = self._reference[0]
+        source, target = self._source.store, self._target.store
+        reference = self._reference.scored
         return Domains(
             source=source,
             target=target,
@@ -214,26 +217,26 @@ class TrialStages:
                 source.image_size,
             ),
             target_val_bins=self._evaluation_bins("val"),
-            style=StyleTransfer(self._style[0], source, target, device)
-            if self._uses_style
-            else None,
+            style=None
+            if self._style is None
+            else StyleTransfer(self._style.net, source, target, device),
             target_test_bins=self._evaluation_bins("test") if self.read_test else None,
         )
 
     def _evaluation_bins(self, split: str) -> NDArray[np.int64]:
-        scores = self._reference[0].scores[f"target/{split}"]
-        ids = _ids(self._target[0], split)
+        scores = self._reference.scored.scores[f"target/{split}"]
+        ids = _ids(self._target.store, split)
         return assign_bins(scores, ids, self.trial.evaluation.bin_count)
 
 
 def start_run(
     build: RunBuilder, num_replicas: int, num_threads: int
 ) -> AdaptationRun | ReplicatedRun:
-    """A run on this process's devices.
+    """Build a run, on several processes if ``num_replicas`` > 1.
 
     Args:
-        build: Usually :class:`TrialStages`.
-        num_replicas: Processes that share each batch; on a machine with GPUs, one for each.
+        build: Usually a :class:`TrialStages`.
+        num_replicas: Processes that share each batch; on a machine with GPUs, one per GPU.
         num_threads: CPU threads of each process.
     """
     device_type = _device_type()

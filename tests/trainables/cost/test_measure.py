@@ -12,8 +12,8 @@ from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.cost.measure import Job, Workload
 from trainables.network.pose_net import PoseNet
+from trainables.stages.cached_run import CachedRun
 from trainables.stages.data_stages import image_stage
-from trainables.stages.staged_run import StagedRun
 from trainables.stages.trial_stages import TrialStages, start_run
 
 SMALL = {
@@ -108,7 +108,7 @@ def test_stages_are_looked_for_under_the_keys_of_a_real_trial(folder, tmp_path):
 def test_whole_trainings_are_looked_for_under_the_keys_of_real_trials(folder, tmp_path):
     cache = DiskStageCache(tmp_path / "stages")
     stages = TrialStages(TrialConfig.from_flat(SMALL), cache, 1, False)
-    run = StagedRun(start_run(stages, 1, 1), cache, stages.spans(1))
+    run = CachedRun(start_run(stages, 1, 1), cache, stages.spans(1))
     while not run.is_done:
         run.run_epoch()
 

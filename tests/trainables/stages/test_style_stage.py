@@ -130,9 +130,8 @@ def test_a_missing_encoder_is_refused_by_name_and_leaves_no_stage(source, target
 
 def test_labels_and_other_splits_are_not_read(source, target, cache, tmp_path):
     def stripped(stage):
-        store, entry = stage
-        only = {"train": store.splits["train"]}
-        return SimpleNamespace(images=store.images, splits=only), entry
+        only = {"train": stage.store.splits["train"]}
+        return stage._replace(store=SimpleNamespace(images=stage.store.images, splits=only))
 
     net, _ = style_stage(cache, source, target, STYLE, num_threads=1)
     other, _ = style_stage(

@@ -12,7 +12,7 @@ from harness.stage_cache.cache import DiskStageCache
 from trainables.config import FIELD_TYPES, TrialConfig
 from trainables.data.skeleton import BODY16
 from trainables.sampling.sampler import DifficultyView
-from trainables.stages.pretrain_key import PretrainingData, pretraining_inputs
+from trainables.stages.cache_keys import PretrainingData, pretraining_inputs
 from trainables.stages.trial_stages import TrialStages, start_run
 
 TINY = {

@@ -7,7 +7,7 @@ Three selections stand apart everywhere: without target labels (``default``), by
 import pandas as pd
 
 from trainables.metrics.intervals import mean_interval
-from trainables.metrics.selection import VALIDATORS
+from trainables.metrics.metric_keys import VALIDATORS
 
 SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
 """Way of choosing to its name in :func:`selection_table`."""

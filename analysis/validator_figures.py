@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from analysis.figures import METHOD_COLOURS
 from analysis.trial_names import METHODS
-from trainables.metrics.selection import VALIDATORS
+from trainables.metrics.metric_keys import VALIDATORS
 
 MEASURES = {
     "spearman": "Spearman correlation with target PCK",

@@ -1,4 +1,4 @@
-"""Ray shell of an adaptation trial: config in, stages called, metrics and checkpoints out."""
+"""Ray shell of an adaptation trial: from its config to metrics and checkpoints."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,13 @@ from ray import tune
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
 from trainables.pose_vae.score import information_metrics
-from trainables.stages.staged_run import StagedRun
+from trainables.stages.cached_run import CachedRun
 from trainables.stages.trial_stages import TrialStages, start_run
 from trainables.watchdog import Watchdog
 
 PATIENCE = 0.5
-"""Share of ``heartbeat_s`` that another trial's pre-training is waited for: the driver takes a
-trial that reports nothing for the whole of it for one that hangs."""
+"""Longest wait for another trial's pre-training, as a fraction of ``heartbeat_s``: the driver
+assumes that a trial hangs if it reports nothing for ``heartbeat_s``."""
 _STATES = ("last", "best", "result")
 
 
@@ -25,28 +25,27 @@ class AdaptationTrainable(tune.Trainable):
     Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a
     :class:`trainables.stages.protocol.StageCache`), ``folder`` (of the trial, on shared storage),
     ``num_threads``, ``num_replicas`` (processes that share each batch), ``read_test``,
-    ``heartbeat_s`` (longest time without a sign of life, None for any).
+    ``heartbeat_s`` (longest time without a sign of life; None for no limit).
 
-    A checkpoint holds ``last.pt``, from which the trial goes on as if nothing had happened,
-    ``best.pt``, the network of the best epoch so far by the label-free choice, and
-    ``result.pt``, what was reported. It is written before the epoch is reported, so a trial that
-    starts again reports its last epoch once more, in case nobody heard. Tune's own checkpoints
-    are not used: it copies them file by file, keeps to a damaged one, and forgets them when the
-    driver dies.
+    A checkpoint contains ``last.pt``, from which the trial resumes exactly, ``best.pt``, the
+    network of the best epoch so far by the label-free choice, and ``result.pt``, the report of the
+    epoch. It is written before the epoch is reported, so a restarted trial reports its last epoch
+    again in case the report was lost. Tune's own checkpoints are not used: Tune copies them file
+    by file, retries a damaged one, and forgets them when the driver dies.
 
-    Pre-training that another trial has finished, and the whole training of an equal trial, is
-    reported from the stage cache epoch by epoch, without training it again
-    (:mod:`trainables.stages.staged_run`); the first checkpoint is then that of its last epoch. If
-    another trial is pre-training, this one waits in its first :meth:`step`, not in :meth:`setup`:
-    Tune starts no trial while ``setup`` runs.
+    If another trial has finished the same pre-training, or an equal trial its whole training, its
+    reports are reused from the stage cache epoch by epoch (:mod:`trainables.stages.cached_run`);
+    the first checkpoint is then that of the last reused epoch. If another trial is pre-training,
+    wait in the first :meth:`step`, not in :meth:`setup`: Tune starts no trial while ``setup``
+    runs.
     """
 
     shares_training = True
-    """Whether what was trained is taken from, and left in, the cache. A replay trains anew: told
-    what another trial reported, it would compare a record with itself."""
+    """Whether to reuse training from the cache and store it there. A replay trains anew:
+    otherwise it would compare a record with itself."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Fetch or compute the stages, build the network, go on from the last checkpoint."""
+        """Get all stages, build the network, resume from the last checkpoint."""
         num_threads = config["num_threads"]
         torch.set_num_threads(num_threads)
         trial = TrialConfig.from_flat(config["fields"])
@@ -55,7 +54,7 @@ class AdaptationTrainable(tune.Trainable):
         self._watchdog = Watchdog(folder, config["heartbeat_s"])
         self._watchdog.watch()
         stages = TrialStages(trial, config["cache"], num_threads, config["read_test"])
-        # Before other processes start, so that what was computed here counts as computed.
+        # Before other processes start: for those, the stages computed here would count as found.
         self._reported: dict[str, Any] = {
             "stages": stages.lineage,
             "digests": stages.digests,
@@ -63,7 +62,7 @@ class AdaptationTrainable(tune.Trainable):
         }
         num_replicas, heartbeat_s = config["num_replicas"], config["heartbeat_s"]
         spans = stages.spans(num_replicas) if self.shares_training else []
-        self._run = StagedRun(
+        self._run = CachedRun(
             start_run(stages, num_replicas, num_threads),
             config["cache"],
             spans,
@@ -72,26 +71,26 @@ class AdaptationTrainable(tune.Trainable):
         )
         self._information = stages.information
         self._checkpoints = CheckpointFolder(folder)
-        self._unheard: dict[str, Any] | None = None
-        self._go_on()
+        self._unreported: dict[str, Any] | None = None
+        self._resume()
         self._watchdog.rest()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         loaded = self._checkpoints.load(_STATES)
         if loaded.states:
             self._run.load_state_dict(loaded.states["last"])
             self._run.best = loaded.states["best"]
-            self._unheard = loaded.states["result"]
-            self._reported = {name: self._unheard[name] for name in self._reported}
+            self._unreported = loaded.states["result"]
+            self._reported = {name: self._unreported[name] for name in self._reported}
         if loaded.damaged:
             self._reported["tags"] = {
                 **self._reported["tags"], "damaged_checkpoints": "; ".join(loaded.damaged)
             }  # fmt: skip
 
     def step(self) -> dict[str, Any]:
-        """Train and evaluate one epoch."""
-        if self._unheard is not None:
-            result, self._unheard = self._unheard, None
+        """Report one epoch; right after a restart, the last epoch of the checkpoint again."""
+        if self._unreported is not None:
+            result, self._unreported = self._unreported, None
             return result
         self._watchdog.watch()
         metrics = self._run.run_epoch()
@@ -105,13 +104,13 @@ class AdaptationTrainable(tune.Trainable):
             "done": self._run.is_done,
             **self._reported,
         }
-        if self._run.is_at_its_epoch:
+        if self._run.has_state:
             result = self._saved(result)
         self._watchdog.rest()
         return result
 
     def _saved(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Write a checkpoint; the result, which says so if there was no space."""
+        """Write a checkpoint; returns the result, with a tag if there was no space."""
         states = {"last": self._run.state_dict(), "best": self._run.best, "result": result}
         if self._checkpoints.save(self._run.epoch, states):
             return result
@@ -126,7 +125,7 @@ class AdaptationTrainable(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """End the other processes of the trial, let others train what it did not finish."""
+        """End the trial's other processes; let other trials train what it did not finish."""
         run = getattr(self, "_run", None)  # None if setup failed
         if run is not None:
             run.close()

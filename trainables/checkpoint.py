@@ -1,8 +1,8 @@
-"""Training states on disk: written whole or not at all, loaded without running code.
+"""Training states on disk: written atomically, loaded without running pickled code.
 
-A trial has one folder; each checkpoint in it is a folder ``epoch-00003`` of ``<name>.pt`` files
-and ``digests.json``. It is written under another name and renamed when it is whole. A trial that
-starts again, wherever and after whatever, goes on from the newest one that is undamaged.
+Each trial has one folder; a checkpoint in it is a folder ``epoch-00003`` with ``<name>.pt`` files
+and ``digests.json``. It is written under another name and renamed once complete. A restarted
+trial, on any node, resumes from the newest undamaged checkpoint.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ class Loaded:
     """What :meth:`CheckpointFolder.load` found.
 
     Attributes:
-        epoch: Of the newest undamaged checkpoint; 0 if there is none.
+        epoch: Epoch of the newest undamaged checkpoint; 0 if there is none.
         states: Name to state; empty if there is none.
-        damaged: A sentence for every newer checkpoint that could not be read.
+        damaged: For every newer checkpoint the reason why it could not be read.
     """
 
     epoch: int
@@ -44,25 +44,25 @@ class CheckpointFolder:
     """Checkpoints of one trial.
 
     Attributes:
-        folder: Created when needed; on storage that every node of a cluster sees.
-        keep: Newest checkpoints to keep. Two, so that one may turn out to be damaged.
+        folder: Created when needed; on storage that all nodes of a cluster share.
+        keep: Number of newest checkpoints to keep: two, in case one is damaged.
     """
 
     folder: Path
     keep: int = 2
 
     def save(self, epoch: int, states: Mapping[str, Any]) -> bool:
-        """Write a checkpoint, then remove what is older than the newest :attr:`keep`.
+        """Write a checkpoint, then remove all but the newest :attr:`keep`.
 
-        On a full disk the oldest go first.
+        If the disk is full, remove older checkpoints and try once more.
 
         Args:
-            epoch: Number of the epoch, >= 1; an earlier checkpoint of it is replaced.
+            epoch: Number of the epoch, >= 1; an existing checkpoint of it is replaced.
             states: File name without suffix to tensors and plain values.
 
         Returns:
-            Whether it was written; False if even so there was no space. The newest checkpoint
-            is still there then.
+            Whether it was written; False if the disk is still full. The newest checkpoint
+            is kept in that case.
 
         Raises:
             OSError: If it cannot be written for another reason.
@@ -81,7 +81,7 @@ class CheckpointFolder:
         return False
 
     def load(self, names: Sequence[str]) -> Loaded:
-        """States of the newest checkpoint that is whole; damaged ones are passed over."""
+        """Load the newest complete checkpoint; damaged ones are skipped."""
         damaged: list[str] = []
         for epoch, path in reversed(self._epochs()):
             try:
@@ -91,14 +91,14 @@ class CheckpointFolder:
         return Loaded(0, {}, damaged)
 
     def _write(self, epoch: int, states: Mapping[str, Any]) -> None:
-        for abandoned in self.folder.glob(f"{_PARTIAL}*"):  # by a process that was killed
+        for abandoned in self.folder.glob(f"{_PARTIAL}*"):  # left by a killed process
             shutil.rmtree(abandoned, ignore_errors=True)
         partial = self.folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
         partial.mkdir()
         try:
             save_states(partial, states)
             target = self.folder / f"{_EPOCH}{epoch:05d}"
-            if target.exists():  # damaged, or of a trial that has been started afresh
+            if target.exists():  # damaged, or left by an earlier start of the trial
                 target.rename(partial / "replaced")
             partial.rename(target)
         except BaseException:
@@ -109,7 +109,7 @@ class CheckpointFolder:
 
     def _remove_all_but(self, keep: int) -> None:
         for _, path in self._epochs()[:-keep]:
-            # Under another name first: a half-removed checkpoint would look like a damaged one.
+            # Renamed first: a half-removed checkpoint would look like a damaged one.
             doomed = path.rename(path.with_name(f"{_PARTIAL}{path.name}"))
             shutil.rmtree(doomed, ignore_errors=True)
 
@@ -120,11 +120,11 @@ class CheckpointFolder:
 
 
 def save_states(folder: Path, states: Mapping[str, Any]) -> None:
-    """Write states of tensors and plain values into ``folder``, and their digests last.
+    """Write states of tensors and plain values into a folder, and their digests last.
 
     Args:
         folder: Existing folder.
-        states: File name without suffix to what :func:`load_state` returns.
+        states: File name without suffix to state.
     """
     digests = {}
     for name, state in states.items():
@@ -140,7 +140,7 @@ def save_states(folder: Path, states: Mapping[str, Any]) -> None:
 
 
 def load_state(folder: Path, name: str = "last") -> Any:
-    """Read what :func:`save_states` wrote; tensors come to the CPU, pickled code is refused.
+    """Read a state of :func:`save_states` to the CPU; pickled code is refused.
 
     Raises:
         ValueError: If the checkpoint is incomplete or does not match its digest; names the file.
@@ -160,7 +160,7 @@ def _save(state: Any, file: Any) -> None:
     try:
         torch.save(state, file)
     except RuntimeError as error:
-        # PyTorch notices that its file is shorter than it thinks while the disk's error passes.
+        # PyTorch's own error, about the file's length, hides the disk's error.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from error
         raise
@@ -172,7 +172,7 @@ def _to_disk(file: Any) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make renames and new files in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

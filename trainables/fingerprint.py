@@ -1,7 +1,7 @@
-"""What code trials run: one digest over the trainables and the libraries their numbers come from.
+"""One digest over the code that trials run: the trainables and the numeric libraries.
 
-A study keeps it, so that a resumed study notices other code; the nodes of a cluster are compared
-by it, so that no trial runs another version than its neighbours.
+A study records it, so that a resumed study notices changed code; the nodes of a cluster are
+compared by it, so that all trials run the same version.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ LIBRARIES = ("numpy", "torch")
 def code_digest(package: Path | None = None) -> str:
     """Digest of the trainables' source files and of the versions of :data:`LIBRARIES`.
 
-    A file counts with its path inside the package and its bytes, so that a renamed or a moved
-    module changes the digest as an edited one does. Nothing slow is imported.
+    The digest covers each file's path inside the package and its bytes, so renaming or moving a
+    module changes it too. Imports nothing slow.
 
     Args:
         package: Folder of the source files; None for the ``trainables`` that would be imported.
@@ -29,7 +29,7 @@ def code_digest(package: Path | None = None) -> str:
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
         content = path.read_bytes()
-        # The length tells where a file ends: bytes cannot wander from one file to the next.
+        # With the length, bytes moved from the end of one file to the next change the digest.
         digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     for library in LIBRARIES:

@@ -1,4 +1,4 @@
-"""Ray shell of a Pose VAE trial: how well do scores rank poses, without target labels?"""
+"""Ray shell of a Pose VAE trial: measures, without target labels, how well scores rank poses."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ from trainables.stages.data_stages import (
 
 
 class PoseVAETrainable(tune.Trainable):
-    """A fifth of the epochs per step, for two VAEs that differ in their seed alone.
+    """A fifth of the epochs per step, for two VAEs that differ only in their seed.
 
-    Metrics on source validation poses: ``vae/corruption_auc`` (do scores tell poses from
-    poses with one joint exchanged), ``vae/rank_stability`` (Spearman correlation between the
-    two VAEs' scores); of the first, ``vae/active_units``, ``vae/kl``,
-    ``vae/mean_pose_correlation`` and ``vae/is_collapsed``. The mean of the first's last epoch of
-    training: ``vae/reconstruction``.
+    Metrics on source validation poses: ``vae/corruption_auc`` (whether scores separate poses from
+    poses with one joint exchanged) and ``vae/rank_stability`` (Spearman correlation between the
+    two VAEs' scores); for the first VAE ``vae/active_units``, ``vae/kl``,
+    ``vae/mean_pose_correlation`` and ``vae/is_collapsed``. ``vae/reconstruction`` is the first
+    VAE's mean over its last epoch of training.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ class PoseVAETrainable(tune.Trainable):
         self._digests = {"source": source.digest, "target": target.digest}
 
     def step(self) -> dict[str, Any]:
-        """Train to the next report and judge the scores."""
+        """Train until the next report and evaluate the scores."""
         self._reports += 1
         until = self._trial.vae.epochs * self._reports // self._num_steps
         reached = []

@@ -1,4 +1,4 @@
-"""One seed tree: every random stream of a trial hangs from its ``seed`` by name."""
+"""One seed tree: every random stream of a trial is derived from its ``seed`` by name."""
 
 import zlib
 
@@ -9,7 +9,7 @@ import torch
 def derive_seed(seed: int, *names: str | int) -> int:
     """A 63-bit seed for one named stream, e.g. ``derive_seed(0, "adapt", "source")``.
 
-    Streams of different names are independent; adding a stream changes no other.
+    Streams of different names are independent; adding one does not change the others.
     """
     words = [seed, *(zlib.crc32(str(name).encode()) for name in names)]
     state = np.random.SeedSequence(words).generate_state(2, np.uint64)
@@ -17,5 +17,5 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU generator for one named stream; draws move to the device afterwards."""
+    """A CPU generator for one named stream; callers move its draws to the device."""
     return torch.Generator().manual_seed(derive_seed(seed, *names))

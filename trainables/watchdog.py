@@ -1,8 +1,8 @@
-"""Ends a process that hangs, and leaves a note of where it hung.
+"""Ends a process that hangs, and writes down where it hung.
 
-A trial that waits for ever for a lock, a dead network drive or another process holds its cores
-for ever. :mod:`faulthandler` watches from a thread of its own that needs no interpreter, so it
-also ends a process that hangs inside a library.
+A trial that waits forever for a lock, a dead network drive or another process occupies its cores
+forever. :mod:`faulthandler` watches from a thread that does not need the interpreter, so it also
+ends a process that hangs inside a library.
 """
 
 import faulthandler
@@ -12,11 +12,11 @@ NOTE = "hung.txt"
 
 
 class Watchdog:
-    """Counts the seconds in which a process gives no sign of life.
+    """Ends the process if it gives no sign of life for some seconds.
 
     Args:
-        folder: Existing folder for the note.
-        seconds: Longest that is allowed; None to never end the process.
+        folder: Existing folder for the note (the traceback of the hung process).
+        seconds: Longest time allowed; None never ends the process.
     """
 
     def __init__(self, folder: Path, seconds: float | None) -> None:
@@ -24,17 +24,17 @@ class Watchdog:
         self._note = (folder / NOTE).open("w") if seconds is not None else None
 
     def watch(self) -> None:
-        """Start to count, from 0 again."""
+        """Restart the count from 0: the process is alive."""
         if self._note is not None and self._seconds is not None:
             faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._note)
 
     def rest(self) -> None:
-        """Stop counting: the process waits for others now."""
+        """Pause the count: the process now waits for others."""
         if self._note is not None:
             faulthandler.cancel_dump_traceback_later()
 
     def close(self) -> None:
-        """Stop for good and remove the empty note."""
+        """Stop counting and remove the empty note."""
         if self._note is not None:
             self.rest()
             self._note.close()

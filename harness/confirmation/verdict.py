@@ -14,11 +14,11 @@ from typing import Any
 
 from harness.confirmation.finalists import Selection
 from harness.record.ledger import RunRecord
-from harness.spec.metric_names import CONSTANT, CONTROLS, control_metric
+from harness.spec.metric_names import control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
+from trainables.metrics.metric_keys import CONSTANT, CONTROLS, TEST_BIN_PREFIX, bin_keys
 
 METRIC = "target_test/pck_05"
-BIN_PREFIX = "target_test/pck_bin/"
 ALPHA = 0.05
 
 
@@ -228,11 +228,11 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
 
 def _more_lines(verdict: Verdict, width: int) -> list[str]:
     """EvalPose, the bins and the controls: means alone, as there are too many for intervals."""
-    names = sorted({n for s in verdict.trials for n in s.estimates if n.startswith(BIN_PREFIX)})
+    names = bin_keys({name for t in verdict.trials for name in t.estimates}, TEST_BIN_PREFIX)
     columns = {
         "evalpose": "target_test/evalpose",
         "unit_signed": "target_test/evalpose_unit_signed",
-        **{f"bin {name.removeprefix(BIN_PREFIX)}": name for name in names},
+        **{f"bin {name.removeprefix(f'{TEST_BIN_PREFIX}/')}": name for name in names},
     }
     width = max(width, *map(len, CONTROLS))
     lines = [f"  {'means':<{width}}  " + " ".join(f"{head:>11}" for head in columns)]

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from harness.spec.sections import Resources
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
@@ -122,9 +122,9 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     """
     threads, is_gpu = resources.cpus, torch.cuda.is_available()
     torch.set_num_threads(threads)
-    sample, cache = _sample(trial, max(1, int(resources.gpus))), StageCache(folder)
+    sample, cache = _sample(trial, max(1, int(resources.gpus))), DiskStageCache(folder)
     pair = {role: image_stage(cache, sample.data, role, threads) for role in ("source", "target")}
-    taken = {role: len(store.ids) for role, (store, _) in pair.items()}
+    taken = {role: len(images.store.ids) for role, images in pair.items()}
     # A data set with fewer images than a sample has no more.
     num = {role: n if n < CHUNK else trial.data.of(role)[2] for role, n in taken.items()}
     source_more, target_more = (num[role] / taken[role] for role in num)
@@ -146,7 +146,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     measured = Measurement(torch.cuda.get_device_name() if is_gpu else "cpu", costs)
     if trainable == "adaptation":
         # Where images are restyled, a run starts with the styles of all of them.
-        start_more = max(source_more, target_more) if trial.restyles else 1.0
+        start_more = max(source_more, target_more) if trial.uses_style_transfer else 1.0
         judged_more = _images_judged(**num) / _images_judged(**taken)
         measured = _trained(measured, stages, start_more, judged_more)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

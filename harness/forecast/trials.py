@@ -12,7 +12,7 @@ from harness.spec import StudySpec
 from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
 from trainables.stages.data_stages import image_stage_inputs
-from trainables.stages.trial_stages import arithmetic, stage_keys, training_span
+from trainables.stages.trial_stages import numerics, stage_keys, training_span
 
 _FREE = (
     "adapt.epochs", "adapt.lr", "adapt.pretrain_epochs", "adapt.regda.", "adapt.steps_per_epoch",
@@ -48,7 +48,8 @@ class Trial:
         flat, is_udape = self.config.to_flat(), self.config.adapt.method == "udape"
         kept = {name for name in flat if not name.startswith(_FREE)}
         kept |= {"adapt.udape.labels"} if is_udape else set()
-        kept |= {name for name in flat if self.config.restyles and name.startswith("style.")}
+        if self.config.uses_style_transfer:
+            kept |= {name for name in flat if name.startswith("style.")}
         return frozenset((name, json.dumps(flat[name])) for name in kept)
 
 
@@ -85,8 +86,8 @@ def _trial(spec: StudySpec, config: TrialConfig, images: Mapping[str, str], stag
         if (stages / "training").is_dir():
             device = "cuda" if spec.resources.gpus and torch.cuda.is_available() else "cpu"
             replicas = max(1, int(spec.resources.gpus))
-            digits = arithmetic(config, device, spec.resources.cpus, replicas)
-            span = training_span(config, keys, False, digits)
+            environment = numerics(config, device, spec.resources.cpus, replicas)
+            span = training_span(config, keys, False, environment)
             is_reused = span is not None and has(span.stage, stage_key(span.stage, span.inputs))
     stored = {name for name, key in keys.items() if has(name.split("/")[0], key)}
     missing = {name: key for name, key in keys.items() if name not in stored}

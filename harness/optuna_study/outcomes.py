@@ -15,8 +15,7 @@ from harness.optuna_study.pruners import Pruning
 from harness.optuna_study.samplers import brackets_for
 from harness.record.ledger import Event, RunRecord, apply_event
 from harness.spec import StudySpec
-
-_BIN_PREFIX = "pck_bin/"
+from trainables.metrics.metric_keys import BIN_PREFIX, bin_keys
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class TrialOutcomes:
             return {index: metrics[self._pruning_metric]} if ends else {}
         if self.seed_index(record.number) != 0:
             return {}
-        bins = sorted(name for name in metrics if name.startswith(_BIN_PREFIX))
+        bins = bin_keys(metrics, BIN_PREFIX)
         return {step * 1000 + index: metrics[name] for index, name in enumerate(bins)}
 
     def _judge_epoch(self, trial: _Trial, record: RunRecord) -> None:

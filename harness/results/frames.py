@@ -65,6 +65,7 @@ import pandas as pd
 from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.results import validators as validator_report
 from trainables.config import FIELD_TYPES
+from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
 
@@ -94,7 +95,7 @@ class Study:
         rows = self.epochs[self.epochs["metric"] == metric].sort_values("step")
         return rows.groupby("number")["value"].last()
 
-    def bins(self, prefix: str = "final/pck_bin") -> pd.DataFrame:
+    def bins(self, prefix: str = FINAL_BIN_PREFIX) -> pd.DataFrame:
         """Per-bin PCK of every complete run.
 
         Args:

@@ -6,7 +6,8 @@ PCK enters here for judgement only, after the choices were made and logged by th
 
 import pandas as pd
 
-from trainables.metrics.selection import TARGET_PCK, VALIDATORS, meta_evaluation
+from trainables.metrics.metric_keys import VALIDATORS
+from trainables.metrics.selection import TARGET_PCK, meta_evaluation
 
 ALL_METHODS = "all"
 WITHOUT_ORACLE = "all but oracle"

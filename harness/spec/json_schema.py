@@ -21,7 +21,7 @@ from harness.space.fields import cannot_vary
 from harness.space.parameters import Choose, Parameter
 from harness.spec.canonical import NULL_IS_LEFT_OUT
 from harness.spec.early_terminate import EarlyTerminate
-from harness.spec.metric_names import BIN_PREFIX, known_metrics
+from harness.spec.metric_names import known_metrics
 from harness.spec.sections import (
     Budget,
     Constraint,
@@ -32,6 +32,7 @@ from harness.spec.sections import (
 )
 from harness.spec.study_spec import StudySpec
 from trainables.config import FIELD_TYPES, TrialConfig
+from trainables.metrics.metric_keys import BIN_PREFIX
 
 Schema = dict[str, Any]
 

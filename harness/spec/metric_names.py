@@ -1,8 +1,8 @@
 """The metrics that each trainable reports, by name, for the check of a study's file.
 
-:mod:`harness.results.frames` explains them. The list is written out here because the code that
-reports them imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` compares it with
-what runs report.
+:mod:`harness.results.frames` explains them. Most are written out here, because the code that
+reports them imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` compares the list
+with what runs report.
 """
 
 from collections.abc import Iterator
@@ -10,28 +10,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.yaml.validation import did_you_mean
+from trainables.data.skeleton import BODY16, HAND21
+from trainables.metrics.metric_keys import (
+    BIN_PREFIX,
+    CONTROLS,
+    FINAL_BIN_PREFIX,
+    VALIDATORS,
+    bin_key,
+    bin_keys,
+)
 
 Trainable = Literal["adaptation", "pose_vae"]
 Better = Literal["maximize", "minimize"]
 
-JOINT_GROUPS = (
-    *("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head"),
-    *("mcp", "pip", "dip", "fingertip"),
-)
+JOINT_GROUPS = (*BODY16.groups, *HAND21.groups)
 """Groups of joints in ``<split>/pck_05_<group>``, of people and of hands."""
 EVALPOSE_READINGS = (
     *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
 )
 """Readings of EvalPose, ``<split>/<reading>``."""
-CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
-"""Predictions without a network, ``<target split>/control/<metric>/<control>``."""
-CONSTANT = "mean_pose"
-"""The control that a trial must beat to have learned anything."""
-VALIDATORS = (
-    *("source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement"),
-    *("plausibility", "mmd", "coral"),
-)
-"""Names of ``validator/<name>``."""
 CHOICES = ("last", "default", "kept", *VALIDATORS, "oracle_val")
 """Ways to choose a checkpoint, ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``."""
 LOSSES = (
@@ -42,8 +39,6 @@ LOSSES = (
 PHASE_LOSSES = frozenset(LOSSES) - {"source_kl", "source_mse"}
 """Losses that source pre-training does not have."""
 TEST_SPLIT = "target_test"
-BIN_PREFIX = "pck_bin"
-"""``pck_bin/00``, ``pck_bin/01``, ...: as many as ``evaluation.bin_count``."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def unknown_metric(name: str, trainable: Trainable, bin_count: int) -> str | Non
     for other in others:
         if other != trainable and name in known_metrics(other, bin_count):
             return f"must be a metric of {trainable} trials, got {name}, one of {other} trials"
-    if name.startswith((f"{BIN_PREFIX}/", f"final/{BIN_PREFIX}/")):
+    if bin_keys([name], BIN_PREFIX) or bin_keys([name], FINAL_BIN_PREFIX):
         return (
             f"must be one of the bins 00 to {bin_count - 1:02d} (evaluation.bin_count is "
             f"{bin_count}), got {name}"
@@ -115,11 +110,8 @@ def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
         for control in CONTROLS:
             yield control_metric(f"target_val/{metric}", control), at_the_end
     for index in range(bin_count):
-        yield f"{BIN_PREFIX}/{index:02d}", more
-        yield (
-            f"final/{BIN_PREFIX}/{index:02d}",
-            MetricFacts("maximize", is_reported_throughout=False),
-        )
+        yield bin_key(BIN_PREFIX, index), more
+        yield bin_key(FINAL_BIN_PREFIX, index), at_the_end
     for validator in VALIDATORS:
         # Agreement compares two heads, or teacher and student: pre-training has neither.
         yield f"validator/{validator}", MetricFacts("maximize", validator != "agreement")

@@ -13,7 +13,7 @@ from harness.space.fields import FieldValues, SearchedParameters
 from harness.space.space import Space
 from harness.spec.database import DatabaseURL
 from harness.spec.early_terminate import EarlyTerminate
-from harness.spec.metric_names import BIN_PREFIX, Trainable
+from harness.spec.metric_names import Trainable
 from harness.spec.sections import (
     BaselineName,
     Budget,
@@ -25,6 +25,7 @@ from harness.spec.sections import (
     StudyName,
 )
 from harness.yaml.validation import Strict, Whole
+from trainables.metrics.metric_keys import BIN_PREFIX
 
 ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
 """First word of a path in a file to the path that it stands for."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.record.quantities import size_text
-from harness.stage_cache.entry import Place, StageEntry, beside
+from harness.stage_cache.entry import DiskStageEntry, Place, beside
 from harness.stage_cache.locks import (
     ComputeLock,
     hold_in_use,
@@ -48,7 +48,7 @@ _SPACE_WAIT_S = 2.0
 
 
 @dataclass(frozen=True)
-class StageCache:
+class DiskStageCache:
     """Stages under one folder; picklable, as trials get it in their config.
 
     Attributes:
@@ -65,7 +65,7 @@ class StageCache:
 
     def get(
         self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
-    ) -> StageEntry:
+    ) -> DiskStageEntry:
         """See :meth:`trainables.stages.protocol.StageCache.get`.
 
         Raises:
@@ -94,7 +94,7 @@ class StageCache:
         stage: str,
         inputs: Mapping[str, Any],
         should_stop: Callable[[], bool] | None = None,
-    ) -> "StageClaim":
+    ) -> "DiskStageClaim":
         """See :meth:`trainables.stages.protocol.StageCache.claim`.
 
         Raises:
@@ -121,14 +121,16 @@ class StageCache:
             time.sleep(wait_s)
             wait_s = min(1.5 * wait_s, _LONGEST_WAIT_S)
         sweep_lock(place.lock)
-        return StageClaim(place, dict(inputs), None, entry)
+        return DiskStageClaim(place, dict(inputs), None, entry)
 
-    def release(self, entry: StageEntry) -> None:
+    def release(self, entry: DiskStageEntry) -> None:
         """Stop using an entry, so that it can be pruned before this process ends."""
         release_in_use(entry.path / MANIFEST)
 
-    def _claim(self, place: Place, inputs: Mapping[str, Any], lock: ComputeLock) -> "StageClaim":
-        entry: StageEntry | None = None
+    def _claim(
+        self, place: Place, inputs: Mapping[str, Any], lock: ComputeLock
+    ) -> "DiskStageClaim":
+        entry: DiskStageEntry | None = None
         try:
             entry = place.open()  # another process may have published it before we got the lock
         except StageDamagedError as error:
@@ -138,7 +140,7 @@ class StageCache:
             raise
         if entry is not None:
             lock.release()
-        return StageClaim(place, dict(inputs), lock, entry)
+        return DiskStageClaim(place, dict(inputs), lock, entry)
 
     def _say(self, sentence: str) -> None:
         if self.on_wait is None:
@@ -147,7 +149,7 @@ class StageCache:
             self.on_wait(sentence)
 
 
-class StageClaim:
+class DiskStageClaim:
     """A stage or the right to compute it; see :class:`trainables.stages.protocol.StageClaim`."""
 
     def __init__(
@@ -155,13 +157,15 @@ class StageClaim:
         place: Place,
         inputs: dict[str, Any],
         lock: ComputeLock | None,
-        entry: StageEntry | None,
+        entry: DiskStageEntry | None,
     ) -> None:
         self._place, self._inputs, self._lock = place, inputs, lock
         self._start = time.monotonic()
         self.entry = entry
 
-    def publish(self, fill: Callable[[Path], None], seconds: float | None = None) -> StageEntry:
+    def publish(
+        self, fill: Callable[[Path], None], seconds: float | None = None
+    ) -> DiskStageEntry:
         """See :meth:`trainables.stages.protocol.StageClaim.publish`.
 
         Raises:
@@ -188,7 +192,7 @@ class StageClaim:
             raise
         hold_in_use(place.folder / MANIFEST)
         outcome: Outcome = "repaired" if was_damaged else "miss"
-        self.entry = StageEntry(place.folder, place.key, outcome, round(took, 3))
+        self.entry = DiskStageEntry(place.folder, place.key, outcome, round(took, 3))
         self.release()
         return self.entry
 
@@ -197,7 +201,7 @@ class StageClaim:
         if self._lock is not None:
             self._lock.release()
 
-    def __enter__(self) -> "StageClaim":
+    def __enter__(self) -> "DiskStageClaim":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -223,5 +227,5 @@ def _disk_full(error: BaseException, partial: Path, folder: Path) -> str | None:
 
 if TYPE_CHECKING:
 
-    def _keeps_to_the_protocol(cache: StageCache) -> protocol.StageCache:
+    def _keeps_to_the_protocol(cache: DiskStageCache) -> protocol.StageCache:
         return cache

@@ -19,7 +19,7 @@ from trainables.stages.protocol import Outcome, stage_error
 
 
 @dataclass(frozen=True)
-class StageEntry:
+class DiskStageEntry:
     """A finished stage; see :class:`trainables.stages.protocol.StageEntry`."""
 
     path: Path
@@ -71,14 +71,14 @@ class Place:
         except OSError as error:
             raise stage_error(error, f"{self.parent} cannot be created") from error
 
-    def find(self) -> StageEntry | None:
+    def find(self) -> DiskStageEntry | None:
         """Open the entry; None on a miss, or if it is damaged."""
         try:
             return self.open()
         except StageDamagedError:
             return None
 
-    def open(self) -> StageEntry | None:
+    def open(self) -> DiskStageEntry | None:
         """Check the entry and use it from now on; None on a miss.
 
         Raises:
@@ -103,7 +103,7 @@ class Place:
             raise
         with contextlib.suppress(OSError):  # from a read-only cache nothing is pruned
             os.utime(manifest_path)
-        return StageEntry(self.folder, self.key, "hit", manifest.seconds)
+        return DiskStageEntry(self.folder, self.key, "hit", manifest.seconds)
 
     def clear(self) -> bool:
         """Remove a damaged entry and the remains of killed processes; the caller holds the lock.

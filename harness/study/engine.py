@@ -123,7 +123,7 @@ def _fit(
     import ray
     from ray import tune
 
-    from harness.stage_cache.cache import StageCache
+    from harness.stage_cache.cache import DiskStageCache
     from harness.study.tune_adapters import (
         BridgeScheduler,
         BridgeSearcher,
@@ -139,7 +139,7 @@ def _fit(
     parallel = parallel_runs(spec.resources, say)
     say(f"{spec.amount}, {parallel} at a time")
     shared_config = {
-        "cache": StageCache(launch.storage.stages, waits_for_space=True),
+        "cache": DiskStageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
         # A run with several GPUs has one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),

@@ -7,7 +7,7 @@ from analysis.tables import bin_differences, bin_summary, overall_summary
 from analysis.trial_names import METHODS
 from analysis.validator_figures import validator_correlations, validator_scatter
 from trainables.metrics.intervals import mean_interval
-from trainables.metrics.selection import VALIDATORS
+from trainables.metrics.metric_keys import VALIDATORS
 
 mpl.use("Agg")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import TrialConfig
 from trainables.stages.trial_stages import TrialStages, start_run
 
@@ -43,7 +43,7 @@ FIXED = {
 }
 
 
-def learning_curve(fields: dict[str, object], cache: StageCache) -> list[float]:
+def learning_curve(fields: dict[str, object], cache: DiskStageCache) -> list[float]:
     """The metric after each epoch of a trial, in percent."""
     stages = TrialStages(TrialConfig.from_flat(fields), cache, num_threads=1, read_test=False)
     run = start_run(stages, num_replicas=1, num_threads=1)
@@ -58,7 +58,7 @@ def record(path: Path) -> None:
     torch.set_num_threads(1)
     started, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
-        cache = StageCache(Path(folder))
+        cache = DiskStageCache(Path(folder))
         for values in itertools.product(*GRID.values()):
             fields = {**FIXED, **dict(zip(GRID, values, strict=True))}
             rows.append([*values, *(f"{value:.3f}" for value in learning_curve(fields, cache))])

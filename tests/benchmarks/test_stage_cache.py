@@ -19,7 +19,7 @@ import torch
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
 from harness.spec import load_study
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.conftest import ROOT
@@ -85,7 +85,7 @@ def run_alone(record, reported, folder):
     trainable = MeasuredTrainable(
         {
             "fields": record.fields,
-            "cache": StageCache(folder / "stages"),
+            "cache": DiskStageCache(folder / "stages"),
             "folder": str(folder),
             "num_threads": 1,
             "num_replicas": 1,

@@ -27,7 +27,7 @@ from trainables.adapt.pseudo_labels import (
     pseudo_labels,
     warped_pseudo_labels,
 )
-from trainables.adapt.teacher import ExponentialMean
+from trainables.adapt.teacher import ExponentialMovingAverage
 from trainables.data.augment import between_views, warp_keypoints
 from trainables.network.pose_net import PoseNet
 
@@ -181,7 +181,7 @@ def test_the_target_step_with_networks(mode):
     student = student.to(memory_format=torch.channels_last)
     teacher = deepcopy(student).requires_grad_(False)
     side = TargetSide(size, image_size, mode, "kl", teacher, student)
-    mean = ExponentialMean(teacher, student)
+    mean = ExponentialMovingAverage(teacher, student)
 
     def step(way, update):
         student.zero_grad()
@@ -240,7 +240,7 @@ def test_the_teacher_update_against_a_loop_over_parameters(depth, width):
         for parameter in start.parameters():
             parameter.add_(0.1)
     teachers = [deepcopy(start) for _ in range(5)]
-    mean = ExponentialMean(teachers[0], student)
+    mean = ExponentialMovingAverage(teachers[0], student)
     flat_teacher, flat_student = flattened(teachers[2]), flattened(deepcopy(student))
     ways = {
         "exponential_mean": lambda: mean.update(0.999),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.stages import main
 
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -28,7 +28,7 @@ def storage(tmp_path):
 @pytest.fixture
 def cache(storage):
     """A cache with three entries that no process uses, used 9, 5 and 1 days ago."""
-    cache = StageCache(storage / "stages")
+    cache = DiskStageCache(storage / "stages")
     inputs = {"version": 2, "domain": "people_wild", "num": 4000, "root": None, "splits": ["a"]}
     for i, (stage, num_bytes) in enumerate(
         [("images", 3000), ("images", 2000), ("pose_vae", 500)]
@@ -249,7 +249,7 @@ def test_another_goes_for_the_total_in_place_of_one_in_use(cache, run, names):
 
 
 def use(root, inputs, ready):
-    StageCache(root).get("images", inputs, write(0))
+    DiskStageCache(root).get("images", inputs, write(0))
     ready.set()
     time.sleep(60)
 

@@ -80,7 +80,7 @@ class MortalTrainable(AdaptationTrainable):
         super().setup(config)
 
     def step(self):
-        if self._unheard is None:
+        if self._unreported is None:
             epoch = self._run.epoch + 1
             with (self._deaths / "started").open("a") as file:
                 file.write(f"{epoch}\n")

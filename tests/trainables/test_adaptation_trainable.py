@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
 from trainables.stages.trial_stages import TrialStages
@@ -50,7 +50,7 @@ def prepared(tmp_path_factory):
     """Everything but pre-training, for every method."""
     root = tmp_path_factory.mktemp("stages")
     trial = TrialConfig.from_flat(FIELDS | {"adapt.method": "udape"})
-    assert TrialStages(trial, StageCache(root), 1, False).lineage
+    assert TrialStages(trial, DiskStageCache(root), 1, False).lineage
     return root
 
 
@@ -60,7 +60,7 @@ def new_cache(prepared, tmp_path):
 
     def new_cache(name="stages"):
         shutil.copytree(prepared, tmp_path / name)
-        return StageCache(tmp_path / name)
+        return DiskStageCache(tmp_path / name)
 
     return new_cache
 
@@ -155,7 +155,7 @@ def test_a_checkpoint_holds_the_best_network_beside_the_last_state(cache, start,
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_a_trial_that_starts_again_reports_its_last_epoch_and_goes_on(new_cache, start, epochs):
+def test_a_trial_that_restarts_reports_its_last_epoch_and_resumes(new_cache, start, epochs):
     expected = reports(finish(start(new_cache("one"))))
     first = start(two := new_cache("two"), "trial")
     for _ in range(epochs):
@@ -164,7 +164,7 @@ def test_a_trial_that_starts_again_reports_its_last_epoch_and_goes_on(new_cache,
     assert reports(finish(start(two, "trial"))) == expected[epochs - 1 :]
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_reported(new_cache, start, tmp_path):
+def test_a_damaged_checkpoint_is_skipped_and_reported(new_cache, start, tmp_path):
     expected = reports(finish(start(new_cache("one"))))
     first = start(two := new_cache("two"), "trial")
     for _ in range(2):
@@ -177,23 +177,23 @@ def test_a_damaged_checkpoint_is_passed_over_and_reported(new_cache, start, tmp_
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_pretraining_from_the_cache_is_told_like_ones_own_and_ends_alike(
+def test_pretraining_from_the_cache_is_reported_like_ones_own_and_ends_alike(
     new_cache, start, tmp_path, method
 ):
     trained = finish(start(cache := new_cache(), adapt__method=method))
-    told = finish(start(cache, "told", adapt__method=method, vae__kl_weight=0.5))
+    reused = finish(start(cache, "reused", adapt__method=method, vae__kl_weight=0.5))
     assert outcomes(trained) == [None, "miss", "miss"]
-    assert outcomes(told) == ["hit", "hit", "hit"]
-    assert told[0]["stages"]["pretrain"][1:] == trained[-1]["stages"]["pretrain"][1:]
-    for one, two in zip(trained, told, strict=True):
+    assert outcomes(reused) == ["hit", "hit", "hit"]
+    assert reused[0]["stages"]["pretrain"][1:] == trained[-1]["stages"]["pretrain"][1:]
+    for one, two in zip(trained, reused, strict=True):
         # Another Pose VAE: it reports its own code, and nothing else depends on it.
         first, second = (
             {name: v for name, v in result["metrics"].items() if not name.startswith("vae/")}
             for result in (one, two)
         )
         assert first == second
-    # No state is written that was not trained: the first is that of the last told epoch.
-    assert checkpoints(tmp_path, "told") == ["epoch-00002", "epoch-00003"]
+    # No state is written that was not trained: the first is that of the last reused epoch.
+    assert checkpoints(tmp_path, "reused") == ["epoch-00002", "epoch-00003"]
 
 
 def test_methods_share_their_pretraining_unless_they_see_other_images_in_it(cache, start):
@@ -205,12 +205,12 @@ def test_methods_share_their_pretraining_unless_they_see_other_images_in_it(cach
     assert outcomes(finish(plain))[-1] == "hit"
 
 
-def test_a_training_that_is_all_pretraining_is_told_to_its_end(cache, start):
+def test_a_training_that_is_all_pretraining_is_reused_to_its_end(cache, start):
     fields = {"adapt__method": "source_only", "adapt__epochs": 0}
-    trained, told = (finish(start(cache, **fields)) for _ in range(2))
-    assert outcomes(told) == ["hit", "hit"]
-    assert reports(told) == reports(trained)
-    assert "chosen_pck_05/kept" in told[-1]["metrics"]
+    trained, reused = (finish(start(cache, **fields)) for _ in range(2))
+    assert outcomes(reused) == ["hit", "hit"]
+    assert reports(reused) == reports(trained)
+    assert "chosen_pck_05/kept" in reused[-1]["metrics"]
 
 
 def test_without_pretraining_nothing_is_shared(cache, start):
@@ -226,32 +226,32 @@ def test_a_replay_trains_its_pretraining_anew(cache, start, monkeypatch):
     assert reports(anew) == reports(trained)
 
 
-def test_a_trial_killed_while_pretraining_is_told_is_told_again(cache, start):
+def test_a_trial_killed_while_reusing_pretraining_reuses_it_again(cache, start):
     expected = reports(finish(start(cache)))
     start(cache, "trial").train()  # and no more of it
     assert reports(finish(start(cache, "trial"))) == expected
 
 
-def test_a_trial_that_starts_again_in_its_pretraining_leaves_all_of_it(cache, start):
+def test_a_trial_that_restarts_in_its_pretraining_stores_all_of_it(cache, start):
     first = start(cache, "trial")
     expected = [first.train()]
     first.stop()
     expected += finish(start(cache, "trial"))[1:]
-    told = finish(start(cache))
-    assert outcomes(told) == ["hit"] * 3
-    assert reports(told) == reports(expected)
+    reused = finish(start(cache))
+    assert outcomes(reused) == ["hit"] * 3
+    assert reports(reused) == reports(expected)
 
 
-def test_a_trial_that_starts_again_does_not_wait_for_who_trains_by_then(cache, start, new_cache):
+def test_a_trial_that_restarts_does_not_wait_for_one_that_trains_by_then(cache, start, new_cache):
     expected = reports(finish(start(new_cache("other"))))
     first = start(cache, "trial")
     first.train()
     first.stop()
-    start(cache).train()  # has the right to leave it now
+    start(cache).train()  # may store it now
     again = finish(start(cache, "trial"))
     assert reports(again) == expected
     assert outcomes(again) == [None, None, None]
-    assert "beside another" in again[-1]["tags"]["pretrain"]
+    assert "another trial" in again[-1]["tags"]["pretrain"]
     assert entries(cache) == []
 
 
@@ -263,7 +263,7 @@ def in_background(trainable):
 
 
 @pytest.mark.parametrize("end", ["stopped", "finished"])
-def test_who_waits_is_told_or_takes_over(cache, start, tmp_path, end):
+def test_a_waiting_trial_reuses_or_takes_over(cache, start, tmp_path, end):
     holder, waiter = start(cache), start(cache, "waiter")
     started = [holder.train()]
     thread, found = in_background(waiter)
@@ -310,12 +310,12 @@ def test_a_damaged_pretraining_is_trained_again(cache, start):
 
 
 @pytest.mark.usefixtures("whole_trainings")
-def test_an_equal_trial_is_told_to_its_end_and_leaves_a_checkpoint_of_the_last_epoch_alone(
+def test_an_equal_trial_reuses_all_of_it_and_writes_a_checkpoint_of_the_last_epoch_alone(
     cache, start, tmp_path
 ):
-    trained, told = finish(start(cache, "one")), finish(start(cache, "two"))
-    assert reports(told) == reports(trained)
-    assert told[-1]["stages"]["training"] == ["hit", *trained[-1]["stages"]["training"][1:]]
+    trained, reused = finish(start(cache, "one")), finish(start(cache, "two"))
+    assert reports(reused) == reports(trained)
+    assert reused[-1]["stages"]["training"] == ["hit", *trained[-1]["stages"]["training"][1:]]
     assert checkpoints(tmp_path, "two") == ["epoch-00003"]
     best = [
         torch.load(tmp_path / trial / "epoch-00003" / "best.pt", weights_only=True)
@@ -323,19 +323,19 @@ def test_an_equal_trial_is_told_to_its_end_and_leaves_a_checkpoint_of_the_last_e
     ]
     assert best[0]["epoch"] == best[1]["epoch"]
     assert all(map(torch.equal, best[0]["net"].values(), best[1]["net"].values()))
-    # Nobody heard of the last epoch: it is reported again.
+    # A restarted trial reports its last epoch again.
     assert reports(finish(start(cache, "two"))) == reports(trained)[-1:]
 
 
 @pytest.mark.usefixtures("whole_trainings")
-def test_a_trial_killed_while_its_training_is_told_is_told_again(cache, start):
+def test_a_trial_killed_while_reusing_a_training_reuses_it_again(cache, start):
     expected = reports(finish(start(cache)))
     start(cache, "trial").train()  # and no more of it
     assert reports(finish(start(cache, "trial"))) == expected
 
 
 @pytest.mark.slow
-def test_a_trial_of_two_processes_shares_goes_on_and_leaves_none_behind(
+def test_a_trial_of_two_processes_shares_resumes_and_leaves_none_behind(
     cache, start, new_cache, tmp_path
 ):
     alone = finish(start(new_cache("other")))
@@ -351,9 +351,9 @@ def test_a_trial_of_two_processes_shares_goes_on_and_leaves_none_behind(
         assert one["metrics"].keys() == other["metrics"].keys()
         (loss,) = (name for name in one["metrics"] if name.startswith("train/source_kl"))
         assert other["metrics"][loss] == pytest.approx(one["metrics"][loss], rel=1e-3)
-    told = start(cache, num_replicas=2)
-    assert reports(finish(told)) == reports(trained)
-    told.stop()
+    reused = start(cache, num_replicas=2)
+    assert reports(finish(reused)) == reports(trained)
+    reused.stop()
     assert not torch.distributed.is_initialized()
     assert json.loads((entries(cache)[0] / "stage.json").read_text())
 

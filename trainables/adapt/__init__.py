@@ -2,6 +2,7 @@
 
 Read ``adapter`` (the interface and its batches), ``source_only`` and ``regda`` (the shortest
 methods), ``udape`` with ``teacher``, ``pseudo_labels``, ``occlusion`` and ``restyle``, then
-``methods`` (built by name) and ``adaptation_run`` (the loop over epochs). ``batches`` feeds it,
-``losses`` and ``optimisers`` serve all methods, ``replicas`` trains one run on several devices.
+``methods`` (builds them from a config) and ``adaptation_run`` (the loop over epochs). ``batches``
+makes the batches, all methods use ``losses`` and ``optimisers``, ``replicas`` trains one run on
+several devices.
 """

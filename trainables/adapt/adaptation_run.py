@@ -1,7 +1,7 @@
 """One training run: source pre-training, then adaptation, an epoch at a time.
 
 The loop is the same for every method and every sampling strategy: equal numbers of steps of
-equal batch size, evaluated after each epoch. It knows no clock, no disk and no Ray.
+equal batch size, evaluated after each epoch. It uses no clock, no disk and no Ray.
 """
 
 from copy import deepcopy
@@ -27,24 +27,24 @@ from trainables.seeding import derive_seed, torch_generator
 
 
 class AdaptationRun:
-    """State of a run between epochs.
+    """A training run that is advanced one epoch at a time.
 
     Args:
         config: The trial's settings.
-        domains: Data.
+        domains: The data of both domains.
         net: Network from :func:`trainables.adapt.methods.build_net`, possibly with loaded
             weights.
         device: Where to train.
         shard: Part of each batch that this process trains on.
 
     Raises:
-        ValueError: If the batch size is no multiple of the number of processes.
+        ValueError: If the batch size is not a multiple of the number of processes.
 
     Attributes:
-        total_epochs: Of both phases.
-        epoch: Epochs that have run.
+        total_epochs: Epochs of both phases together.
+        epoch: Number of epochs that have run.
         best: ``epoch`` and ``net`` (parameters and buffers) of the last epoch that the default
-            label-free choice preferred to all before it.
+            label-free choice preferred to all earlier ones.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AdaptationRun:
         self._adapter: Adapter = pretraining
         self._pretraining: SourceOnly | None = pretraining
         self._is_adapting = False
-        # The oracle is the one method that is trained on target labels, and on nothing else.
+        # The oracle alone trains on target labels, and on nothing else.
         labelled = domains.target if adapt.method == "oracle" else domains.source
         batches = BatchSettings(
             heatmap_size=config.data.heatmap_size,
@@ -94,7 +94,7 @@ class AdaptationRun:
 
     def _build_restyler(self) -> Restyler | None:
         domains, udape = self._domains, self._config.adapt.udape
-        if domains.style is None or not self._config.restyles:
+        if domains.style is None or not self._config.uses_style_transfer:
             return None
         return Restyler(
             domains.style,
@@ -108,7 +108,7 @@ class AdaptationRun:
 
     @property
     def net(self) -> PoseNet:
-        """The network that is judged: a mean teacher where the method has one."""
+        """The network that is evaluated: the mean teacher if the method has one."""
         return self._adapter.net
 
     @property
@@ -122,11 +122,12 @@ class AdaptationRun:
         Returns:
             Flat metrics: ``train/*`` mean losses, ``sampling/active_fraction``,
             ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ... of the target validation
-            split, ``validator/*``; with the last epoch also ``final/pck_bin/*``, ``chosen_*/*``
+            split, ``validator/*``; in the last epoch also ``final/pck_bin/*``, ``chosen_*/*``
             and, if the run may read it, ``target_test/*``. Empty in the other processes.
 
         Raises:
-            FloatingPointError: If a loss is not finite; names the first one, epoch and step.
+            FloatingPointError: If a loss is not finite; names the first such loss, its epoch and
+                step.
         """
         weights = self._begin_epoch()
         losses = self._train(weights, self._config.adapt.steps_per_epoch)
@@ -136,7 +137,7 @@ class AdaptationRun:
         metrics = {f"train/{name}": value for name, value in losses.items()}
         metrics["sampling/active_fraction"] = float((weights > 0).mean())
         metrics |= self._judge.metrics(
-            self.net, self._adapter.second_opinion, is_last=self.is_done
+            self.net, self._adapter.auxiliary_logits, is_last=self.is_done
         )
         self._remember(metrics)
         if self.is_done:
@@ -160,7 +161,7 @@ class AdaptationRun:
         return sample_weights(config, self._domains.difficulty, num_target, clock)
 
     def _remember(self, metrics: dict[str, float]) -> None:
-        """Keep what checkpoints are chosen by, and the network if it is the choice so far."""
+        """Record the metrics that choose a checkpoint; keep the network if it is the choice."""
         read = {
             name: value
             for name, value in metrics.items()
@@ -181,7 +182,7 @@ class AdaptationRun:
         losses = mean_over_processes(losses).cpu()
         broken = (~losses.isfinite()).nonzero().tolist()
         if broken:
-            step, column = broken[0]  # the first: from there NaN spreads to the other losses
+            step, column = broken[0]  # the first: NaN spreads from there to the other losses
             raise FloatingPointError(
                 f"loss {names[column]} is {float(losses[step, column])} in epoch "
                 f"{self.epoch + 1} of {self.total_epochs}, step {step + 1}"
@@ -203,7 +204,7 @@ class AdaptationRun:
         self._pretraining = None  # its optimiser is as large as the network
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the following epochs depend on, but for ``best``, which they only replace."""
+        """Everything that later epochs depend on; not ``best``, which they only replace."""
         return {
             "epoch": self.epoch,
             "history": self._history,
@@ -215,13 +216,13 @@ class AdaptationRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If this run adapts already and the state is of its pre-training.
+            ValueError: If this run has started to adapt and the state is from pre-training.
         """
         if self._is_adapting and not state["is_adapting"]:
-            raise ValueError("a run that adapts cannot go back to a state of its pre-training")
+            raise ValueError("a run that adapts cannot return to a state of its pre-training")
         self.epoch = state["epoch"]
         self._history = state["history"]
         if state["is_adapting"] and not self._is_adapting:
@@ -236,7 +237,7 @@ class AdaptationRun:
 def sample_weights(
     config: TrialConfig, difficulty: DifficultyView, num_target: int, clock: TrainingClock
 ) -> NDArray[np.float64]:
-    """Weights of the labelled training samples in an epoch: all that sampling decides.
+    """Weights of the labelled training samples in an epoch; nothing else depends on sampling.
 
     Args:
         config: The trial's settings.
@@ -257,7 +258,7 @@ def sample_weights(
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether networks compute in bfloat16, for a value of ``adapt.precision``."""
+    """Whether ``adapt.precision`` lets networks compute in bfloat16 on a device."""
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"

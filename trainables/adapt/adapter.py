@@ -1,6 +1,6 @@
-"""What every adaptation method looks like to the training loop.
+"""The interface between an adaptation method and the training loop.
 
-The types carry an honesty rule: a :class:`TargetBatch` has no labels to read.
+The types enforce that no method trains on target labels: a :class:`TargetBatch` has none.
 """
 
 from dataclasses import dataclass
@@ -51,24 +51,24 @@ class TargetBatch:
 
 
 class Adapter(Protocol):
-    """One method of training; owns its optimisers and any extra heads."""
+    """One training method; owns its optimisers and any extra heads."""
 
     net: PoseNet
-    """The network that evaluation reads."""
+    """The network that is evaluated."""
     needs_target: bool
     """Whether :meth:`step` reads the target batch."""
     needs_teacher_view: bool
-    """Whether it reads the batch's second view."""
+    """Whether :meth:`step` reads the batch's teacher view."""
 
     def step(self, source: SourceBatch, target: TargetBatch | None) -> dict[str, Tensor]:
-        """Train on one batch; returns named scalar losses still on the device."""
+        """Train on one batch; returns named scalar losses, still on the device."""
         ...
 
-    def second_opinion(self, images: Tensor) -> Tensor | None:
-        """Logits (B, K, h, h) of what the method trains beside ``net``, in evaluation mode.
+    def auxiliary_logits(self, images: Tensor) -> Tensor | None:
+        """Logits (B, K, h, h) of a second network or head, in evaluation mode.
 
-        RegDA's adversarial head, UDAPE's student; None where there is nothing of the kind. A
-        label-free validator compares them with the logits of ``net``.
+        They come from RegDA's adversarial head or UDAPE's student; None if the method trains
+        ``net`` only. The validator ``agreement`` compares them with the logits of ``net``.
         """
         ...
 

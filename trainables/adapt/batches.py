@@ -1,7 +1,7 @@
-"""Endless training batches from two image stores.
+"""Training batches from two image stores.
 
-Random numbers are drawn for the whole batch on the CPU; a process that trains on a shard of it
-reads and augments its own part only.
+Random numbers are drawn for the whole batch on the CPU; a process that trains on a shard reads and
+augments only its own part.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class BatchSettings:
         device: Where batches are augmented.
         seed: Root seed of the trial.
         ranges: Limits of the augmentation.
-        is_quantised: Whether labels are drawn at whole cells, as in the references.
+        is_quantised: Whether labels are centred on whole cells, as in the references.
         shard: Part of each batch to make.
     """
 
@@ -68,7 +68,7 @@ class SourceBatches:
     def epoch(
         self, weights: NDArray[np.float64], steps: int, batch_size: int
     ) -> Iterator[SourceBatch]:
-        """``steps`` batches of samples drawn in proportion to weights (N,) of the split."""
+        """``steps`` batches of samples, drawn in proportion to the split's weights (N,)."""
         settings, size = self._settings, self._store.image_size
         indices = draw_indices(weights, steps * batch_size, self._draws).numpy()
         for whole in np.split(self._rows[indices], steps):
@@ -98,7 +98,7 @@ class SourceBatches:
 
 
 class TargetBatches:
-    """Unlabelled batches of the target training split; the labels are never read.
+    """Unlabelled batches of the target training split; never reads labels.
 
     Args:
         images: (N, H, W, 3) uint8 images of the target domain.
@@ -116,7 +116,7 @@ class TargetBatches:
         self._augment = torch_generator(settings.seed, "target", "augment")
 
     def next(self, batch_size: int, with_teacher_view: bool = False) -> TargetBatch:
-        """One batch drawn uniformly with replacement, if asked for in two independent views."""
+        """One batch, drawn uniformly with replacement, optionally with a second random view."""
         settings = self._settings
         index = torch.randint(len(self._rows), (batch_size,), generator=self._draws).numpy()
         rows = settings.shard.take(torch.from_numpy(self._rows[index]))

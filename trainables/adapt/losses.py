@@ -1,8 +1,8 @@
 """Losses between predicted and target maps, and RegDA's ground-truth and ground-false maps.
 
-Notation: y main head logits, y' adversarial head logits, both (B, K, H, W); GT(y) the
-Gaussians at the peaks of y; GF(y) for joint k the clipped sum of the other joints' Gaussians;
-w (B, K) weights.
+Notation: y are the main head's logits, y' the adversarial head's, both (B, K, H, W); GT(y) are
+Gaussians at the peaks of y; GF(y) is, for joint k, the clipped sum of the other joints' Gaussians;
+w (B, K) are weights.
 """
 
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from torch import Tensor
 from trainables.data.heatmaps import default_sigma, gaussian_heatmaps, peak_cells
 
 SupervisedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Predicted maps, target maps, weights to a scalar."""
+"""From predicted maps, target maps and weights to a scalar."""
 DISPARITY_EPSILON = 1e-7
-"""Added to the maps of the disparities, as in RegDA, so that a ground-false map that happens
-to be empty stands for the uniform distribution."""
+"""Added to the maps of the disparities, as in RegDA, so that an empty ground-false map becomes
+the uniform distribution."""
 
 
 def spatial_kl(logits: Tensor, maps: Tensor, weights: Tensor, epsilon: float = 0.0) -> Tensor:
     """Mean KL divergence from normalised target maps to the spatial softmax of the logits.
 
     KL = sum_px q (ln q - log_softmax(logits)), q = (maps + epsilon) / sum(maps + epsilon),
-    averaged over B * K joints, those of weight 0 included (RegDA, JointsKLLoss).
+    averaged over B * K joints, including those of weight 0 (RegDA, JointsKLLoss).
 
-    Differs from the reference: joints of weight 0 are left out before the division, so an
-    empty map cannot turn the loss into NaN.
+    Differs from the reference: joints of weight 0 are masked before the division, so an empty map
+    cannot turn the loss into NaN.
 
     Args:
         logits: (B, K, H, W).
@@ -39,11 +39,11 @@ def spatial_kl(logits: Tensor, maps: Tensor, weights: Tensor, epsilon: float = 0
     """
     log_p = logits.flatten(2).log_softmax(-1)  # (B, K, H*W)
     with torch.no_grad():
-        # Left out here already: 0 times what is not finite would come back as a gradient.
+        # Masked before the loss: 0 times a non-finite value would make the gradient NaN.
         m = torch.where((weights > 0).unsqueeze(-1), maps.flatten(2), 0.0) + epsilon
         mass = m.sum(-1)
         z = mass.clamp_min(1e-12)
-        # With q = m / z: sum q ln q = (sum m ln m) / z - ln z * mass / z. No map of q is made.
+        # With q = m / z: sum q ln q = (sum m ln m) / z - ln z * mass / z, without a map of q.
         negative_entropy = torch.special.xlogy(m, m).sum(-1) / z - z.log() * mass / z
     per_joint = negative_entropy - torch.linalg.vecdot(m, log_p) / z
     mean: Tensor = (per_joint * weights).mean()
@@ -53,21 +53,21 @@ def spatial_kl(logits: Tensor, maps: Tensor, weights: Tensor, epsilon: float = 0
 def heatmap_mse(predicted: Tensor, maps: Tensor, weights: Tensor) -> Tensor:
     """Half the squared error of heatmaps, the loss of UDAPE and of tllib's baseline.
 
-    0.5 * mean over B * K * H * W of w (y - t)^2, joints of weight 0 staying in the denominator
+    0.5 * mean over B * K * H * W of w (y - t)^2; joints of weight 0 count in the denominator
     (tllib, JointsMSELoss).
 
-    Differs from the reference: a joint of weight 0 is left out, not multiplied, so what is
-    written in its map does not matter.
+    Differs from the reference: a joint of weight 0 is masked instead of multiplied by 0, so the
+    content of its map does not matter.
 
     Args:
-        predicted: (B, K, H, W) values that learn to be the map itself.
+        predicted: (B, K, H, W) predictions of the map itself.
         maps: (B, K, H, W) with peak 1.
         weights: (B, K), not negative.
     """
-    # Flattened first, which copies maps with the joints last: a difference of two memory formats
-    # takes three times as long.
+    # Flattened first, which copies maps with the joints last in memory: subtracting tensors of two
+    # memory formats takes three times as long.
     error = predicted.flatten(2) - maps.flatten(2)  # (B, K, H*W)
-    # Left out before the square: 0 times what is not finite would come back as a gradient.
+    # Masked before the square: 0 times a non-finite value would make the gradient NaN.
     error = torch.where((weights > 0).unsqueeze(-1), error, 0.0)
     per_joint = torch.linalg.vecdot(error, error) / error.shape[-1]
     mean: Tensor = 0.5 * (per_joint * weights).mean()
@@ -89,8 +89,8 @@ def ground_truth_maps(logits: Tensor) -> Tensor:
 def ground_false_maps(truth: Tensor) -> Tensor:
     """GF(y) from GT(y) (B, K, H, W): for each joint the other joints' maps, clipped to 1.
 
-    RegDA (Jiang et al. 2021), section 4.2: a wrong prediction lands on another joint, so the
-    adversarial head is led there.
+    RegDA (Jiang et al. 2021), section 4.2: wrong predictions tend to lie on other joints, so the
+    adversarial head is trained to predict those.
     """
     return (truth.sum(1, keepdim=True) - truth).clamp_(0, 1)
 

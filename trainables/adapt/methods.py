@@ -1,6 +1,6 @@
-"""From a trial's settings to networks, augmentations and adapters.
+"""Builds networks, augmentations and adapters from a trial's settings.
 
-Here ``adapt.method`` and ``parity`` are read; what is built takes plain arguments.
+Only this module reads ``adapt.method`` and ``parity``; what it builds takes plain arguments.
 """
 
 import torch
@@ -26,7 +26,7 @@ from trainables.seeding import derive_seed, torch_generator
 
 
 def build_net(config: TrialConfig, num_joints: int) -> PoseNet:
-    """A freshly initialised network; the global generator is left as it was found."""
+    """A freshly initialised network; the global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "net"))
         return PoseNet(
@@ -42,8 +42,8 @@ def build_net(config: TrialConfig, num_joints: int) -> PoseNet:
 def augment_ranges(config: TrialConfig, skeleton: Skeleton) -> AugmentRanges:
     """How far a trial's images are warped and recoloured.
 
-    The references turn hands all the way round; RegDA blurs, UDAPE shears. The default for
-    every method are RegDA's crops of bodies, so that arms differ in their losses alone.
+    The references rotate hands by any angle; RegDA blurs, UDAPE shears. The default for every
+    method is RegDA's crops of bodies, so that methods differ only in their losses.
     """
     if not config.parity:
         return AugmentRanges()
@@ -56,7 +56,7 @@ def augment_ranges(config: TrialConfig, skeleton: Skeleton) -> AugmentRanges:
 def pretraining_adapter(
     config: TrialConfig, net: PoseNet, restyler: Restyler | None
 ) -> SourceOnly:
-    """Supervised training; for UDAPE with source images in the style of the target."""
+    """Supervised training; for UDAPE with source images restyled as the target."""
     restyle = restyler.source if restyler is not None else None
     return SourceOnly(net, config.adapt.loss, pretraining_recipe(config), restyle)
 
@@ -72,7 +72,7 @@ def adaptation_adapter(
         if config.parity:
             recipe, first_step, ramp = regda_adaptation_recipe(), 0, REFERENCE_RAMP_STEPS
         else:
-            recipe = _default_recipe(config)
+            recipe = pretraining_recipe(config)
             ramp = ramp_steps(adapt.epochs * adapt.steps_per_epoch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "regda", "adversarial_head"))
@@ -107,21 +107,15 @@ def adaptation_adapter(
         if config.parity:  # the reference trains both phases with one Adam
             udape.optimizer.load_state_dict(pretrained.optimizer.state_dict())
         return udape
-    return pretrained  # source_only and oracle go on as they are
-
-
-def _default_recipe(config: TrialConfig) -> Recipe:
-    adapt = config.adapt
-    total_epochs = adapt.pretrain_epochs + adapt.epochs
-    return default_recipe(adapt.lr, total_epochs * adapt.steps_per_epoch)
+    return pretrained  # source_only and oracle continue unchanged
 
 
 def pretraining_recipe(config: TrialConfig) -> Recipe:
-    """Of the first phase; UDAPE's reference keeps it for the second."""
+    """Recipe of both phases or, for RegDA with ``parity``, of the first phase only."""
     adapt = config.adapt
     total_epochs = adapt.pretrain_epochs + adapt.epochs
     if not config.parity:
-        return _default_recipe(config)
+        return default_recipe(adapt.lr, total_epochs * adapt.steps_per_epoch)
     if adapt.method == "regda":
         return regda_pretraining_recipe(adapt.steps_per_epoch, adapt.pretrain_epochs)
     if adapt.method == "udape":

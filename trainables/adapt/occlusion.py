@@ -1,4 +1,4 @@
-"""Adaptive occlusion (Kim et al. 2022): a student learns to do without the joints it knows."""
+"""Adaptive occlusion (Kim et al. 2022): hides confident joints from the student."""
 
 import torch
 from torch import Tensor
@@ -20,27 +20,27 @@ def occlude_confident_joints(
     generator: torch.Generator,
     shard: Shard = WHOLE,
 ) -> Tensor:
-    """Hide one confidently known joint of an image behind a patch from elsewhere in it.
+    """Hide one confident joint per image behind a patch from elsewhere in the image.
 
-    Each image with a known joint is occluded with a chance of ``probability``; the joint is drawn
-    uniformly among its known ones, the patch uniformly among those that lie within the image. A
-    joint is known if its confidence reaches ``threshold``, whether or not its label is among the
-    trusted share of the batch. Nothing here makes the host wait for the device.
+    Each image with a confident joint is occluded with probability ``probability``. The joint is
+    drawn uniformly among its confident ones, the patch uniformly among those that lie within the
+    image. A joint is confident if its confidence reaches ``threshold``, whether or not its label
+    is among the trusted fraction of the batch. Nothing here makes the host wait for the device.
 
-    Differs from the reference: the window is laid around the joint where the student's view has
-    it; the reference un-warps the image, pastes and warps it back, which displaces the window by
-    up to ten pixels, blurs the image twice and loses what leaves the frame. The window therefore
-    keeps its size and stays upright whatever the view. Joints outside the view are not hidden;
-    the reference would hide a strip along the border for them.
+    Differs from the reference: the window is placed around the joint in the student's view. The
+    reference un-warps the image, pastes and warps it back, which displaces the window by up to ten
+    pixels, blurs the image twice and loses what leaves the frame. The window therefore keeps its
+    size and stays upright whatever the view. Joints outside the view are not hidden; the reference
+    would hide a strip along the border for them.
 
     Args:
         images: (B, 3, S, S) student images.
-        labels: Pseudo-labels whose ``keypoints_px`` are in the students' view; those of
-            :func:`~trainables.adapt.pseudo_labels.warped_pseudo_labels` have to be moved there.
-        probability: Chance in [0, 1].
+        labels: Pseudo-labels whose ``keypoints_px`` are in the student's view; the caller moves
+            those of :func:`~trainables.adapt.pseudo_labels.warped_pseudo_labels` there.
+        probability: In [0, 1].
         threshold: Confidence in [0, 1]; 0.9 in UDAPE.
-        generator: CPU generator; advances by the same number of draws whatever is known.
-        shard: Part of a batch that the images are.
+        generator: CPU generator; it always advances by the same number of draws.
+        shard: Part of the batch that the images are.
 
     Returns:
         (B, 3, S, S) new images.
@@ -51,9 +51,9 @@ def occlude_confident_joints(
     draws = shard.take(torch.rand((whole, 3 + joints), generator=generator))
     draws = send(draws, device)
     chance, column_draw, row_draw, scores = torch.split(draws, [1, 1, 1, joints], dim=1)
-    known = (labels.confidence >= threshold) & in_frame(labels.keypoints_px, size, size)
-    joint = torch.where(known, scores, -1.0).argmax(1, keepdim=True)  # a random known joint
-    chosen = known.any(1, keepdim=True) & (chance < probability)  # (B, 1)
+    confident = (labels.confidence >= threshold) & in_frame(labels.keypoints_px, size, size)
+    joint = torch.where(confident, scores, -1.0).argmax(1, keepdim=True)  # a random one of these
+    chosen = confident.any(1, keepdim=True) & (chance < probability)  # (B, 1)
     centre = labels.keypoints_px.gather(1, joint.unsqueeze(-1).expand(-1, -1, 2)).squeeze(1)
 
     column, from_column = _window(centre[:, :1], chosen, column_draw, size)  # (B, W) each
@@ -69,14 +69,14 @@ def occlude_confident_joints(
 def _window(
     centre: Tensor, chosen: Tensor, draw: Tensor, image_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Pixels of the window along one axis, and those its patch comes from.
+    """Pixels of the window along one axis, and the pixels its patch is copied from.
 
-    Window and patch are cut at the border alike. A pixel beyond it is clamped to the outermost
-    one, with the same origin, so that writing it twice changes nothing; an image that is not
-    chosen has its own pixels for a patch.
+    Window and patch are cut at the border in the same way: a pixel beyond the border is clamped to
+    the outermost one, with the same origin, so writing it twice changes nothing. For an image that
+    is not chosen the patch is the window itself.
 
     Args:
-        centre: (B, 1) of the window, in pixels.
+        centre: (B, 1) centre of the window, in pixels.
         chosen: (B, 1) bool.
         draw: (B, 1) in [0, 1): place of the patch.
         image_size: S.
@@ -85,7 +85,7 @@ def _window(
         Twice (B, W) int64 in 0..S-1.
     """
     width = max(1, round(WINDOW_SHARE * image_size))
-    # The pixels p with -W/2 <= p - centre < W/2; an image that is not chosen may have any centre.
+    # The pixels p with -W/2 <= p - centre < W/2; the centre is arbitrary if not chosen.
     first = torch.where(chosen, (centre - width / 2).ceil(), 0.0).long()
     window = first + torch.arange(width, device=centre.device)
     window = window.clamp(0, image_size - 1)

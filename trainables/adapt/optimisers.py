@@ -1,8 +1,8 @@
-"""How parameters are updated: optimiser, learning rate of each part, schedule.
+"""Recipes: optimiser, learning rate of each part of a network, schedule.
 
 The default recipe is the same for every method, so that a method differs from source-only
-training in its losses alone. The others repeat the references for ``parity: true``. Notation: i
-index of a step, from 0; parts of a network are named as in
+training only in its losses. The others repeat the references for ``parity: true``. Notation: i is
+the index of a step, from 0; parts of a network are named as in
 :class:`trainables.network.pose_net.PoseNet`.
 """
 
@@ -30,7 +30,7 @@ class Recipe:
         algorithm: ``adamw`` (weight decay 1e-2), ``adam`` or ``sgd`` (Nesterov momentum 0.9,
             weight decay 1e-4).
         rates: Base learning rate of each part.
-        factor: Step index to the factor of all base learning rates.
+        factor: From a step's index to the factor on all base learning rates.
     """
 
     algorithm: Literal["adamw", "adam", "sgd"]
@@ -40,7 +40,7 @@ class Recipe:
     def optimizer(
         self, parts: Mapping[Part, Iterable[torch.nn.Parameter]]
     ) -> torch.optim.Optimizer:
-        """An optimiser with one group for each part; :meth:`set_rates` comes before a step."""
+        """An optimiser with one group per part; call :meth:`set_rates` before each step."""
         groups = [
             {"params": list(parameters), "base_lr": self.rates[part]}
             for part, parameters in parts.items()
@@ -71,7 +71,7 @@ class Recipe:
 def default_recipe(peak: float, total_steps: int) -> Recipe:
     """AdamW with a warm-up, then half a cosine to zero over both phases of the training.
 
-    Differs from the references, whose multi-step drops suit 35,000 steps: on the small default
+    Differs from the references, whose step-wise drops suit 35,000 steps: on the small default
     budget AdamW reaches in 200 steps what SGD reaches in 400.
 
     Args:
@@ -90,8 +90,8 @@ def default_recipe(peak: float, total_steps: int) -> Recipe:
 def two_drops(steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
     """Factor 1, then 0.1 from epoch 44 of 70 and 0.01 from epoch 59, scaled to ``epochs``.
 
-    Both references write milestones 45 and 60 and step the scheduler before each epoch, so that
-    the drops come one epoch early (epochs counted from 0).
+    Both references set milestones 45 and 60 but step the scheduler before each epoch, so the
+    drops come one epoch earlier (epochs counted from 0).
     """
     drops = [round(epochs * at / 70) for at in (44, 59)]
 
@@ -103,7 +103,7 @@ def two_drops(steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
 
 
 def regda_pretraining_recipe(steps_per_epoch: int, epochs: int) -> Recipe:
-    """RegDA's first phase: SGD, 0.01 for the backbone, 0.1 for what lies above it."""
+    """RegDA's first phase: SGD, 0.01 for the backbone, 0.1 for the other parts."""
     rates: dict[Part, float] = {"backbone": 0.01, "upsampling": 0.1, "head": 0.1}
     return Recipe("sgd", rates, two_drops(steps_per_epoch, epochs))
 

@@ -1,22 +1,21 @@
-"""From a teacher's heatmaps to labels for a student that sees another view of the image.
+"""Turns a teacher's heatmaps into labels for a student that sees another view of the image.
 
-The teacher's maps of its own view are brought to the student in one of two ways, of which UDAPE
-(Kim et al. 2022) does the second:
+There are two ways to get from the teacher's view to the student's; UDAPE (Kim et al. 2022) uses
+the second:
 
 ``coord``
-    The arg max is taken in the teacher's view and the K coordinates are moved into the
-    student's, where the labels are drawn afresh (:func:`pseudo_labels`).
+    Take the arg max in the teacher's view, move the K coordinates into the student's view and
+    draw new Gaussians there (:func:`pseudo_labels`).
 ``warp``
-    The maps of both are resampled into the stored image, of which both views are warps, and
-    compared there (:func:`warped_pseudo_labels`, :func:`compare_in_stored`).
+    Resample the maps of both views into the stored image, of which both are warps, and compare
+    them there (:func:`warped_pseudo_labels`, :func:`compare_in_stored`).
 
-Since labels are drawn afresh from an arg max in either way, the first loses nothing and resamples
-nothing; it also learns from all that the student sees, not only from what lies within the stored
-image.
+Both draw new Gaussians at an arg max, so ``coord`` loses nothing by not resampling; it also learns
+from everything that the student sees, not only from what lies within the stored image.
 
-Shapes: B images, K joints, maps of H x H cells, images of S x S pixels. Values of maps are logits
-for the loss ``kl`` and learn to be the Gaussian itself for ``mse``. Matrices (B, 2, 3) lead from
-pixels to pixels, of which centres are integers.
+Shapes: B images, K joints, maps of H x H cells, images of S x S pixels. With the loss ``kl`` maps
+are logits, with ``mse`` they approximate the Gaussian itself. Matrices (B, 2, 3) map pixels to
+pixels; pixel centres are integers.
 """
 
 from dataclasses import dataclass, replace
@@ -37,17 +36,20 @@ from trainables.data.heatmaps import (
 from trainables.distributed.collectives import gather, own_part
 
 UNSEEN_LOGIT = -1e4
-"""Logit of a cell that no probability may reach. Finite, so that 0 * log p is 0."""
+"""Logit of a cell with probability 0; finite, so that 0 * log p is 0."""
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """What the teacher tells the student, in one frame: the student's view or the stored image.
+    """Pseudo-labels in one frame: the student's view or the stored image.
 
     Attributes:
         keypoints_px: (B, K, 2) in that frame, some possibly outside it.
-        maps: (B, K, H, H) fresh Gaussians at the keypoints.
-        confidence: (B, K) height of the teacher's peak, in [0, 1].
+        maps: (B, K, H, H) new Gaussians at the keypoints.
+        confidence: (B, K) in [0, 1]: height of the teacher's peak relative to a perfectly learned
+            one. For ``mse`` that is the peak itself, as a perfect map is a Gaussian with peak 1.
+            For ``kl`` it is the probability at the peak over the peak of a normalised Gaussian,
+            1 / (2 pi sigma^2).
         weights: (B, K) 1 for labels to learn from, else 0.
     """
 
@@ -57,28 +59,11 @@ class PseudoLabels:
     weights: Tensor
 
 
-def peak_confidence(maps: Tensor, loss: str) -> Tensor:
-    """Height of each map's peak relative to a perfectly learned one, in [0, 1].
-
-    For ``mse`` the peak itself: a perfect map is a Gaussian with peak 1. A network trained with
-    ``kl`` learns normalised Gaussians, so its probability at the peak is compared with the peak
-    of a normalised Gaussian, 1 / (2 pi sigma^2).
-
-    Args:
-        maps: (B, K, H, H).
-        loss: ``kl`` or ``mse``.
-
-    Returns:
-        (B, K).
-    """
-    return _peak_heights(maps.float(), loss).clamp(0.0, 1.0)
-
-
 def confident_mask(confidence: Tensor, keep: float, per_joint: bool) -> Tensor:
-    """Which labels of a batch to trust: the most confident ``keep`` of them.
+    """Mark the labels of a batch to trust: the most confident ``keep`` of them.
 
-    Of n labels those are dropped that are no more confident than number floor((1 - keep) n) from
-    below; UDAPE keeps half.
+    Of n labels, number floor((1 - keep) n) in rising order of confidence and all that are no more
+    confident are dropped; UDAPE keeps half.
 
     Args:
         confidence: (B, K).
@@ -106,11 +91,11 @@ def pseudo_labels(
     per_joint: bool,
     loss: str,
 ) -> PseudoLabels:
-    """Decode the teacher, move the keypoints into the student's view, draw them afresh.
+    """Decode the teacher's maps, move the keypoints into the student's view, draw new Gaussians.
 
-    Labels that fall outside the student's view get weight 0 but take part in the ranking: which
-    labels are trusted then depends on the teacher alone, not on how the student's views happened
-    to be drawn, and less than ``keep`` of all labels are learned from.
+    Labels outside the student's view get weight 0 but take part in the ranking. Which labels are
+    trusted then depends on the teacher alone, not on the random student views, and fewer than
+    ``keep`` of all labels are learned from.
 
     Differs from the reference, which takes the arg max of maps warped into a common frame: see
     the module's docstring.
@@ -121,15 +106,15 @@ def pseudo_labels(
         image_size: S of both views.
         keep: Fraction of labels to trust, in (0, 1].
         per_joint: See :func:`confident_mask`.
-        loss: ``kl`` or ``mse``, see :func:`peak_confidence`.
+        loss: ``kl`` or ``mse``.
 
     Returns:
         Labels in the student's view.
     """
-    # Copying maps that have joints last is five times faster than decoding them as they are.
+    # With the joints last in memory, copying the maps is five times as fast as decoding them.
     teacher_maps = teacher_maps.float().contiguous()
     seen = to_pixels(peak_cells(teacher_maps), image_size / teacher_maps.shape[-1])
-    # Autocast would multiply coordinates in a format that cannot hold 200.5.
+    # Autocast would multiply coordinates in bfloat16, which cannot hold 200.5.
     with torch.autocast(seen.device.type, enabled=False):
         keypoints = warp_keypoints(seen, teacher_to_student)
     heights = _peak_heights(teacher_maps, loss)
@@ -146,16 +131,16 @@ def warped_pseudo_labels(
     per_joint: bool,
     loss: str,
 ) -> PseudoLabels:
-    """Resample the teacher's maps into the stored image, decode them there, draw them afresh.
+    """Resample the teacher's maps into the stored image, decode them, draw new Gaussians.
 
-    For ``kl`` the softmax is taken before the warp, over all that the teacher sees. What is
-    warped are heights relative to a perfectly learned peak in the teacher's own cells, so that
-    confidence does not depend on the zoom of the view, and the arg max and the confidence are
-    read from the same map. Cells of the stored image outside the teacher's view cannot be the
-    arg max. A stored image of which the teacher sees nothing has confidence and weights 0.
+    For ``kl`` the softmax is taken before the warp, over all that the teacher sees. Confidences
+    are peak heights in the teacher's own cells, so they do not depend on the zoom of the view, and
+    they are read from the same map as the arg max. Cells of the stored image outside the teacher's
+    view cannot be the arg max. If the teacher sees nothing of a stored image, confidences and
+    weights are 0.
 
-    Differs from the reference: one bilinear resampling about the pixels' centre instead of three
-    by nearest neighbour, and cells that the teacher does not see are told from zeros.
+    Differs from the reference: one bilinear resampling about pixel centres instead of three by
+    nearest neighbour, and cells that the teacher does not see are not mistaken for zeros.
 
     Args:
         teacher_maps: (B, K, H, H) in the teacher's view.
@@ -171,14 +156,14 @@ def warped_pseudo_labels(
     size = teacher_maps.shape[-1]
     maps = teacher_maps.float()
     if loss == "kl":
-        # Joints last, as the sampler wants them.
+        # Joints last, as warp_to_stored needs them.
         logits = maps.permute(0, 2, 3, 1)
         maps = logits.flatten(1, 2).softmax(1).view(logits.shape).permute(0, 3, 1, 2)
-    warped, covered = _resample(maps, teacher_view, image_size)
+    warped, covered = warp_to_stored(maps, teacher_view, image_size)
     warped = warped.masked_fill_(~covered, -torch.inf).contiguous()
     keypoints = to_pixels(peak_cells(warped), image_size / size)
     heights = warped.amax((-2, -1)) / _perfect_peak(size, loss)
-    # A map without a cell to choose from has nothing but -inf.
+    # The map of an image that the teacher does not see is -inf everywhere.
     weights = _trusted(heights, keep, per_joint) & torch.isfinite(heights)
     return _draw(keypoints, heights, weights, image_size, size)
 
@@ -186,9 +171,9 @@ def warped_pseudo_labels(
 def warp_to_stored(maps: Tensor, view: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
     """Resample maps of a view back into the frame of the stored image; differentiable.
 
-    One bilinear ``grid_sample`` for the batch. Counted from -1 to 1 between outer edges, image
-    and maps share their coordinates, so the matrix in pixels needs no other conversion to cells;
-    nor has it to be inverted, since sampling asks where a stored cell lies in the view.
+    One bilinear ``grid_sample`` for the batch. In coordinates from -1 to 1 between the outer edges
+    image and maps agree, so the matrix in pixels needs no conversion to cells. It is not inverted
+    either, since sampling needs the place of a stored cell in the view.
 
     Args:
         maps: (B, K, H, H) in the view.
@@ -196,34 +181,45 @@ def warp_to_stored(maps: Tensor, view: Tensor, image_size: int) -> tuple[Tensor,
         image_size: S of the stored image and the view.
 
     Returns:
-        (B, K, H, H) float32 maps, zero where not covered, and (B, 1, H, H) bool, the cells whose
-        centres lie within the view. Between the outermost centres of the view's cells and its
-        edge, the outermost values continue.
+        (B, K, H, H) float32 maps, and (B, 1, H, H) bool: which cells are covered, that is, have
+        their centres within the view. Beyond the outermost cell centres of the view, also where
+        not covered, the outermost values continue.
     """
-    warped, covered = _resample(maps, view, image_size)
-    return warped * covered, covered
+    size = maps.shape[-1]
+    edge = (image_size - 1) / 2  # from the centre of the image to its outermost pixel centres
+    linear = view[:, :, :2]
+    shift = (2 * (linear.sum(-1) * edge + view[:, :, 2]) + 1) / image_size - 1  # (B, 2)
+    centres = (2 * torch.arange(size, device=view.device) + 1) / size - 1
+    by_column = centres.view(1, 1, -1, 1) * linear[:, None, None, :, 0]  # (B, 1, H, 2)
+    by_row = centres.view(1, -1, 1, 1) * linear[:, None, None, :, 1]  # (B, H, 1, 2)
+    grid = by_column + (by_row + shift[:, None, None])
+    covered = (grid.abs() <= 1).all(-1).unsqueeze(1)
+    # With the joints of a cell side by side a CPU samples maps of 64 x 64 cells twice as fast.
+    maps = maps.float().contiguous(memory_format=torch.channels_last)
+    warped = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return warped, covered
 
 
 def compare_in_stored(
     student_maps: Tensor, student_view: Tensor, image_size: int, labels: PseudoLabels, loss: str
 ) -> tuple[Tensor, PseudoLabels]:
-    """What a loss compares in the stored image: the student's maps and what is left of labels.
+    """Bring the student's maps into the stored image and restrict the labels to what it sees.
 
-    Cells that the student does not see take part in neither: labels are zero there, the student's
-    maps are zero for ``mse`` and have no probability for ``kl``, whose softmax thus runs over the
-    cells that the student sees. A label whose keypoint lies outside the view loses its weight.
+    Cells that the student does not see contribute to no loss: labels are zero there, the student's
+    maps are zero for ``mse`` and have probability 0 for ``kl``, whose softmax thus covers only the
+    cells that the student sees. A label whose keypoint lies outside the view gets weight 0.
 
     Args:
         student_maps: (B, K, H, H) in the student's view; gradients reach them.
         student_view: (B, 2, 3) matrix from the stored image to the student's view.
         image_size: S.
-        labels: Of :func:`warped_pseudo_labels`.
+        labels: From :func:`warped_pseudo_labels`.
         loss: ``kl`` or ``mse``.
 
     Returns:
         (B, K, H, H) maps and the labels for them.
     """
-    warped, covered = _resample(student_maps, student_view, image_size)
+    warped, covered = warp_to_stored(student_maps, student_view, image_size)
     warped = warped.masked_fill_(~covered, UNSEEN_LOGIT if loss == "kl" else 0.0)
     peak = to_cells(labels.keypoints_px, image_size / warped.shape[-1]).round().long()
     index = peak[..., 1] * warped.shape[-1] + peak[..., 0]  # (B, K)
@@ -256,29 +252,12 @@ def _perfect_peak(heatmap_size: int, loss: str) -> float:
 
 
 def _peak_heights(maps: Tensor, loss: str) -> Tensor:
-    """(B, K) peaks relative to a perfectly learned one; above 1 for an overconfident map.
+    """Heights (B, K) of the peaks relative to a perfectly learned one; above 1 if overconfident.
 
-    Labels are ranked by these: clamped, more than ``keep`` of them could be equal, and none
-    would be above the quantile.
+    Labels are ranked by the unclamped heights: clamped, so many could be equal that none would be
+    above the quantile.
     """
     flat = maps.flatten(2)
     if loss == "kl":
         flat = flat.softmax(-1)
     return flat.amax(-1) / _perfect_peak(maps.shape[-1], loss)
-
-
-def _resample(maps: Tensor, view: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
-    """As :func:`warp_to_stored`, but with the outermost values wherever not covered."""
-    size = maps.shape[-1]
-    edge = (image_size - 1) / 2  # from the centre of the image to its outermost pixel centres
-    linear = view[:, :, :2]
-    shift = (2 * (linear.sum(-1) * edge + view[:, :, 2]) + 1) / image_size - 1  # (B, 2)
-    centres = (2 * torch.arange(size, device=view.device) + 1) / size - 1
-    by_column = centres.view(1, 1, -1, 1) * linear[:, None, None, :, 0]  # (B, 1, H, 2)
-    by_row = centres.view(1, -1, 1, 1) * linear[:, None, None, :, 1]  # (B, H, 1, 2)
-    grid = by_column + (by_row + shift[:, None, None])
-    covered = (grid.abs() <= 1).all(-1).unsqueeze(1)
-    # With all joints of a cell side by side a CPU samples maps of 64 x 64 cells twice as fast.
-    maps = maps.float().contiguous(memory_format=torch.channels_last)
-    warped = F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return warped, covered

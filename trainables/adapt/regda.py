@@ -7,12 +7,12 @@ Each step does
     A  source: KL(y, labels) + margin * tradeoff * KL(y', GT(y));  trains f, h and h'
     B  target: tradeoff * KL(y', GF(y));                            trains h' alone
     C  target: tradeoff * KL(y', GT(y));                            trains f alone
-so the adversarial head learns to err on target images as a wrong prediction would, and the
-features are trained until it cannot.
+The adversarial head thus learns to predict wrong joints on target images, and the features are
+trained until it cannot.
 
 Differs from the reference, the first two even with ``parity``:
-- B and C share one forward pass of f, which is exact for the parameters, because B changes h'
-  alone; the running statistics of f's batch norms see the target batch once instead of twice.
+- B and C share one forward pass of f. The parameters are the same, because B changes h' alone;
+  the running statistics of f's batch norms see the target batch once instead of twice.
 - Target weights are ones; the reference weights B and C by the visibility of target labels.
 - The gradient from h' to f grows to 1 instead of 0.1. On the built-in domains, 300 + 300 steps,
   0.1 gave 55.6 and 1 gave 64.8 % PCK@0.05 on target_val (one seed).
@@ -36,8 +36,8 @@ from trainables.network.pose_net import PoseNet
 REFERENCE_RAMP_STEPS = 1000.0
 """Time constant of the gradient's warm start in RegDA, which trains for 15,000 steps."""
 MIN_RAMP_STEPS = 100.0
-"""A fresh adversarial head needs so many steps to be worth listening to: on the built-in domains
-with 150 + 150 steps, a constant of 10 steps ended at 31, one of 100 at 56 % PCK@0.05 on
+"""A fresh adversarial head needs about this many steps before its gradient helps: on the built-in
+domains with 150 + 150 steps, a constant of 10 steps ended at 31, one of 100 at 56 % PCK@0.05 on
 target_val (one seed)."""
 
 
@@ -63,7 +63,7 @@ class _ScaleGradient(torch.autograd.Function):
 
 
 def scale_gradient(features: Tensor, factor: float) -> Tensor:
-    """The features themselves, with ``factor`` on their gradient."""
+    """Return the features unchanged, but multiply their gradient by ``factor``."""
     return cast(Tensor, _ScaleGradient.apply(features, factor))  # type: ignore[no-untyped-call]
 
 
@@ -77,7 +77,7 @@ def gradient_factor(step: int, high: float = 0.1, ramp: float = REFERENCE_RAMP_S
 
 @dataclass(frozen=True)
 class RegDAWeights:
-    """What weighs RegDA's terms.
+    """Weights of RegDA's terms.
 
     Attributes:
         margin: Weight of the source disparity in step A.
@@ -181,7 +181,7 @@ class RegDA:
             optimizer.zero_grad()
 
     @torch.no_grad()
-    def second_opinion(self, images: Tensor) -> Tensor:
+    def auxiliary_logits(self, images: Tensor) -> Tensor:
         """Logits of the adversarial head, in evaluation mode."""
         self.net.eval()
         self.adversarial_head.eval()

@@ -1,8 +1,8 @@
 """One trial on several devices of a machine: equal processes, each with a part of every batch.
 
-The process that asks is the first of them; it evaluates, reports and holds the state. The others
-repeat what it does in step, told over pipes. All compute the same numbers as one process would,
-up to the order of sums (:mod:`trainables.distributed.collectives`).
+The calling process is the first of them: it evaluates, reports and holds the state. It sends every
+call over pipes to the other processes, which repeat it. All compute the same numbers as a single
+process would, up to the order of sums (:mod:`trainables.distributed.collectives`).
 """
 
 import contextlib
@@ -24,13 +24,15 @@ from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.distributed.shard import Shard
 
 START_S = 300.0
-"""Time for a process to import what it needs."""
+"""Longest time for a process to start and import its modules."""
 JOIN_S = 10.0
-LAST_WORDS_S = 2.0
+"""Time for a process to end by itself before it is killed."""
+FAILURE_S = 2.0
+"""Longest wait for a failed process to send its message and exit."""
 
 
 class ReplicaError(RuntimeError):
-    """Another process of the trial failed; carries its message."""
+    """Another process of the trial failed; contains its message."""
 
 
 class RunBuilder(Protocol):
@@ -51,12 +53,12 @@ class ReplicatedRun:
         num_threads: Threads of each process.
 
     Raises:
-        ReplicaError: If a process cannot start; carries its message.
+        ReplicaError: If a process cannot start; contains its message.
     """
 
     def __init__(self, build: RunBuilder, world: int, device_type: str, num_threads: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="replicas-")
-        meeting = Path(self._folder.name) / "meeting"
+        rendezvous = Path(self._folder.name) / "rendezvous"
         context = torch.multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
@@ -65,25 +67,25 @@ class ReplicatedRun:
                 ours, theirs = context.Pipe()
                 process = context.Process(
                     target=_follow,
-                    args=(build, Shard(rank, world), device_type, num_threads, meeting, theirs),
+                    args=(build, Shard(rank, world), device_type, num_threads, rendezvous, theirs),
                     daemon=True,
                 )
                 process.start()
                 theirs.close()
                 self._pipes.append(ours)
                 self._processes.append(process)
-            # Who waits in a rendezvous for a process that has died cannot be interrupted.
-            self._hear_all(START_S)
-            _join(Shard(0, world), device_type, meeting)
+            # Wait here first: a rendezvous that waits for a dead process cannot be interrupted.
+            self._receive_all(START_S)
+            _join(Shard(0, world), device_type, rendezvous)
             self._run = build(_device(device_type, 0), Shard(0, world))
-            self._hear_all()
+            self._receive_all()
         except BaseException as error:
-            self._end_badly(error)
+            self._close_after(error)
             raise
 
     @property
     def epoch(self) -> int:
-        """Epochs that have run."""
+        """Number of epochs that have run."""
         return self._run.epoch
 
     @property
@@ -109,14 +111,14 @@ class ReplicatedRun:
         """See :meth:`AdaptationRun.run_epoch`.
 
         Raises:
-            ReplicaError: If another process failed; carries its message.
+            ReplicaError: If another process failed; contains its message.
         """
         try:
-            self._tell_all("run_epoch")
+            self._send_all("run_epoch")
             metrics = self._run.run_epoch()
-            self._hear_all()
+            self._receive_all()
         except BaseException as error:
-            self._end_badly(error)
+            self._close_after(error)
             raise
         return metrics
 
@@ -126,18 +128,18 @@ class ReplicatedRun:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See :meth:`AdaptationRun.load_state_dict`."""
-        # As bytes: pipes would send tensors as shared memory, which the sender goes on writing.
+        # As bytes: pipes would share the tensors' memory, which this process continues to change.
         packed = io.BytesIO()
         torch.save(state, packed)
-        self._tell_all("load_state_dict", packed.getvalue())
+        self._send_all("load_state_dict", packed.getvalue())
         self._run.load_state_dict(state)
-        self._hear_all()
+        self._receive_all()
 
     def close(self, wait_s: float = JOIN_S) -> None:
-        """End the other processes and leave the group.
+        """End the other processes and leave the process group.
 
         Args:
-            wait_s: Time for them to end by themselves.
+            wait_s: Time for them to end by themselves before they are killed.
         """
         for pipe in self._pipes:
             pipe.close()  # the follower's next read ends it
@@ -151,41 +153,47 @@ class ReplicatedRun:
             dist.destroy_process_group()
         self._folder.cleanup()
 
-    def _end_badly(self, error: BaseException) -> None:
-        """Close after an error, and raise what another process says was its cause.
+    def _close_after(self, error: BaseException) -> None:
+        """Close after an error; raise a ReplicaError if another process caused it.
 
-        A process that fails shows here as a broken connection. One that is alive may wait for
-        this one in a sum, and would for half an hour: it is not waited for.
+        A failed process appears here as a broken connection. A live one may be waiting for this
+        process in a collective, for up to half an hour: kill it instead of waiting.
         """
         if isinstance(error, ReplicaError):
             self.close(wait_s=0)
             return
-        said = [words for words in map(self._last_words, range(len(self._pipes))) if words]
+        failures = [text for text in map(self._failure, range(len(self._pipes))) if text]
         self.close(wait_s=0)
-        if said and isinstance(error, RuntimeError | OSError):
-            raise ReplicaError(said[0]) from error
+        if failures and isinstance(error, RuntimeError | OSError):
+            raise ReplicaError(failures[0]) from error
 
-    def _last_words(self, index: int) -> str | None:
+    def _failure(self, index: int) -> str | None:
+        """Why another process failed; None if it seems alive."""
         rank, pipe = index + 1, self._pipes[index]
         try:
-            words = pipe.recv() if pipe.poll(LAST_WORDS_S) else None
+            message = pipe.recv() if pipe.poll(FAILURE_S) else None
         except (EOFError, OSError):
             return self._death(rank)
-        return None if words is None else f"process {rank} of the trial failed: {words}"
+        return None if message is None else f"process {rank} of the trial failed: {message}"
 
     def _death(self, rank: int) -> str:
-        """How another process ended that closed its pipe."""
+        """How another process that closed its pipe has ended."""
         process = self._processes[rank - 1]
-        process.join(LAST_WORDS_S)
+        process.join(FAILURE_S)
         if process.exitcode is not None and process.exitcode < 0:
             return f"process {rank} of the trial died of {signal.Signals(-process.exitcode).name}"
-        return f"process {rank} of the trial ended without a word"
+        return f"process {rank} of the trial ended without an error message"
 
-    def _tell_all(self, *message: Any) -> None:
+    def _send_all(self, *message: Any) -> None:
         for pipe in self._pipes:
             pipe.send(message)
 
-    def _hear_all(self, timeout_s: float | None = None) -> None:
+    def _receive_all(self, timeout_s: float | None = None) -> None:
+        """Wait until every other process has answered.
+
+        Raises:
+            ReplicaError: If one failed, died or did not answer in time.
+        """
         for rank, pipe in enumerate(self._pipes, start=1):
             if not pipe.poll(timeout_s):
                 raise ReplicaError(f"process {rank} of the trial did not start in {timeout_s:g} s")
@@ -201,14 +209,14 @@ def _device(device_type: str, rank: int) -> torch.device:
     return torch.device("cuda", rank) if device_type == "cuda" else torch.device("cpu")
 
 
-def _join(shard: Shard, device_type: str, meeting: Path) -> None:
-    # All processes are on this machine, and nobody else has to reach them.
+def _join(shard: Shard, device_type: str, rendezvous: Path) -> None:
+    # All processes run on this machine, so the loopback interface suffices.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
     backend = "nccl" if device_type == "cuda" else "gloo"
     if device_type == "cuda":
         torch.cuda.set_device(shard.rank)
     dist.init_process_group(
-        backend, init_method=meeting.as_uri(), rank=shard.rank, world_size=shard.world
+        backend, init_method=rendezvous.as_uri(), rank=shard.rank, world_size=shard.world
     )
 
 
@@ -217,16 +225,16 @@ def _follow(
     shard: Shard,
     device_type: str,
     num_threads: int,
-    meeting: Path,
+    rendezvous: Path,
     pipe: Connection,
 ) -> None:
-    """Do what the first process says until it closes the pipe."""
+    """Repeat the calls that the first process sends, until it closes the pipe."""
     torch.set_num_threads(num_threads)
     try:
         device = _device(device_type, shard.rank)
-        torch.zeros(1, device=device)  # a device that is not there fails here, not in the group
+        torch.zeros(1, device=device)  # a missing device fails here, not in the process group
         pipe.send(None)
-        _join(shard, device_type, meeting)
+        _join(shard, device_type, rendezvous)
         run = build(device, shard)
         pipe.send(None)
         while True:
@@ -236,10 +244,10 @@ def _follow(
             getattr(run, method)(*arguments)
             pipe.send(None)
     except (EOFError, ConnectionError):
-        pass  # the first process is done, or gone
+        pass  # the first process has closed the pipe or died
     except BaseException as error:
         traceback.print_exc()
-        with contextlib.suppress(OSError):  # the first process may be gone
+        with contextlib.suppress(OSError):  # the first process may have died
             pipe.send(f"{type(error).__name__}: {error}")
     finally:
         if dist.is_initialized():

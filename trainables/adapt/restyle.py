@@ -1,15 +1,15 @@
-"""When a batch is shown in the other domain's style, and how strongly.
+"""Draws which batches are restyled as the other domain, how strongly, and after which images.
 
-UDAPE shows a whole source batch in the style of target images (S2T) with some probability, and
-the teacher's view of a target batch in the style of source images (T2S) likewise; the strength
-of each image is uniform from 0 to ``alpha``.
+UDAPE restyles a whole source batch as target images (S2T) with some probability, and likewise the
+teacher's view of a target batch as source images (T2S); the strength of each image is uniform from
+0 to ``alpha``.
 
-Differs from the reference: each image has a strength of its own (with ``parity`` the batch has
-one, as there); the style images are drawn from the whole training split rather than
-from the other batch, since their statistics are kept (:mod:`trainables.style.style_transfer`).
+Differs from the reference: each image has its own strength (with ``parity`` the batch has one, as
+there); style images are drawn from the whole training split instead of the other batch, because
+their statistics are precomputed (:mod:`trainables.style.style_transfer`).
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.data.augment import send
 from trainables.distributed.shard import WHOLE, Shard
-from trainables.style.style_transfer import Transfer
+from trainables.style.style_transfer import Domain, StyleTransfer
 
 
 class Restyler:
@@ -28,19 +28,19 @@ class Restyler:
     Args:
         transfer: Frozen networks and style statistics of both domains.
         rows: Rows of the training images of each domain, to draw styles from.
-        probabilities: Chance that a batch is shown in the style of ``target`` (a source batch)
-            or of ``source`` (a teacher's view).
+        probabilities: Probability that a batch is restyled as ``target`` (source batches) or as
+            ``source`` (teacher views).
         alpha: Largest strength of a transfer, in [0, 1].
-        is_one_strength: Whether a batch has one strength, as in the reference, not each image.
-        generator: CPU generator; the number of draws does not depend on what they decide.
+        generator: CPU generator; the number of draws does not depend on their values.
+        is_one_strength: Whether all images of a batch have one strength, as in the reference.
         shard: Part of each batch that this process trains on.
     """
 
     def __init__(
         self,
-        transfer: Transfer,
-        rows: dict[str, NDArray[np.int64]],
-        probabilities: dict[str, float],
+        transfer: StyleTransfer,
+        rows: dict[Domain, NDArray[np.int64]],
+        probabilities: dict[Domain, float],
         alpha: float,
         generator: torch.Generator,
         is_one_strength: bool = False,
@@ -68,9 +68,7 @@ class Restyler:
             raise ValueError("T2S needs a target batch with a teacher view")
         return self._restyle(batch.teacher_images, batch.teacher_view, "source")
 
-    def _restyle(
-        self, images: Tensor, view: Tensor, towards: Literal["source", "target"]
-    ) -> Tensor:
+    def _restyle(self, images: Tensor, view: Tensor, towards: Domain) -> Tensor:
         num = len(images) * self._shard.world
         chance = torch.rand((), generator=self._generator)
         alpha = self._alpha * torch.rand(num, generator=self._generator)
@@ -78,7 +76,7 @@ class Restyler:
             alpha = alpha[:1].expand(num)
         candidates = self._rows[towards]
         styles = candidates[torch.randint(len(candidates), (num,), generator=self._generator)]
-        if chance >= self._probabilities[towards]:  # known on the CPU: no wait for the device
+        if chance >= self._probabilities[towards]:  # on the CPU, so no wait for the device
             return images
         alpha, styles = (send(self._shard.take(draws), images.device) for draws in (alpha, styles))
         return self._transfer.restyle(images, view, towards, styles, alpha)

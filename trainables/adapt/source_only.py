@@ -1,4 +1,4 @@
-"""Supervised training: the first phase of every method, the baseline, the oracle."""
+"""Supervised training: pre-training of every method, the source-only baseline, the oracle."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from trainables.adapt.optimisers import Recipe
 from trainables.network.pose_net import PoseNet
 
 Restyle = Callable[[SourceBatch], Tensor]
-"""Source images in another domain's style: (B, 3, H, W)."""
+"""From a batch to its images (B, 3, H, W) in another domain's style."""
 
 
 class SourceOnly:
@@ -21,8 +21,8 @@ class SourceOnly:
         net: Network to train in place.
         loss: ``kl``, RegDA's spatial KL, or ``mse``, UDAPE's heatmap error.
         recipe: Optimiser and learning rates.
-        restyle: Shows source images in the target's style, as UDAPE's pre-training does; None
-            trains on the images as they are.
+        restyle: Restyles the source images as target images (UDAPE's pre-training); None trains
+            on the images as they are.
     """
 
     needs_target = False
@@ -46,7 +46,7 @@ class SourceOnly:
         )
 
     def step(self, source: SourceBatch, target: TargetBatch | None = None) -> dict[str, Tensor]:
-        """One step of the optimiser; the target batch is not read."""
+        """One step of the optimiser; ignores the target batch."""
         self.net.train()
         self._recipe.set_rates(self._step, self.optimizer)
         images = source.images if self._restyle is None else self._restyle(source)
@@ -57,8 +57,8 @@ class SourceOnly:
         self._step += 1
         return {self._loss_name: loss.detach()}
 
-    def second_opinion(self, images: Tensor) -> None:
-        """Nothing is trained beside the network."""
+    def auxiliary_logits(self, images: Tensor) -> None:
+        """None: only one network is trained."""
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimiser, step."""

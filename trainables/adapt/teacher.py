@@ -1,21 +1,21 @@
-"""The exponential mean of a student's parameters, which a mean teacher has for its own."""
+"""The exponential moving average of a student's parameters, which forms a mean teacher."""
 
 import torch
 from torch import Tensor, nn
 
 
-class ExponentialMean:
-    """Keeps a teacher's parameters at the exponential mean of a student's.
+class ExponentialMovingAverage:
+    """Updates a teacher's parameters to the exponential moving average of a student's.
 
-    After n updates from theta_0 with a student at rest at s,
+    After n updates from theta_0 with a constant student s,
     theta_n = s + decay^n (theta_0 - s); the half-life at UDAPE's decay 0.999 is 693 updates.
 
-    All parameters change in one ``foreach`` call, one kernel launch or a few on a GPU. The lists
-    are gathered once, which in small networks takes longer than the update. They hold the
-    parameters themselves, so that loading a state, ``.to()`` and optimisers are seen; a module
-    that gets other parameter objects needs another mean.
+    One ``foreach`` call updates all parameters, with one or a few kernel launches on a GPU. The
+    parameter lists are gathered once, since in small networks that takes longer than the update.
+    They hold the parameter objects, so loading a state, ``.to()`` and optimiser steps take effect;
+    a module whose parameter objects are replaced needs a new average.
 
-    Buffers are left: the teacher's batch norms see target images only and keep their own
+    Buffers are not averaged: the teacher's batch norms see target images only and keep their own
     statistics, as in the reference.
 
     Args:
@@ -45,6 +45,6 @@ class ExponentialMean:
         """Teacher <- decay * teacher + (1 - decay) * student.
 
         Args:
-            decay: Share of the teacher that stays, in [0, 1].
+            decay: Weight of the teacher's own parameters, in [0, 1].
         """
         torch._foreach_lerp_(self._teacher, self._student, 1 - decay)

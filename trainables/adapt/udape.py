@@ -1,8 +1,8 @@
 """UDAPE: a mean teacher for pose estimation with style transfer (Kim et al. 2022).
 
 Each step trains the student on labelled source images, some in the style of the target, and on
-target images labelled by the teacher, whose parameters follow the student's as an exponential
-moving average:
+target images with pseudo-labels of the teacher, whose parameters are the exponential moving
+average of the student's:
 
     loss = L(student(S2T(x_s)), labels) + consistency * C(student(occlude(view 1)), labels of
            teacher(T2S(view 2)))
@@ -10,13 +10,13 @@ moving average:
 The two views of a target image are warped and recoloured independently. L is ``adapt.loss``; C
 is the same loss over the trusted pseudo-labels, for ``mse`` without L's factor 0.5.
 
-Two ways to bring both views together: ``coord`` moves the teacher's keypoints into the student's
-view; ``warp`` resamples the maps of both into the stored image and compares there.
+``coord`` moves the teacher's keypoints into the student's view to compare the two views; ``warp``
+resamples the maps of both into the stored image and compares them there.
 
 Differs from the reference, also with ``parity``: maps are resampled once instead of three times
-and turn about the pixels' centre; occlusion moves a coordinate instead of warping the image
-twice. By default also: spatial KL instead of heatmap MSE; the teacher's decay suits short
-trainings; two random crops instead of one with two affine warps.
+and rotated about pixel centres; occlusion moves a coordinate instead of warping the image twice.
+By default also: spatial KL instead of heatmap MSE; the teacher's decay suits short trainings;
+two random crops instead of one with two affine warps.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ from trainables.adapt.pseudo_labels import (
     warped_pseudo_labels,
 )
 from trainables.adapt.restyle import Restyler
-from trainables.adapt.teacher import ExponentialMean
+from trainables.adapt.teacher import ExponentialMovingAverage
 from trainables.data.augment import between_views, warp_keypoints
 from trainables.distributed.shard import WHOLE, Shard
 from trainables.network.pose_net import PoseNet
@@ -44,18 +44,18 @@ from trainables.network.pose_net import PoseNet
 
 @dataclass(frozen=True)
 class UDAPESettings:
-    """What weighs UDAPE's terms.
+    """Settings of UDAPE's losses and pseudo-labels.
 
     Attributes:
         loss: ``kl`` or ``mse``.
         labels: ``coord`` or ``warp``.
         image_size: Side of the images in pixels.
-        ema_decay: Share of the teacher that stays each step.
+        ema_decay: Decay of the teacher's exponential moving average, per step.
         consistency: Weight of the target loss.
         keep: Fraction of pseudo-labels to learn from.
         per_joint: Whether each joint keeps its own fraction.
-        occlusion: Chance that an image loses one confident joint.
-        occlusion_confidence: Confidence from which a joint may be hidden.
+        occlusion: Probability that one confident joint of an image is hidden.
+        occlusion_confidence: Lowest confidence of a joint that may be hidden.
     """
 
     loss: str
@@ -74,9 +74,9 @@ class UDAPE:
 
     Args:
         student: Pre-trained network, trained in place.
-        settings: Weights of the terms.
+        settings: Settings of losses and pseudo-labels.
         recipe: Optimiser and learning rates.
-        restyler: Style transfer; None shows all images as they are.
+        restyler: Style transfer; None leaves all images as they are.
         generator: CPU generator of the occlusions.
         first_step: Index of the first step for the recipe.
         shard: Part of each batch that this process trains on.
@@ -110,7 +110,7 @@ class UDAPE:
             }
         )
         self.net = student.frozen_copy()
-        self._teacher = ExponentialMean(self.net, student)
+        self._teacher = ExponentialMovingAverage(self.net, student)
 
     def step(self, source: SourceBatch, target: TargetBatch | None) -> dict[str, Tensor]:
         """One student step and one teacher update."""
@@ -180,7 +180,7 @@ class UDAPE:
         return spatial_kl(student_maps, labels.maps, labels.weights)
 
     @torch.no_grad()
-    def second_opinion(self, images: Tensor) -> Tensor:
+    def auxiliary_logits(self, images: Tensor) -> Tensor:
         """Maps of the student, in evaluation mode."""
         self._student.eval()
         return cast(Tensor, self._student(images))

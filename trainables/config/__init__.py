@@ -1,8 +1,8 @@
 """All settings of one run: nested dataclasses whose dotted paths are the names in a study's YAML.
 
 Read ``trial_config`` (every field, its default and its range), ``field_paths`` (dotted names and
-types), ``reference_recipe`` (the values of ``parity: true``). Lowest package of the trainables;
-imports nothing slow.
+types), ``reference_recipe`` (the values of ``parity: true``). Imports nothing slow, and nothing
+from the other packages.
 """
 
 from trainables.config.trial_config import (
@@ -10,22 +10,18 @@ from trainables.config.trial_config import (
     FOLDER_DOMAINS,
     SCORED_STRATEGIES,
     AdaptConfig,
-    BinsConfig,
     CurriculumConfig,
     DataConfig,
-    EvaluationConfig,
     Loss,
     Method,
     Mode,
     NetConfig,
     Order,
     Pacing,
-    RegDAConfig,
     SamplingConfig,
     Strategy,
     StyleConfig,
     TrialConfig,
-    UDAPEConfig,
     VAEConfig,
     coerce,
     num_reports,
@@ -36,22 +32,18 @@ __all__ = [
     "FOLDER_DOMAINS",
     "SCORED_STRATEGIES",
     "AdaptConfig",
-    "BinsConfig",
     "CurriculumConfig",
     "DataConfig",
-    "EvaluationConfig",
     "Loss",
     "Method",
     "Mode",
     "NetConfig",
     "Order",
     "Pacing",
-    "RegDAConfig",
     "SamplingConfig",
     "Strategy",
     "StyleConfig",
     "TrialConfig",
-    "UDAPEConfig",
     "VAEConfig",
     "coerce",
     "num_reports",

@@ -1,4 +1,4 @@
-"""Nested dataclasses seen as a flat mapping of dotted field paths to values."""
+"""Nested dataclasses as a flat mapping of dotted field paths to values."""
 
 import dataclasses
 import sys
@@ -20,7 +20,7 @@ def field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
 
 
 def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
-    """A nested dataclass from dotted paths; fields left out keep their default."""
+    """A nested dataclass from dotted paths; omitted fields keep their default."""
     kwargs = {}
     for name, hint in typing.get_type_hints(cls).items():
         path = prefix + name
@@ -54,9 +54,9 @@ def as_type(path: str, hint: Any, value: object) -> Any:
 
     Args:
         path: Name of the field, for the message.
-        hint: Its type: bool, int, float, str, a Literal, a tuple of ints, or one of these or
-            None.
-        value: A list is taken for a tuple and sorted, a whole float for an int.
+        hint: Its type: bool, int, float, str, a Literal, a tuple of ints, or one of these
+            ``| None``.
+        value: A list becomes a sorted tuple, a whole float becomes an int.
 
     Raises:
         ValueError: If the value does not fit; the message names what the field takes.

@@ -1,24 +1,24 @@
 """Values of trial fields in the reference code, for ``parity: true``.
 
 Sources: RegDA, ``examples/domain_adaptation/keypoint_detection/regda.py`` of the transfer
-learning library (tllib); UDAPE, ``train_human.py`` of UDA_PoseEstimation. What is no field of a
-trial (optimisers, schedules, heads, augmentations) is in :mod:`trainables.adapt.optimisers`
-and :mod:`trainables.adapt.methods`.
+learning library (tllib); UDAPE, ``train_human.py`` of UDA_PoseEstimation. Optimisers, schedules,
+heads and augmentations are not fields of a trial: see :mod:`trainables.adapt.optimisers` and
+:mod:`trainables.adapt.methods`.
 
-The recipe is meant, not the scale: ``net.*`` and ``data.*`` keep the values they are given.
+``parity`` restores the recipe, not the scale: ``net.*`` and ``data.*`` keep their values.
 
-Differs from the references, whatever ``parity`` says:
+Differs from the references, with ``parity`` too:
 - Images are padded to squares by this project's convention, not by tllib's ResizePad, which scales
   Leeds' coordinates as if they counted from 0 and from the corner of a pixel: at 256 px its
   keypoints lie 0.97 px further right and down (mean of 400 images of LSPET).
 - Target labels neither weigh a loss nor choose a checkpoint. Adaptation starts from the last
   checkpoint of pre-training; RegDA takes the best on source test images, UDAPE on target ones.
-- The batch norms of RegDA's features and main head see a target batch once a step, not twice.
-- Warps turn about the centres of pixels, are bilinear and move by fractions of a pixel; ``warp``
+- The batch norms of RegDA's features and main head see a target batch once per step, not twice.
+- Warps rotate about pixel centres, are bilinear and move by fractions of a pixel; ``warp``
   compares in the stored image, not in the random crop that both views share, and leaves out what
   the student does not see. Occlusion moves a coordinate, not the image.
-- Colours change in one order (brightness, contrast, saturation) and are clamped once.
-- RegDA's ground truth has its peak at the arg max, also where no logit is positive.
+- Colours change in one fixed order (brightness, contrast, saturation) and are clamped once.
+- RegDA's ground truth has its peak at the arg max, even if no logit is positive.
 - LSP as a target is augmented like any other; UDAPE's styles are drawn from the whole split.
 - Samples are drawn with replacement.
 """

@@ -1,8 +1,8 @@
-"""The configuration of one trial, and the names its fields have in a study's YAML.
+"""The configuration of one trial: every field, its default and its range.
 
-A field's dotted path, such as ``vae.kl_weight``, is its name in ``parameters``, ``fixed`` and
-``baselines`` of a study, in Optuna and in MLflow. Defaults live here and nowhere else. This
-module imports neither torch nor numpy, so that a study file can be checked at once.
+The dotted path of a field, such as ``vae.kl_weight``, is its name in ``parameters``, ``fixed``
+and ``baselines`` of a study, in Optuna and in MLflow. Defaults live here and nowhere else. This
+module imports neither torch nor numpy, so that a study file is checked within a second.
 """
 
 import typing
@@ -27,21 +27,21 @@ Loss = Literal["kl", "mse"]
 Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
 
 SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
-"""Strategies that read the scores of the Pose VAE; the others change with no ``vae.*``."""
+"""Strategies that read the scores of the Pose VAE; the others do not depend on ``vae.*``."""
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
-POSE_VAE_REPORTS = 5
-"""Most reports of a ``pose_vae`` trial, evenly spread over its epochs."""
+MAX_POSE_VAE_REPORTS = 5
+"""A Pose VAE trial reports at most this often, evenly spread over its epochs."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which two domains, how many images of each, at what size."""
+    """The two domains, the number of images of each, and their size."""
 
     source: DomainName = "people_clean"
     """Labelled source domain."""
     target: DomainName = "people_wild"
-    """Target domain; its labels train nothing."""
+    """Target domain; no method but the oracle trains on its labels."""
     source_root: str | None = None
     """Folder of the source data set; None for rendered domains."""
     target_root: str | None = None
@@ -51,9 +51,9 @@ class DataConfig:
     heatmap_size: int = 32
     """Side of the square heatmaps in cells: image_size / 2 or image_size / 4."""
     num_source: int = 4000
-    """Source images over all source splits; a folder's data set is cut to this many."""
+    """Source images in all splits together; a data set on disk is cut to this many."""
     num_target: int = 3000
-    """Target images over all target splits; a folder's data set is cut to this many."""
+    """Target images in all splits together; a data set on disk is cut to this many."""
 
     def __post_init__(self) -> None:
         require(
@@ -98,7 +98,7 @@ class VAEConfig:
     hidden_dim: int = 64
     """Width of the two hidden layers of encoder and decoder."""
     epochs: int = 100
-    """Passes over the source poses."""
+    """Epochs over the source training poses."""
     norm: PoseNorm = "bbox"
     """Pose normalisation: tight box, crop pixels / image size, or hip and torso."""
 
@@ -131,17 +131,17 @@ class BinsConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Which source samples a phase of training draws."""
+    """Which source samples training draws."""
 
     strategy: Strategy = "all"
     """all; hardest (VAE-HM); easiest, random (controls); bins; curriculum (VAE-CL)."""
     keep: float = 1 / 3
-    """Fraction, of the scored samples that ``trim`` leaves, kept by hardest, easiest, random."""
+    """Fraction of the scored samples that hardest, easiest and random keep, after ``trim``."""
     trim: float = 0.0
-    """Fraction of the scored samples, the hardest, that no strategy draws in either phase; 0.5 to
-    1 % is meant for label errors. A curriculum's fractions are of what is left."""
+    """Fraction of the scored samples, the hardest ones, that no strategy draws in either phase;
+    0.5 to 1 % is meant for label errors. A curriculum's fractions refer to the remaining ones."""
     phase: Phase = "both"
-    """Phases the strategy applies to; the other phase draws from all samples but the trimmed."""
+    """Phases the strategy applies to; the other phase draws from all samples not trimmed."""
 
     def __post_init__(self) -> None:
         require(0 < self.keep <= 1, "sampling.keep", "in (0, 1]", self.keep)
@@ -152,26 +152,27 @@ class SamplingConfig:
 class CurriculumConfig:
     """Growth of the active set; the defaults are VAE-CL: easy, easy and medium, all.
 
-    Progress is measured over the epochs of ``sampling.phase``, at the start of each, so the last
-    of E epochs has (E - 1) / E behind it.
+    Progress is measured over the epochs of ``sampling.phase``, at the start of each epoch: in the
+    last of E epochs it is (E - 1) / E.
     """
 
     order: Order = "easy_to_hard"
-    """Order in which samples become active; random, one permutation for the whole training with
-    the same numbers of active samples, is the control of the other two."""
+    """Order in which samples become active. random is the control for the other two: one
+    permutation for the whole training, with the same numbers of active samples."""
     mode: Mode = "cumulative"
-    """cumulative keeps what was active (baby-step); exclusive draws from the newest band alone
-    (one-pass): at the defaults easy, medium, hard; window from the newest ``window`` share."""
+    """cumulative keeps earlier samples active (baby-step); exclusive draws from the newest band
+    only (one-pass), with the defaults easy, medium, hard; window draws from the newest ``window``
+    of the samples."""
     window: float = 1 / 3
-    """Fraction of the samples in the sliding window, all the time; read by mode window only."""
+    """Size of the sliding window as a fraction of the samples; read by mode window only."""
     pacing: Pacing = "step"
     """Shape of the growth from start_fraction to 1 (:mod:`trainables.sampling.schedule`)."""
     start_fraction: float = 1 / 3
-    """Fraction of the samples active at the start (b of the pacing formulas) and, in mode
-    exclusive, width of the first of about 1 / b bands."""
+    """Fraction of the samples active at the start (b of the pacing formulas); in mode exclusive
+    also the width of the first of about 1 / b bands."""
     full_at: float = 2 / 3
-    """Progress at which all samples have become active (a of the formulas); above (E - 1) / E
-    that is after the last of E epochs."""
+    """Progress at which all samples have become active (a of the formulas); with a value above
+    (E - 1) / E, E epochs end before that."""
 
     def __post_init__(self) -> None:
         require(
@@ -184,11 +185,11 @@ class CurriculumConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """How predictions are judged; never searched, so that trials stay comparable."""
+    """How predictions are evaluated; never searched, so that trials stay comparable."""
 
     bin_count: int = 6
-    """Equal-size bins of the target poses behind ``pck_bin/*``; scored by one Pose VAE with
-    default settings, the same for every trial of a study whatever its ``vae.*``."""
+    """Number of equal-size bins of the target poses, for ``pck_bin/*``. One Pose VAE with default
+    settings scores these poses for all trials, whatever their ``vae.*``."""
 
     def __post_init__(self) -> None:
         require(2 <= self.bin_count <= 100, "evaluation.bin_count", "2 to 100", self.bin_count)
@@ -196,7 +197,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class RegDAConfig:
-    """Fields only RegDA reads."""
+    """Fields that only RegDA reads."""
 
     margin: float = 4.0
     """Weight of the source disparity term of step A."""
@@ -215,29 +216,29 @@ class RegDAConfig:
 
 @dataclass(frozen=True)
 class UDAPEConfig:
-    """Fields only UDAPE reads."""
+    """Fields that only UDAPE reads."""
 
     ema_decay: float = 0.98
-    """Share of the teacher that stays each step."""
+    """Decay of the teacher's exponential moving average, per step."""
     consistency: float = 1.0
     """Weight of the target loss."""
     keep: float = 0.5
-    """Fraction of the pseudo-labels, the most confident, to learn from."""
+    """Fraction of the pseudo-labels to learn from: the most confident ones."""
     mask: Literal["batch", "joint"] = "batch"
     """Whether that fraction is taken over the batch or for each joint."""
     occlusion: float = 0.5
-    """Chance that an image with a confident joint has one hidden."""
+    """Probability that one confident joint of an image is hidden."""
     occlusion_confidence: float = 0.5
-    """Confidence from which a joint may be hidden, relative to a perfectly learned peak."""
+    """Lowest confidence of a joint that may be hidden, relative to a perfectly learned peak."""
     labels: Literal["coord", "warp"] = "coord"
     """coord moves the teacher's keypoints into the student's view; warp resamples the maps of
-    both into the image they are views of and compares there, as the reference does."""
+    both into the stored image and compares them there, as the reference does."""
     style_source: float = 0.5
-    """Chance that a source batch is shown in the style of target images, in both phases."""
+    """Probability that a source batch is restyled as target images, in both phases."""
     style_target: float = 0.5
-    """Chance that the teacher's view of a target batch is shown in the style of the source."""
+    """Probability that the teacher's view of a target batch is restyled as source images."""
     style_alpha: float = 1.0
-    """Largest strength of a transfer; each image's is uniform from 0 to this."""
+    """Largest strength of a style transfer; each image's is uniform from 0 to this."""
 
     def __post_init__(self) -> None:
         require(0 <= self.ema_decay < 1, "adapt.udape.ema_decay", "in [0, 1)", self.ema_decay)
@@ -252,24 +253,24 @@ class UDAPEConfig:
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """Two phases of training: source pre-training, then adaptation. Equal for every arm."""
+    """Training in two phases, the same for every method: source pre-training, then adaptation."""
 
     method: Method = "regda"
     """Adaptation method of the second phase; oracle trains on target labels in both."""
     pretrain_epochs: int = 4
     """Epochs of supervised source training."""
     epochs: int = 4
-    """Epochs of the method."""
+    """Epochs of adaptation."""
     steps_per_epoch: int = 75
-    """Optimiser steps of an epoch, whatever the sampling."""
+    """Optimiser steps per epoch, whatever the sampling."""
     batch_size: int = 32
-    """Source images (and as many target images) of a step."""
+    """Source images (and as many target images) per step."""
     lr: float = 3e-3
-    """Peak learning rate of AdamW, the same for all layers; not read with ``parity``."""
+    """Peak learning rate of AdamW, the same for all layers; ignored with ``parity``."""
     loss: Loss = "kl"
     """Loss of labelled maps: kl, the spatial KL of RegDA, or mse, the heatmap error of UDAPE."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of the network's products; auto is bfloat16 on GPUs that have it."""
+    """Number format of the network's products; auto is bfloat16 on GPUs that support it."""
     regda: RegDAConfig = field(default_factory=RegDAConfig)
     """Fields of RegDA."""
     udape: UDAPEConfig = field(default_factory=UDAPEConfig)
@@ -303,7 +304,7 @@ class NetConfig:
     weights: str | None = None
     """File of ImageNet weights with torchvision's parameter names; None trains from scratch."""
     compile: bool = False
-    """Whether torch.compile fuses the network; worth it on a GPU and for long trainings."""
+    """Whether to fuse the network with torch.compile; pays off on a GPU and in long trainings."""
 
     def __post_init__(self) -> None:
         require(4 <= self.width <= 256, "net.width", "from 4 to 256", self.width)
@@ -315,7 +316,7 @@ class NetConfig:
 
 @dataclass(frozen=True)
 class StyleConfig:
-    """Style transfer between two domains (AdaIN), trained once for a pair and shared by trials.
+    """AdaIN style transfer between the two domains, trained once per pair and shared by trials.
 
     Example:
         >>> StyleConfig().encoder is None  # an encoder trained on the two domains
@@ -328,12 +329,12 @@ class StyleConfig:
     width: int = 8
     """Channels of the first level of a trained encoder; VGG-19 has 64."""
     encoder_steps: int = 600
-    """Steps that train an encoder as an autoencoder; none for VGG-19."""
+    """Steps that train the encoder as an autoencoder; not used with VGG-19."""
     steps: int = 800
-    """Steps that train the decoder; with VGG-19, whose decoder starts from nothing, tens of
-    thousands."""
+    """Steps that train the decoder; with VGG-19 the decoder starts from random weights and needs
+    tens of thousands."""
     batch_size: int = 8
-    """Content images (and as many style images) of a step."""
+    """Content images (and as many style images) per step."""
     style_weight: float = 0.1
     """Weight of the style loss beside the content loss."""
 
@@ -347,7 +348,7 @@ class StyleConfig:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that decides a trial's numbers.
+    """Everything that determines a trial's numbers.
 
     Example:
         >>> TrialConfig.from_flat({"vae.kl_weight": 0.01}).vae.kl_weight
@@ -369,14 +370,14 @@ class TrialConfig:
     net: NetConfig = field(default_factory=NetConfig)
     """Pose network."""
     style: StyleConfig = field(default_factory=StyleConfig)
-    """Style transfer between the domains, which UDAPE draws on."""
+    """Style transfer between the domains, used by UDAPE."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Evaluation."""
     parity: bool = False
     """Train as the reference code does: its losses, optimisers, schedules, heads and
-    augmentations. Fields left out take its values (:mod:`trainables.config.reference_recipe`)."""
+    augmentations. Omitted fields take its values (:mod:`trainables.config.reference_recipe`)."""
     seed: int = 0
-    """Root of the seed tree of everything random in the trial."""
+    """Seed from which all random streams of the trial are derived."""
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
@@ -393,14 +394,14 @@ class TrialConfig:
             self._check_subset()
 
     @property
-    def restyles(self) -> bool:
-        """Whether the trial ever shows an image in the style of the other domain."""
+    def uses_style_transfer(self) -> bool:
+        """Whether any image of the trial can be restyled."""
         udape = self.adapt.udape
-        may_restyle = udape.style_source > 0 or udape.style_target > 0
-        return self.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
+        probability = max(udape.style_source, udape.style_target)
+        return self.adapt.method == "udape" and probability > 0 and udape.style_alpha > 0
 
     def _check_phase(self) -> None:
-        """Refuse a strategy that applies in no epoch and would silently be ``all``."""
+        """Reject a strategy that applies in no epoch: it would silently mean ``all``."""
         phase, adapt = self.sampling.phase, self.adapt
         epochs = {"pretrain": adapt.pretrain_epochs, "adapt": adapt.epochs}
         if epochs.get(phase) == 0:
@@ -410,7 +411,7 @@ class TrialConfig:
             )
 
     def _check_subset(self) -> None:
-        """Refuse bins that are not given or of which ``sampling.trim`` leaves nothing."""
+        """Reject missing bins, and bins of which ``sampling.trim`` leaves nothing."""
         subset, count, trim = self.bins.subset, self.bins.count, self.sampling.trim
         if subset is None:
             raise ValueError(
@@ -428,9 +429,9 @@ class TrialConfig:
         """Build a config from dotted field paths.
 
         Args:
-            values: Field path to value; fields left out keep their default or, with
-                ``parity``, take the reference recipe's value. A list is taken where a field is
-                a tuple, a whole float where it is an int.
+            values: Field path to value. Omitted fields keep their default or, with ``parity``,
+                take the reference recipe's value. A tuple field accepts a list, an int field a
+                whole float.
 
         Raises:
             ValueError: On an unknown path, a wrong type or a value out of range; the message
@@ -462,7 +463,7 @@ def num_reports(trainable: str, fields: Mapping[str, Any]) -> int:
         fields: Flat fields of the trial, with those that it leaves out.
     """
     if trainable == "pose_vae":
-        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
+        return min(MAX_POSE_VAE_REPORTS, int(fields["vae.epochs"]))
     return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
 
 

@@ -1,7 +1,8 @@
 """Images and keypoints: drawn or read from disk, split, augmented, turned into heatmaps.
 
-Read ``skeleton`` (joint order), ``image_store`` (what every domain becomes), then a domain:
-``rendered`` (with ``body_prior``, ``people``, ``hand_prior``, ``hands``, ``scene``, ``renderer``)
-or ``leeds`` (with ``flags``, ``photographs``, ``leeds_check``, ``problems``). ``splits`` and
-``frame`` are rules for all of them; ``augment`` and ``heatmaps`` make training batches.
+Read ``skeleton`` (joint order), ``image_store`` (the form in which every domain is stored), then
+a domain: ``rendered`` (with ``body_prior``, ``people``, ``hand_prior``, ``hands``, ``scene``,
+``renderer``) or ``leeds`` (with ``flags``, ``photographs``, ``leeds_check``, ``problems``).
+``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training
+batches.
 """

@@ -1,7 +1,7 @@
 """Random warps and colours for a whole batch on the training device.
 
-One affine matrix per image moves its pixels (a single bilinear ``grid_sample``) and its
-keypoints, so the two cannot drift apart. Draws come from a CPU generator: the same seed gives
+One affine matrix per image moves both its pixels (a single bilinear ``grid_sample``) and its
+keypoints, so the two always match. Random numbers come from a CPU generator: the same seed gives
 the same batch on every device.
 """
 
@@ -19,7 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class AffineRanges:
-    """A further warp about the centre, after the crop; the defaults are UDAPE's for bodies."""
+    """A second warp about the centre, after the crop; the defaults are UDAPE's for bodies."""
 
     rotation_deg: float = 60.0
     """Largest rotation to either side."""
@@ -44,12 +44,12 @@ class AugmentRanges:
     blur_px: float = 0.0
     """Largest deviation of a Gaussian blur in pixels; 0.8 at 256 pixels in RegDA."""
     affine: AffineRanges | None = None
-    """A further warp, which is drawn anew for each view of an image; the crop is not."""
+    """A second warp, drawn anew for each view of an image, whereas the views share the crop."""
 
 
 @dataclass(frozen=True)
 class AugmentDraw:
-    """Random numbers of one batch, before they touch pixels.
+    """Random warps and colours of one batch, not yet applied to pixels.
 
     Attributes:
         matrix: (B, 2, 3) from input to output pixel coordinates (pixel centres are integers).
@@ -66,19 +66,19 @@ class AugmentDraw:
     blur_px: Tensor | None = None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "AugmentDraw":
-        """The draw with a function applied to each of its tensors."""
+        """Apply a function to each tensor of the draw."""
         moved = {name: function(value) for name, value in vars(self).items() if value is not None}
         return replace(self, **moved)
 
     def to(self, device: torch.device) -> "AugmentDraw":
-        """The draw on a device, without waiting for it."""
+        """Copy the draw to a device, see :func:`send`."""
         return self.map(lambda tensor: send(tensor, device))
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device, without waiting for it.
+    """Copy a tensor to a device without waiting for it.
 
-    Only from pinned memory does the copy to a GPU overlap what the GPU does.
+    A copy to a GPU overlaps the GPU's work only from pinned memory.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
@@ -87,9 +87,9 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 @functools.cache
 def imagenet_mean_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and deviation (1, 3, 1, 1) of colours in [0, 1]; kept on each device.
+    """ImageNet's mean and deviation (1, 3, 1, 1) of colours in [0, 1], cached per device.
 
-    Built anew they would be copied to the device, and waited for, in every step.
+    Without the cache every step would copy them to the device and wait for it.
     """
     return tuple(  # type: ignore[return-value]
         torch.tensor(values, device=device).view(1, 3, 1, 1)
@@ -120,10 +120,10 @@ def draw_augmentation(
 def draw_views(
     num: int, image_size: int, ranges: AugmentRanges, generator: torch.Generator, num_views: int
 ) -> list[AugmentDraw]:
-    """Several random views of the same images.
+    """Draw several random views of the same images.
 
     Without ``ranges.affine`` each view has its own rotation and crop. With it, all views share
-    one and are warped further each for itself, as in UDAPE.
+    one rotation and crop and each has its own second warp, as in UDAPE.
     """
     shared = None
     views = []
@@ -155,8 +155,8 @@ def _crop_matrix(u: Tensor, image_size: int, ranges: AugmentRanges) -> Tensor:
     rotation = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     linear = rotation * scale.view(-1, 1, 1)
     middle = torch.full((num, 2), centre)
-    # A point is turned about the centre, then measured from the corner of the crop, in pixels
-    # of the output.
+    # Rotate a point about the centre, then measure it from the corner of the crop, in pixels of
+    # the output.
     rotated_middle = (rotation @ middle.unsqueeze(-1)).squeeze(-1)
     shift = (middle - rotated_middle - corner) * scale.unsqueeze(1) - 0.5
     return torch.cat([linear, shift.unsqueeze(-1)], dim=-1)
@@ -193,7 +193,7 @@ def warp_images(images: Tensor, matrix: Tensor) -> Tensor:
     inverse = _inverse(matrix[:, :, :2])  # (B, 2, 2) output to input
     offset = -(inverse @ matrix[:, :, 2:])  # (B, 2, 1)
     # grid_sample counts from -1 to 1 between the outer pixel edges: n = (2 x + 1) / size - 1.
-    # Row by row with plain numbers: a tensor of sizes would have to be copied to the device.
+    # Row by row with Python numbers: a tensor of sizes would have to be copied to the device.
     edges = ((width - 1) / 2, (height - 1) / 2)
     rows = []
     for row, size in enumerate((width, height)):
@@ -221,18 +221,18 @@ def _inverse(linear: Tensor) -> Tensor:
 
 
 def compose(second: Tensor, first: Tensor) -> Tensor:
-    """The matrix (B, 2, 3) that does what ``first`` does and then what ``second`` does."""
+    """The matrix (B, 2, 3) that applies ``first`` and then ``second``."""
     linear = second[:, :, :2] @ first[:, :, :2]
     shift = second[:, :, :2] @ first[:, :, 2:] + second[:, :, 2:]
     return torch.cat([linear, shift], dim=-1)
 
 
 def between_views(first: Tensor, second: Tensor) -> Tensor:
-    """The matrix (B, 2, 3) from one view of an image to another, given each view's matrix.
+    """The matrix (B, 2, 3) from one view of an image to another.
 
     Args:
-        first: (B, 2, 3) from the image to the view the result starts from.
-        second: (B, 2, 3) from the image to the view the result leads to.
+        first: (B, 2, 3) from the image to the view that the result maps from.
+        second: (B, 2, 3) from the image to the view that the result maps to.
     """
     inverse = _inverse(first[:, :, :2])
     linear = second[:, :, :2] @ inverse
@@ -244,7 +244,7 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
 
     Args:
         images: (B, H, W, 3) uint8 on the training device.
-        draw: Random numbers for this batch.
+        draw: Random warps and colours of this batch.
 
     Returns:
         (B, 3, H, W) float, ImageNet-normalised; pixels from outside the image are black.

@@ -1,9 +1,9 @@
 """A procedural prior over 3D body poses in the sixteen-joint order.
 
-Limbs hang from a torso by a handful of anatomical angles. One number per pose, its
-*complexity* in [0, 1], widens every angle's range: near 0 people stand with their arms down,
-near 1 they kick, bend and turn. Camera frame: x right, y down, z away from the camera, so a
-person who faces the camera has the right arm at negative x and looks towards negative z.
+A few anatomical angles attach the limbs to a torso. One number per pose, its *complexity* in
+[0, 1], widens the range of every angle: near 0 people stand with their arms down, near 1 they
+kick, bend and turn. Camera frame: x right, y down, z away from the camera, so a person who faces
+the camera has the right arm at negative x and looks towards negative z.
 """
 
 import numpy as np
@@ -112,8 +112,8 @@ def _limb(rest: Array, outwards: Array, raise_side: Array, raise_front: Array) -
 
 def turn_towards(direction: Array, towards: Array, angle: Array) -> Array:
     """Turn (N, 3) directions by ``angle`` radians towards another direction."""
-    # A limb that already points where it should fold to has no plane to fold in; the nudge
-    # picks one.
+    # A limb that already points in the target direction defines no plane to turn in; the small
+    # offset picks one.
     plane = _orthogonal(towards + 1e-3 * np.array([0.3, 0.5, 0.7]), direction)
     return _unit(direction * np.cos(angle)[:, None] + plane * np.sin(angle)[:, None])
 

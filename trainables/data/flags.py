@@ -1,8 +1,7 @@
-"""Is the flag of a Leeds file the one that its data set publishes?
+"""Checks that the joint flags of a Leeds file mean what its data set publishes.
 
-LSP's flag 1 says occluded, LSPET's says visible; files with the one in the place of the other,
-or with any flag at all, have the same shape. Each data set has one count of joints that are
-rare where the flag is right:
+Flag 1 means occluded in LSP and visible in LSPET, and the shape of a file does not show which it
+holds. Each data set has one kind of joint that is rare if the flag is right:
 
 ========  ============================================  ==================
 data set  joints that are counted                       as published
@@ -11,14 +10,17 @@ LSP       flagged occluded                              2,044 of 28,000
 LSPET     whose flag and coordinates contradict         6 of 140,000
 ========  ============================================  ==================
 
-In LSPET flag 0 says that a joint has no coordinates: they are negative, (0, 0) or, in copies, NaN.
+In LSPET flag 0 means that a joint has no coordinates: they are negative, (0, 0) or, in copies,
+NaN.
 
-The count k among n joints is judged by how much likelier it is if the flag means nothing (half
-of the joints counted; an inverted flag counts nearly all) than at the published rate p:
+The evidence that a count k of n joints gives against a file is how much likelier k is if the flag
+means nothing (half of the joints counted; an inverted flag counts nearly all) than at the
+published rate p:
 
     evidence = k ln(0.5 / p) + (n - k) ln(0.5 / (1 - p))     in nats
 
-A share alone would refuse small parts of a sound file, in which one joint is many percent.
+A limit on the share k / n would reject small parts of a sound file, where one joint is several
+percent.
 """
 
 import math
@@ -30,9 +32,9 @@ from numpy.typing import NDArray
 from trainables.data.problems import Problem
 
 _DECISIVE_NATS = 2.4 * math.log(1e6)
-"""A million to one. The joints of one person are flagged together, so that counts vary from
-person to person 2.4 times as much as independent joints would (2.0 in LSP, 2.3 in LSPET) and
-joints say less by that factor."""
+"""A million to one. The joints of one person are flagged together, so counts vary 2.4 times as
+much as those of independent joints (2.0 in LSP, 2.3 in LSPET), and the evidence must be larger by
+that factor."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,20 @@ class _Rule:
     rate: float
     """Published share of the counted joints."""
     sentence: str
-    """What was counted and what is right; takes ``count`` and ``total``."""
+    """Message with the fields ``count`` and ``total``."""
 
 
 _RULES = {
     "lsp": _Rule(
         2_044 / 28_000,
-        "{count:,} of {total:,} joints are flagged occluded, which is not the flag of lsp: there "
-        "1 says occluded and 7 % of the joints are; it may be inverted",
+        "{count:,} of {total:,} joints are flagged occluded, but in lsp flag 1 means occluded and "
+        "7 % of the joints have it; the flag may be inverted",
     ),
     "lspet": _Rule(
         6 / 140_000,
-        "the flag of {count:,} of {total:,} joints contradicts their coordinates, which is not "
-        "the flag of lspet: there 1 says that a joint has coordinates and 0 that they are "
-        "negative, (0, 0) or NaN; it may be inverted",
+        "the flags of {count:,} of {total:,} joints contradict their coordinates: in lspet flag 1 "
+        "means that a joint has coordinates and 0 that they are negative, (0, 0) or NaN; the flag "
+        "may be inverted",
     ),
 }
 
@@ -66,7 +68,7 @@ def flag_problems(name: str, joints: NDArray[np.float64]) -> list[Problem]:
         joints: (N, 14, 3) x, y and flag.
 
     Returns:
-        Nothing, or one problem: flags other than 0 and 1, or not those of the data set.
+        No problem or one: flags other than 0 and 1, or flags with another meaning.
     """
     flags = joints[..., 2]
     is_other = (flags != 0) & (flags != 1)

@@ -1,9 +1,9 @@
 """A procedural prior over 3D poses of one hand in the 21-joint order.
 
-The wrist, then four joints for each finger from the palm to the tip, thumb first. As in
-:mod:`trainables.data.body_prior`, a complexity in [0, 1] widens every angle's range: near 0 an
-open hand faces the camera, near 1 fingers curl and cross and the hand turns away. Camera frame:
-x right, y down, z away from the camera.
+Joint order: the wrist, then four joints for each finger from the palm to the tip, thumb first. As
+in :mod:`trainables.data.body_prior`, a complexity in [0, 1] widens the range of every angle: near
+0 an open hand faces the camera, near 1 fingers curl and cross and the hand turns away. Camera
+frame: x right, y down, z away from the camera.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def sample_hand_poses(rng: np.random.Generator, complexity: Array, yaw_limit: Ar
     num, c = len(complexity), complexity
     joints = np.zeros((num, 21, 3))
     towards_palm = np.tile([0.0, 0.0, -1.0], (num, 1))
-    curl = rng.uniform(0, 1, num)  # fingers of one hand curl together, more or less
+    curl = rng.uniform(0, 1, num)  # the fingers of one hand curl to a similar degree
     for finger, (bones, fan) in enumerate(zip(_BONES, _FAN_RAD, strict=True)):
         base = 1 + 4 * finger
         joints[:, base, :2] = _PALM[finger]

@@ -1,4 +1,4 @@
-"""The flesh of procedural hands: skin-coloured capsules on a 21-joint skeleton."""
+"""Procedural hands: skin-coloured capsules on a 21-joint skeleton."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def hand_capsules(
     look: Look,
     rng: np.random.Generator,
 ) -> Capsules:
-    """Flesh out a chunk of hands.
+    """Capsules of a chunk of hands.
 
     Args:
         joints: (B, 21, 3) metres in the camera frame.
@@ -37,7 +37,7 @@ def hand_capsules(
     depth = np.stack([(joints[:, a, 2] + joints[:, b, 2]) / 2 for a, b, _ in bones], axis=1)
     radius = np.stack([girth * r for _, _, r in bones], axis=1)
     tone = rng.uniform(0.35, 0.95, (num, 1, 1)) * np.array([1.0, 0.78, 0.62])
-    # Neighbouring fingers differ a little in shade, or they would melt into one.
+    # Neighbouring fingers differ a little in shade; otherwise they would look like one.
     shade = rng.uniform(0.92, 1.06, (num, len(bones), 1))
     stripe = rng.uniform(0, 0.3 * look.stripe, (num, 1)).repeat(len(bones), axis=1)
     return Capsules(

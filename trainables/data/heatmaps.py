@@ -2,7 +2,7 @@
 
 Pixels and cells are indexed by their centres: image coordinate x lies at heatmap coordinate
 ``(x + 0.5) / stride - 0.5``. The references use ``x / stride`` and rotate about another
-point, which biases every warped map (measured there: up to one cell).
+point, which biases every warped map by up to one cell (measured in their code).
 """
 
 import torch
@@ -33,8 +33,8 @@ def gaussian_heatmaps(cells: Tensor, heatmap_size: int, sigma: float) -> Tensor:
     with whole cells and sigma 2 it equals the references' 13 x 13 look-up table.
 
     Args:
-        cells: (..., 2) centres in cells; points outside give the part of the Gaussian that
-            reaches in, or an empty map.
+        cells: (..., 2) centres in cells. A centre outside the map gives the part of its Gaussian
+            that reaches into the map, or an empty map.
         heatmap_size: Side H of the maps.
         sigma: Standard deviation in cells.
 
@@ -62,14 +62,14 @@ def heatmap_targets(
         visible: (B, K) bool.
         image_size: Side of the image in pixels.
         heatmap_size: Side H of the maps in cells.
-        is_quantised: Whether the Gaussians are centred on whole cells, as in the references,
-            instead of on the keypoint: on x / stride + 0.5 without its fraction, which is not
-            the nearest by this module's coordinates, but theirs. A keypoint up to 1.5 strides
-            outside the left or upper edge so counts as on it.
+        is_quantised: Whether to centre the Gaussians on whole cells, as the references do, instead
+            of on the keypoint. The cell is x / stride + 0.5 without its fraction: the nearest one
+            by the references' coordinates, not by this module's. A keypoint up to 1.5 strides
+            outside the left or upper edge thus counts as lying on it.
 
     Returns:
-        (B, K, H, H) maps and (B, K) float weights: 0 for joints that are invisible or whose
-        nearest cell lies outside the map, whose maps are then meaningless, else 1.
+        (B, K, H, H) maps and (B, K) float weights: 1, or 0 for joints that are invisible or whose
+        nearest cell lies outside the map; the maps of these are meaningless.
     """
     stride = image_size / heatmap_size
     cells = (
@@ -89,7 +89,7 @@ def peak_cells(heatmaps: Tensor) -> Tensor:
     Returns:
         (B, K, 2) whole numbers as floats, x before y.
     """
-    # Copied first: maps with the joints last take five times longer to search as they are.
+    # Copied first: maps with the joints last in memory take five times as long to search.
     flat = heatmaps.detach().contiguous().flatten(2)
     if flat.is_cpu and flat.dtype == torch.float32:
         # NumPy's search is vectorised: 15 ms for 6,400 maps of 64 x 64 where PyTorch's takes 74.
@@ -101,9 +101,9 @@ def peak_cells(heatmaps: Tensor) -> Tensor:
 
 
 def decode_keypoints(heatmaps: Tensor, image_size: int) -> Tensor:
-    """Predicted keypoints of (B, K, H, H) maps: (B, K, 2) pixels at the highest cell's centre.
+    """Decode (B, K, H, H) maps to keypoints (B, K, 2): the highest cell's centre in pixels.
 
     Differs from the reference: a map whose highest value is not positive is decoded like any
-    other; the references return (0, 0), which logits have no reason to mean.
+    other; the references return (0, 0), although the sign of a logit has no meaning.
     """
     return to_pixels(peak_cells(heatmaps), image_size / heatmaps.shape[-1])

@@ -7,7 +7,7 @@ A store is a folder of plain arrays:
     visible.npy       (N, K) bool
     store.json        ids, splits, skeleton, digest
 
-so that the pages of a node's page cache are shared by its trials, and nothing is unpickled.
+The trials of a node thus share the pages of its page cache, and nothing is unpickled.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
 
 @dataclass(frozen=True)
 class ImageStore:
-    """An opened store; see the module for the arrays.
+    """An opened store; the module's docstring describes the arrays.
 
     Attributes:
         images: Memory map.
@@ -56,7 +56,7 @@ class ImageStore:
         return int(self.images.shape[1])
 
 
-def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
+def build_image_store(  # noqa: PLR0913, PLR0917 - a store depends on all of these
     folder: Path,
     role: str,
     domain: str,
@@ -73,7 +73,7 @@ def build_image_store(  # noqa: PLR0913, PLR0917 - all that decides a store
         role: ``source`` or ``target``: which splits to make.
         domain: A rendered domain, ``lsp`` or ``lspet``.
         root: Folder of the data set for domains on disk.
-        num: Number of images; a data set with fewer gives what it has.
+        num: Number of images; a smaller data set gives all it has.
         image_size: Side in pixels.
         seed: Seed of a rendered domain.
         num_threads: Decoding threads.

@@ -1,6 +1,6 @@
 """Leeds Sports Pose (LSP) and its extended training set (LSPET) in their published layouts.
 
-Both keep a ``joints.mat`` beside ``images/``; same name, same key, different meaning:
+Both keep a ``joints.mat`` beside ``images/``. The file names and keys agree, the content differs:
 
 ========  ================  ===========  ============================
 data set  axes of joints    images       third value of a joint
@@ -9,9 +9,9 @@ LSP       3 x 14 x N        im0001.jpg   1 = occluded
 LSPET     14 x 3 x N        im00001.jpg  1 = visible
 ========  ================  ===========  ============================
 
-The reader asserts what it can of this rather than trusting the file's name; on the flags see
-:mod:`trainables.data.flags`. Coordinates count pixels from 1, in the frame in which the image is
-stored, whatever its EXIF orientation. (Johnson and Everingham 2010, 2011.)
+The reader checks the layout instead of trusting the file's name; :mod:`trainables.data.flags`
+checks the flags. Coordinates count pixels from 1, in the frame in which the image is stored,
+whatever its EXIF orientation. (Johnson and Everingham 2010, 2011.)
 """
 
 import hashlib
@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
@@ -33,9 +32,9 @@ from trainables.data.skeleton import BODY16
 _SLOTS = (0, 1, 2, 3, 4, 5, -1, -1, 12, 13, 6, 7, 8, 9, 10, 11)
 """Leeds joint behind each of the sixteen body joints; -1 where Leeds has none."""
 
-_INVERSE_SLOTS = tuple(_SLOTS.index(joint) for joint in range(14))
-
-_JOINT_NAMES = tuple(BODY16.joint_names[slot].replace("_", " ") for slot in _INVERSE_SLOTS)
+_JOINT_NAMES = tuple(
+    BODY16.joint_names[_SLOTS.index(joint)].replace("_", " ") for joint in range(14)
+)
 """In the order of Leeds."""
 
 
@@ -46,8 +45,8 @@ class LeedsAnnotations:
     Attributes:
         ids: N sample ids.
         image_paths: N files, in the order of the annotations.
-        keypoints_px: (N, 16, 2) float32, finite, in the pixels of the original image; integers
-            are pixel centres. Means nothing where not visible.
+        keypoints_px: (N, 16, 2) float32, finite, in pixels of the original image; integers are
+            pixel centres. Meaningless where not visible.
         visible: (N, 16) bool; False where unlabelled, occluded, absent from Leeds or outside
             the image on any side.
     """
@@ -60,11 +59,11 @@ class LeedsAnnotations:
 
 @dataclass(frozen=True)
 class LeedsScan:
-    """All that can be read of a data set, whatever is wrong with it.
+    """Everything readable of a data set, even if parts of it are wrong.
 
     Attributes:
         labels: As far as they can be read.
-        headers: N headers of the images, or what is wrong with them; see
+        headers: For each of the N images its header or the reason why it cannot be used, see
             :func:`trainables.data.photographs.read_headers`.
         problems: What is wrong with the labels.
     """
@@ -80,12 +79,12 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
     Args:
         name: ``lsp`` or ``lspet``.
         root: Folder with ``joints.mat`` and ``images/``.
-        limit: Read the first so many images; None for all.
+        limit: Read only this many images, from the first on; None for all.
 
     Raises:
         FileNotFoundError: If the folder or ``joints.mat`` is missing.
-        ValueError: If ``joints.mat`` cannot be read or has not the layout of this data set.
-        DatasetError: If flags, coordinates or images cannot be used; names all of them.
+        ValueError: If ``joints.mat`` cannot be read or does not have this data set's layout.
+        DatasetError: If flags, coordinates or images cannot be used; lists all of them.
     """
     scan = scan_leeds(name, root, limit)
     problems = [*scan.problems, *image_problems(scan.labels.image_paths, scan.headers)]
@@ -95,10 +94,10 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
 
 
 def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
-    """Read a data set as :func:`read_leeds` does and collect what is wrong with it.
+    """Read a data set as :func:`read_leeds` does, but collect the problems.
 
     Raises:
-        FileNotFoundError, ValueError: As :func:`read_leeds`, where nothing can be read.
+        FileNotFoundError, ValueError: As :func:`read_leeds`, if nothing can be read.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
@@ -119,11 +118,11 @@ def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
     with np.errstate(over="ignore"):
         keypoints = (joints[..., :2] - 1).astype(np.float32)  # Leeds counts pixels from 1
     is_finite = np.asarray(np.isfinite(keypoints).all(-1))
-    # An inverted flag asks for coordinates that nobody gave; the flag is what is wrong then.
+    # With an inverted flag, joints without coordinates count as visible: report the flag alone.
     problems = problems or _coordinate_problems(joints, flagged & ~is_finite, paths)
     problems = [Problem(f"{root / 'joints.mat'}: {p.sentence}", p.cases) for p in problems]
     headers = read_headers(paths)
-    width, height = (  # (N, 1) each; an image without a header has no right or bottom edge
+    width, height = (  # (N, 1) each; infinite for an image without a readable header
         np.array([[getattr(header, side, np.inf)] for header in headers]).reshape(-1, 1)
         for side in ("width", "height")
     )
@@ -139,7 +138,7 @@ def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
 
 
 def leeds_fingerprint(root: Path) -> str:
-    """16 hex digits that change with ``joints.mat`` or with an image's name, size or time.
+    """16 hex digits that change with ``joints.mat`` or the name, size or time of an image.
 
     Raises:
         FileNotFoundError: If the folder or ``joints.mat`` is missing.
@@ -186,7 +185,7 @@ def _require_layout(
 def _coordinate_problems(
     joints: NDArray[np.float64], is_bad: NDArray[np.bool_], paths: Sequence[Path]
 ) -> list[Problem]:
-    """Joints (N, 14) that are flagged visible and have no finite coordinates."""
+    """The problem of joints (N, 14) that are flagged visible but have no finite coordinates."""
     if not is_bad.any():
         return []
     cases = [
@@ -198,40 +197,3 @@ def _coordinate_problems(
         "coordinates; only joints that are flagged otherwise may have none"
     )
     return [Problem(sentence, tuple(cases))]
-
-
-def write_leeds(
-    name: str,
-    root: Path,
-    images: NDArray[np.uint8],
-    keypoints_px: NDArray[np.float32],
-    visible: NDArray[np.bool_],
-) -> None:
-    """Write samples in the published layout of ``lsp`` or ``lspet``, to test readers with.
-
-    Args:
-        name: ``lsp`` or ``lspet``.
-        root: Folder to create.
-        images: (N, H, W, 3) RGB.
-        keypoints_px: (N, 16, 2).
-        visible: (N, 16); pelvis and thorax have no place in Leeds and are dropped.
-    """
-    slots = list(_INVERSE_SLOTS)
-    joints = np.empty((len(images), 14, 3))
-    seen = visible[:, slots]
-    joints[..., :2] = keypoints_px[:, slots] + 1
-    if name == "lsp":
-        joints[..., 2] = ~seen
-        axes = (2, 1, 0)
-    else:
-        joints[..., :2][~seen] = -1
-        joints[..., 2] = seen
-        axes = (1, 2, 0)
-    (root / "images").mkdir(parents=True)
-    scipy.io.savemat(root / "joints.mat", {"joints": joints.transpose(axes)})
-    digits = 4 if name == "lsp" else 5
-    for i, image in enumerate(images):
-        done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))
-        if not done:
-            raise ValueError(f"image {i} cannot be encoded")
-        data.tofile(root / "images" / f"im{i + 1:0{digits}d}.jpg")

@@ -1,7 +1,7 @@
-"""Can a study be run on a Leeds data set? Asked before it starts, of everything at once.
+"""Checks, before a study starts, that it can run on a Leeds data set; reports all problems.
 
-The reader refuses labels that cannot be right. Here pixels are decoded too, and poses are
-counted: bins and metrics need labels, which a file with the right layout may not have.
+The reader rejects labels that cannot be right. This check also decodes pixels and counts poses:
+bins and metrics need labels, which a file with the right layout may not have.
 """
 
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ from trainables.data.skeleton import BODY16, MIN_VISIBLE
 from trainables.data.splits import split
 
 _MIN_SIDE_PX = 1.0
-"""Three joints or more within one pixel are no pose; two may cover each other."""
+"""Three or more joints within one pixel are not a pose; two may lie on each other."""
 
 
 def check_leeds(name: str, root: Path, role: str, limit: int | None = None) -> dict[str, int]:
-    """Check labels and images of ``lsp`` or ``lspet`` as far as seconds allow.
+    """Check labels and images of ``lsp`` or ``lspet`` within seconds.
 
-    All headers of images are read. Images are decoded up to
+    Reads the headers of all images and decodes up to
     :data:`trainables.data.photographs.SAMPLED_PIXELS`.
 
     Args:
         name: ``lsp`` or ``lspet``.
         root: Folder with ``joints.mat`` and ``images/``.
         role: ``source`` or ``target``, which decides the splits.
-        limit: Check the first so many images; None for all.
+        limit: Check only this many images, from the first on; None for all.
 
     Returns:
         Split name to the number of its poses with at least
@@ -39,7 +39,7 @@ def check_leeds(name: str, root: Path, role: str, limit: int | None = None) -> d
     Raises:
         FileNotFoundError, ValueError: If no label can be read, see
             :func:`trainables.data.leeds.read_leeds`.
-        DatasetError: If something else is wrong; tells everything.
+        DatasetError: If anything else is wrong; lists all problems.
     """
     scan = scan_leeds(name, root, limit)
     labels, file = scan.labels, root / "joints.mat"

@@ -1,4 +1,4 @@
-"""The flesh of procedural people: coloured capsules on a sixteen-joint skeleton."""
+"""Bodies of procedural people: coloured capsules on a sixteen-joint skeleton."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ def body_capsules(
     look: Look,
     rng: np.random.Generator,
 ) -> Capsules:
-    """Dress a chunk of people.
+    """Capsules of a chunk of dressed people.
 
     Args:
         joints: (B, 16, 3) metres in the camera frame.
@@ -47,7 +47,7 @@ def body_capsules(
     radius = [girth * r for *_, r, _ in _PARTS]
     entry = [p for *_, p in _PARTS]
 
-    # The head: hair, with a face towards wherever the person looks, tells front from back.
+    # The head is hair with a face on the side that the person looks to: it shows front from back.
     up = joints[:, 9] - joints[:, 8]
     up /= np.linalg.norm(up, axis=1, keepdims=True)
     across = joints[:, 13] - joints[:, 12]

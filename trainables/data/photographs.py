@@ -1,8 +1,8 @@
 """Image files: their headers, decoding, and scaling to the square of a store.
 
-A photograph is used in the frame in which its pixels are stored. An EXIF orientation is not
-applied: label files count pixels in that frame, and a turned image would leave its keypoints
-behind.
+A photograph is used in the frame in which its pixels are stored. The EXIF orientation is not
+applied: label files count pixels in the stored frame, so a rotated image would no longer match
+its keypoints.
 """
 
 import io
@@ -25,10 +25,10 @@ MAX_PIXELS = 100_000_000
 """Largest image that is decoded, 0.3 GB in memory: a file of a kilobyte can claim any size."""
 
 SAMPLED_PIXELS = 300_000_000
-"""Pixels that a check decodes, about two seconds of one core; more images are sampled."""
+"""Pixels that a check decodes in about two seconds on one core; of more it decodes a sample."""
 
 MISSING = "is missing"
-"""Stands in the place of the header of an image that is not there."""
+"""Replaces the header of a missing image."""
 
 ALLOWED = f"a whole JPEG or PNG image of at most {MAX_PIXELS // 10**6} megapixels"
 
@@ -41,13 +41,13 @@ _STORED_COLOURS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels.
+    """Size of an image file, read without decoding its pixels.
 
     Attributes:
         width: Pixels of a row as they are stored.
         height: Pixels of a column.
-        has_end: Whether the file ends as a whole one does. One cut short does not; one with
-            something appended does not either, and can be decoded.
+        has_end: Whether the file ends with its format's end marker. A truncated file does not;
+            neither does one with data appended, which can be decoded.
     """
 
     width: int
@@ -56,11 +56,11 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of an image file; no pixel is decoded.
+    """Read the header of an image file without decoding pixels.
 
     Raises:
-        ValueError: If it is not :data:`ALLOWED` as far as the header tells; the message says
-            what the file is instead, without its name.
+        ValueError: If the header shows that it is not :data:`ALLOWED`; the message says what
+            the file is instead, without its name.
     """
     try:
         with path.open("rb") as file:
@@ -78,9 +78,9 @@ def _read_header(file: BinaryIO) -> Header:
         raise ValueError(f"neither JPEG nor PNG, begins with {start!r}")
     file.seek(0)
     try:
-        # Not Image.open, whose own limit of pixels is a setting of the whole process.
+        # Not Image.open: its own pixel limit is a setting of the whole process.
         width, height = (JpegImageFile if is_jpeg else PngImageFile)(file).size
-    except (OSError, SyntaxError, ValueError) as error:  # a SyntaxError is Pillow's bad header
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for a bad header
         raise ValueError(f"damaged or cut short: {error}") from error
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width:,} x {height:,} = {width * height:,} pixels")
@@ -93,9 +93,9 @@ def read_headers(paths: Sequence[Path]) -> list[Header | str]:
     """Read the headers of images.
 
     Returns:
-        For each its header, or :data:`MISSING` or what else is wrong with it.
+        For each image its header, :data:`MISSING`, or another reason why it cannot be used.
     """
-    with ThreadPoolExecutor() as pool:  # several requests at a time to a network file system
+    with ThreadPoolExecutor() as pool:  # a network file system serves several requests at a time
         return list(pool.map(_header_or_reason, paths))
 
 
@@ -109,15 +109,14 @@ def _header_or_reason(path: Path) -> Header | str:
 
 
 def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> list[Header | str]:
-    """Decode images with a sound header: those that seem cut short and an even sample.
+    """Decode the images that seem truncated and an evenly spaced sample of the others.
 
     Args:
         paths: N images.
-        headers: As :func:`read_headers` returns them.
+        headers: As :func:`read_headers` returns them; images without a header are skipped.
 
     Returns:
-        The same with what is wrong in the place of the header of an image that cannot be
-        decoded.
+        The headers, with the reason in place of the header of an image that cannot be decoded.
     """
     sizes = [h.width * h.height for h in headers if isinstance(h, Header)]
     step = max(1, math.ceil(sum(sizes) / SAMPLED_PIXELS))
@@ -138,7 +137,7 @@ def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> lis
 
 
 def image_problems(paths: Sequence[Path], headers: Sequence[Header | str]) -> list[Problem]:
-    """What is wrong with the images of one folder.
+    """Problems of the images of one folder: missing ones, and ones that cannot be used.
 
     Args:
         paths: N images.
@@ -163,7 +162,7 @@ def _missing(missing: Sequence[Path], paths: Sequence[Path]) -> Problem:
     folder = paths[0].parent
     if not folder.is_dir():
         return Problem(f"{folder} is not a folder; it must hold the images")
-    # Files of the same name with another suffix are what is meant as a rule.
+    # Usually the image is there, under the same name with another suffix.
     names = {file.stem.lower(): file.name for file in sorted(folder.iterdir())}
     cases = []
     for path in missing:
@@ -183,8 +182,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         (H, W, 3) in OpenCV's order: blue, green, red.
 
     Raises:
-        ValueError: If it cannot be decoded or is larger than :data:`MAX_PIXELS`; the message
-            names it.
+        ValueError: If it cannot be decoded or has more than :data:`MAX_PIXELS`; the message
+            names the file.
     """
     data = np.fromfile(path, np.uint8)
     try:
@@ -195,10 +194,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Decode the content of a file whose header is sound."""
+    """Decode the content of a file whose header is valid."""
     try:
         image = cv2.imdecode(data, _STORED_COLOURS)
-    except cv2.error:  # for some damage OpenCV raises, for some it returns nothing
+    except cv2.error:  # depending on the damage OpenCV raises or returns None
         image = None
     if image is None:
         raise ValueError("damaged or cut short, cannot be decoded")

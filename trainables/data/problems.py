@@ -1,13 +1,13 @@
-"""Everything that is wrong with a data set, told at once.
+"""Problems of a data set, reported together.
 
-Whoever mends a data set wants the whole list, not its first line after each attempt.
+Whoever repairs a data set needs the whole list at once, not the next problem after each attempt.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_CASES = 10
-"""Cases of a kind that are listed; the others are counted."""
+"""Cases listed for each problem; further ones are only counted."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Problem:
 
     Attributes:
         sentence: The file, what is wrong, how often, and what is allowed.
-        cases: Where it is wrong, such as ``im00012.jpg: 0 bytes``.
+        cases: Each occurrence, such as ``im00012.jpg: 0 bytes``.
     """
 
     sentence: str

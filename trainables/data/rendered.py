@@ -4,11 +4,11 @@ Two looks of the same articulated figure. ``people_clean`` is a labelled synthet
 backgrounds, even light, mostly simple poses with a long tail of complex ones. ``people_wild`` is
 the target: textured backgrounds, side light, colour casts, patterned clothes, blur and noise, and
 poses of all complexities. ``people_wild_hard`` adds clutter, occluders and people seen from
-behind. ``hands_clean`` and ``hands_wild`` are the same for hands. They stand in for SURREAL and
-LSP, RHD and H3D where nobody can or may download those.
+behind. ``hands_clean`` and ``hands_wild`` are the same for hands. They replace SURREAL and LSP,
+RHD and H3D where those cannot be downloaded.
 
-Image i of a domain depends on the domain, the size and the seed alone, not on how many images
-are asked for.
+Image i of a domain depends only on the domain, the size and the seed, not on the number of
+images.
 """
 
 import zlib
@@ -25,7 +25,14 @@ from trainables.data.hand_prior import sample_hand_poses
 from trainables.data.hands import hand_capsules
 from trainables.data.people import body_capsules
 from trainables.data.renderer import Capsules, paint
-from trainables.data.scene import CHUNK, Look, as_tensor, background, photograph, place
+from trainables.data.scene import (
+    CHUNK,
+    Look,
+    add_camera_effects,
+    as_tensor,
+    draw_backgrounds,
+    project_joints,
+)
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
 
 LOOKS = {
@@ -59,16 +66,16 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """What is drawn: a prior over poses and the flesh around them."""
+    """What is drawn: a prior over poses and the capsules around the joints."""
 
     skeleton: Skeleton
     """Joint order."""
     sample_poses: Callable[..., NDArray[np.float64]]
     """(rng, complexity (B,), yaw_limit (B,)) to joints (B, K, 3) in metres."""
     capsules: Callable[..., Capsules]
-    """(joints, keypoints, scale, look, rng) to what is painted."""
+    """(joints, keypoints, scale, look, rng) to the capsules to paint."""
     margin_m: float
-    """Room for the flesh around the outermost joints in metres."""
+    """Room for the capsules around the outermost joints in metres."""
 
 
 _PERSON = Figure(BODY16, sample_body_poses, body_capsules, margin_m=0.25)
@@ -76,7 +83,7 @@ _HAND = Figure(HAND21, sample_hand_poses, hand_capsules, margin_m=0.03)
 
 
 def figure_of(domain: str) -> Figure:
-    """What a rendered domain shows."""
+    """The figure that a rendered domain shows."""
     return _HAND if domain.startswith("hands_") else _PERSON
 
 
@@ -88,7 +95,7 @@ class RenderedChunk:
         images: (B, H, W, 3) uint8.
         keypoints_px: (B, K, 2) float32 pixel coordinates; integers are pixel centres.
         visible: (B, K) bool; False where a joint lies outside the image.
-        complexity: (B,) float32, the prior's own difficulty in [0, 1]; read by tests only.
+        complexity: (B,) float32, the prior's own difficulty in [0, 1]; only tests read it.
     """
 
     images: NDArray[np.uint8]
@@ -126,19 +133,18 @@ def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> Ren
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit
     joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
-    keypoints, scale = place(joints, figure.margin_m, image_size, rng)
+    keypoints, scale = project_joints(joints, figure.margin_m, image_size, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     capsules = figure.capsules(joints, keypoints, scale, look, rng)
-    behind = background(look, image_size, rng, generator)
+    backgrounds = draw_backgrounds(look, image_size, rng, generator)
     light = rng.normal(0, 1, (CHUNK, 3)) * (look.side_light, look.side_light, 0) + (0, -0.2, 1)
     light /= np.linalg.norm(light, axis=1, keepdims=True)
     ambient = rng.uniform(*look.ambient, CHUNK)
-    images = paint(behind, capsules, as_tensor(light), as_tensor(ambient))
-    images = photograph(images, look, rng, generator)
-    inside = in_frame(keypoints, image_size, image_size)
+    images = paint(backgrounds, capsules, as_tensor(light), as_tensor(ambient))
+    images = add_camera_effects(images, look, rng, generator)
     return RenderedChunk(
         images=(images * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy(),
         keypoints_px=keypoints.astype(np.float32),
-        visible=inside,
+        visible=in_frame(keypoints, image_size, image_size),
         complexity=complexity.astype(np.float32),
     )

@@ -1,8 +1,8 @@
 """Batched drawing of shaded capsules over a background, far to near.
 
-Every image of a batch is painted at once on the tensor's device: a capsule's coverage is the
-clipped signed distance of each pixel to it, which also gives smooth edges without
-supersampling. A body or a hand is a list of capsules (a sphere is a capsule of length zero).
+All images of a batch are painted at once on the tensor's device. The coverage of a capsule is the
+clipped signed distance of each pixel to it, which gives smooth edges without supersampling. A body
+or a hand is a list of capsules (a sphere is a capsule of length zero).
 """
 
 import math
@@ -40,7 +40,7 @@ def paint(background: Tensor, capsules: Capsules, light: Tensor, ambient: Tensor
         background: (B, 3, H, W) in [0, 1].
         capsules: What to draw.
         light: (B, 3) unit direction towards the light: x right, y down, z towards the viewer.
-        ambient: (B,) share of the shading that ignores the light, in [0, 1].
+        ambient: (B,) share of the shading that does not depend on the light, in [0, 1].
 
     Returns:
         (B, 3, H, W) in [0, 1].

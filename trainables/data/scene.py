@@ -1,4 +1,4 @@
-"""Everything around a figure: its frame, background, light, occluders and camera."""
+"""Everything around a figure: projection, background, occluders and camera effects."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ CHUNK = 250
 
 @dataclass(frozen=True)
 class Look:
-    """What separates one rendered domain from another."""
+    """What distinguishes one rendered domain from another."""
 
     complexity: tuple[float, float]
     """Parameters of the Beta distribution of pose complexity."""
@@ -32,9 +32,9 @@ class Look:
     stripe: float
     """Largest contrast of cloth stripes."""
     ambient: tuple[float, float]
-    """Range of the shading share that ignores the light."""
+    """Range of the share of the shading that does not depend on the light."""
     side_light: float
-    """How far the light leaves the camera axis, in [0, 1]."""
+    """How far the light moves off the camera axis, in [0, 1]."""
     cast: float
     """Spread of the colour cast and of the exposure."""
     blur: float
@@ -43,12 +43,12 @@ class Look:
     """Largest standard deviation of pixel noise, in [0, 1]."""
 
 
-def place(
+def project_joints(
     joints: NDArray[np.float64], margin_m: float, image_size: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project joints (B, K, 3) in metres orthographically into a square frame.
 
-    ``margin_m`` is the room, in metres, for the flesh around the outermost joints.
+    ``margin_m`` is the room, in metres, for the capsules around the outermost joints.
 
     Returns:
         (B, K, 2) pixel coordinates and (B,) pixels per metre.
@@ -63,7 +63,7 @@ def place(
     return (flat - centre[:, None]) * scale[:, None, None] + offset[:, None], scale
 
 
-def background(
+def draw_backgrounds(
     look: Look, size: int, rng: np.random.Generator, generator: torch.Generator
 ) -> Tensor:
     """A chunk of backgrounds (CHUNK, 3, size, size) in [0, 1]."""
@@ -99,10 +99,10 @@ def _scatter(image: Tensor, most: int, look: Look, rng: np.random.Generator) -> 
     return paint(image, shapes, overhead, torch.full((CHUNK,), 0.5))
 
 
-def photograph(
+def add_camera_effects(
     images: Tensor, look: Look, rng: np.random.Generator, generator: torch.Generator
 ) -> Tensor:
-    """Occlude, expose, blur and grain the scene as a camera would."""
+    """Add occluders, colour cast, exposure, blur and noise to a chunk of images."""
     if look.occluders:
         images = _scatter(images, look.occluders, look, rng)
     gain = as_tensor(1 + rng.normal(0, look.cast, (CHUNK, 3)).clip(-0.5, 0.5))

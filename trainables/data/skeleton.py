@@ -1,8 +1,8 @@
-"""Skeletons: joint names, groups, EvalPose triplets and drawing chains.
+"""Skeletons: joint names, groups and EvalPose triplets.
 
 One :class:`Skeleton` describes the joint order of every array of poses ``(N, K, 2)`` in the
-project. The body order is MPII's sixteen joints; data sets with other joints are mapped into
-it by their readers, with the joints they lack marked invisible.
+project. The body order is MPII's sixteen joints; readers map data sets with other joints into it
+and mark the joints they lack as invisible.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,21 @@ MIN_VISIBLE = 8
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A joint order and what the metrics and figures need to know of it.
+    """A joint order and what the metrics need to know about it.
 
     Attributes:
         name: ``"body16"`` or ``"hand21"``.
         joint_names: K names in array order.
-        groups: Group name to joint indices: the columns of the paper's Table 1 and, of the body,
+        groups: Group name to joint indices: the columns of the paper's Table 1 and, for the body,
             the head, as in the references. The score of a group is the mean over its joints'
             accuracies.
-        all_joints: Joints behind the column "All" (uda: the twelve limb joints of the body,
-            every joint of the hand).
+        all_joints: Joints behind the column "All": the twelve limb joints of the body, every
+            joint of the hand.
         triplets: ``(a, b, c)`` joint indices whose interior angle at the vertex ``b`` enters
             EvalPose (paper, Fig. 3c).
-        chains: Joint index paths to draw.
         mirror: Index permutation that exchanges left and right.
-        torso: Four joint indices; the pose's root is the middle of the first two, its length
-            reaches from there to the middle of the last two.
+        torso: Four joint indices. The root of a pose is the midpoint of the first two; the torso
+            length is its distance to the midpoint of the last two.
     """
 
     name: str
@@ -38,7 +37,6 @@ class Skeleton:
     groups: dict[str, tuple[int, ...]]
     all_joints: tuple[int, ...]
     triplets: tuple[Triplet, ...]
-    chains: tuple[tuple[int, ...], ...]
     mirror: tuple[int, ...]
     torso: tuple[int, int, int, int]
 
@@ -76,7 +74,6 @@ BODY16 = Skeleton(
         (12, 2, 1), (13, 3, 4),      # trunk and thigh
         (11, 12, 2), (14, 13, 3),    # arm and trunk
     ),
-    chains=((0, 1, 2, 8), (5, 4, 3, 8), (8, 9), (10, 11, 12, 8), (15, 14, 13, 8)),
     mirror=(5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10),
     torso=(2, 3, 12, 13),
 )  # fmt: skip
@@ -102,7 +99,6 @@ HAND21 = Skeleton(
         ),
         *((m, 0, m + 4) for m in _FINGER_BASES[:-1]),  # spread between neighbouring fingers
     ),
-    chains=tuple((0, m, m + 1, m + 2, m + 3) for m in _FINGER_BASES),
     mirror=tuple(range(21)),
     torso=(0, 0, 9, 9),  # wrist and the middle finger's first joint
 )

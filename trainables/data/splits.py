@@ -20,7 +20,7 @@ def split(ids: Sequence[str], role: str) -> dict[str, NDArray[np.int64]]:
     """Indices of each split of a ``source`` or ``target`` domain.
 
     Samples are ordered by the SHA-256 of their id and cut at the cumulative shares of
-    :data:`SPLITS`, so neither file order nor a seed decides, and splits never overlap.
+    :data:`SPLITS`, so splits depend on neither file order nor seed, and never overlap.
 
     Returns:
         Split name to sorted indices.

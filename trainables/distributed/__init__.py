@@ -1,5 +1,5 @@
-"""One run on several devices: which part of a batch is mine, and sums over all of them.
+"""One run on several devices: the shard of each process, and sums over all processes.
 
-``shard`` is the part, ``collectives`` the sums. The processes themselves are started in
-:mod:`trainables.adapt.replicas`.
+Read ``shard`` (a process's part of a batch), ``collectives`` (sums and means).
+:mod:`trainables.adapt.replicas` starts the processes.
 """

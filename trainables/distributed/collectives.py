@@ -1,9 +1,9 @@
-"""What makes several processes train like one: batch statistics and gradients of all of them.
+"""Batch statistics and gradients over several processes, so that they train like one.
 
-Everything here is the identity, or PyTorch's own layer, while ``torch.distributed`` is not
-initialised. Own code, as ``SyncBatchNorm`` refuses CPU tensors and
-``DistributedDataParallel`` allows one backward pass through one forward pass, where RegDA makes
-three with different parameters.
+Everything here is the identity, or PyTorch's own layer, unless ``torch.distributed`` is
+initialised. PyTorch's own classes do not fit: ``SyncBatchNorm`` refuses CPU tensors, and
+``DistributedDataParallel`` allows one backward pass per forward pass, whereas RegDA makes three
+with different parameters.
 """
 
 from typing import Any, cast
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def num_processes() -> int:
-    """Processes of this trial; 1 outside a process group."""
+    """Number of processes of this trial; 1 outside a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -43,7 +43,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over the batch of all processes, which hold equal parts of it.
 
     Attributes:
-        is_local: Whether this process's part alone counts, as when one process evaluates.
+        is_local: Whether to use this process's part only, as when one process evaluates.
     """
 
     is_local = False
@@ -74,8 +74,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 def average_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     """Replace the gradients of an optimiser's parameters by their mean over all processes.
 
-    A step pre-hook, so that no method has to know how many processes there are. One message for
-    all parameters; parameters without a gradient are left out by every process alike.
+    It runs as a step pre-hook, so no method has to know how many processes there are. All
+    parameters travel in one message; every process leaves out the same ones without a gradient.
     """
     gradients = [
         parameter.grad
@@ -113,7 +113,7 @@ def gather(part: Tensor) -> Tensor:
 
 
 def own_part(whole: Tensor) -> Tensor:
-    """This process's part (B / world, ...) of what :func:`gather` put together."""
+    """This process's part (B / world, ...) of a batch from :func:`gather`."""
     world = num_processes()
     if world == 1:
         return whole

@@ -1,7 +1,7 @@
 """The part of a batch that one of several equal processes trains on.
 
 All processes of a trial draw the same random numbers for the whole batch and take their part, so
-that the numbers do not depend on how many there are.
+the draws do not depend on the number of processes.
 """
 
 from dataclasses import dataclass
@@ -28,4 +28,4 @@ class Shard:
 
 
 WHOLE = Shard()
-"""The only part."""
+"""The whole batch, for a single process."""

@@ -1,5 +1,5 @@
-"""A network judged after an epoch: metrics with labels, validators without, controls.
+"""Evaluates a network after an epoch: metrics with labels, validators without, controls.
 
-Read ``judge`` (everything that is reported), ``evaluate`` (predictions and their metrics),
-``validation`` (label-free). Target labels are read here and by the oracle, nowhere else.
+Read ``judge`` (all reported metrics), ``evaluate`` (predictions and their metrics),
+``validation`` (label-free validators). Only this package and the oracle read target labels.
 """

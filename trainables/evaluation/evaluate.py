@@ -1,6 +1,6 @@
-"""Predictions of a network on one split, and what the metrics say of them."""
+"""Predictions of a network on one split, and their metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,9 @@ READINGS: dict[EvalPoseVariant, str] = {
     "within_20": "evalpose_within_20",
     "unit_signed": "evalpose_unit_signed",
 }
-"""Readings of EvalPose that are reported, and the names of their metrics."""
+"""Reported readings of EvalPose, and the names of their metrics."""
 ADABN_IMAGES = 500
-"""Images behind the statistics of :func:`with_target_statistics`."""
+"""Most images that :func:`with_target_statistics` reads."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class Evaluation:
 
     Attributes:
         pck: PCK@0.05.
-        evalpose: Readings of EvalPose; their means in percent and what they rest on.
-        pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; None without bins.
+        evalpose: Readings of EvalPose: means in percent, coverage and counts.
+        pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; empty without bins.
     """
 
     pck: PckResult
     evalpose: Mapping[EvalPoseVariant, EvalPoseResult]
-    pck_bins: list[float] | None
+    pck_bins: Sequence[float]
 
     def metrics(self, split: str) -> dict[str, float]:
-        """Flat metrics ``<split>/<metric>``; what could not be measured is left out."""
+        """Flat metrics ``<split>/<metric>``, without those that are NaN."""
         named = {
             "pck_05": self.pck.all,
             **{READINGS[variant]: result.mean for variant, result in self.evalpose.items()},
@@ -56,7 +56,7 @@ class Evaluation:
 
 @torch.no_grad()
 def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.Tensor:
-    """Keypoints (N, K, 2) in pixels that the main head sees in un-augmented images."""
+    """Predict keypoints (N, K, 2) in pixels with the main head, on un-augmented images."""
     net.eval()
     device = next(net.parameters()).device
     predicted = []
@@ -72,14 +72,14 @@ def with_target_statistics(
 ) -> PoseNet:
     """A copy whose batch norms have the statistics of some images (AdaBN, Li et al. 2016).
 
-    What adapts without any training: the control that says how much of a method's gain is owed
-    to batch norms that saw target images.
+    This adapts a network without training. It is the control for how much of a method's gain
+    comes from batch norms that saw target images.
 
     Args:
         net: Network.
         images: (N, H, W, 3) uint8 images of the target domain.
-        rows: Images to take the statistics of, un-augmented; at most :data:`ADABN_IMAGES` are
-            read.
+        rows: Indices of the images for the statistics, un-augmented; at most
+            :data:`ADABN_IMAGES` are read.
     """
     copy = net.frozen_copy()
     for module in copy.modules():
@@ -106,11 +106,11 @@ def evaluate(
     """PCK and EvalPose on samples of a store.
 
     Args:
-        net: Network; its main head is read, in evaluation mode.
+        net: Network; its main head predicts, in evaluation mode.
         store: Images with labels.
         rows: (N,) samples.
         heatmap_size: Side of the maps; a ground-truth limb shorter than a cell has no angle.
-        bin_index: (N,) evaluation bin of each sample, -1 for none.
+        bin_index: (N,) evaluation bin of each sample, -1 for none; None without bins.
         num_bins: Number of evaluation bins.
     """
     predicted = predict(net, store, rows)
@@ -126,27 +126,27 @@ def evaluate(
         tuple(READINGS),
         min_limb_px=store.image_size / heatmap_size,
     )
-    bins = None
+    pck_bins: list[float] = []
     if bin_index is not None:
         index = torch.from_numpy(bin_index).to(device)
-        bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
-    return Evaluation(pck, readings, bins)
+        pck_bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
+    return Evaluation(pck, readings, pck_bins)
 
 
 def control_metrics(
     source: ImageStore, target: ImageStore, split: str, heatmap_size: int
 ) -> dict[str, float]:
-    """PCK and the readings of EvalPose of predictions that no network made.
+    """PCK and the readings of EvalPose of the controls: predictions that no network made.
 
     Args:
         source: Domain whose labelled training poses a constant predictor may learn from.
-        target: Domain that is judged. The mean of its own training poses is one of the controls,
+        target: Domain that is evaluated. The mean of its own training poses is one of the controls,
             as a bound: no method has these labels.
-        split: Target split to judge.
+        split: Target split to evaluate.
         heatmap_size: Side of the maps, see :func:`evaluate`.
 
     Returns:
-        ``<metric>/<control>`` in percent; a control that too few joints are left for is left out.
+        ``<metric>/<control>`` in percent, without controls that have too few joints.
     """
     rows = target.splits[split]
     keypoints = torch.from_numpy(target.keypoints_px[rows])

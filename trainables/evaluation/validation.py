@@ -1,7 +1,7 @@
-"""Label-free validation of a run: the validators of one network on fixed target images.
+"""Label-free validation of a run: the validators of a network on fixed target images.
 
-Built once per run; the training loop asks for the metrics of each epoch's network. The target's
-labels cannot be read here: what is passed in of the target domain is its images.
+Built once per run and called with each epoch's network. It cannot read target labels: it gets only
+the images of the target domain.
 """
 
 from collections.abc import Callable
@@ -38,37 +38,37 @@ from trainables.seeding import torch_generator
 
 BATCH_SIZE = 100
 MAX_IMAGES = 200
-"""Images of either domain that are looked at. A validation costs up to four passes over as many:
-a tenth of a default epoch without a second opinion, less beside a method that has one."""
+"""Most images used of each domain. A validation costs up to four passes over this many: a tenth of
+a default epoch without auxiliary logits, a smaller share with a method that has them."""
 
 WARPS = AugmentRanges(rotation_deg=30.0, min_area=0.6, colour=0.0)
-"""Warps of the equivariance: the rotations and crops of the training's views, so that a network
-is asked nothing it was not trained for."""
+"""Warps of the equivariance: the rotations and crops of training, so that the network has been
+trained for them."""
 
 
 @dataclass(frozen=True)
-class _TargetView:
-    """What a network makes of the target images.
+class _TargetPredictions:
+    """What a network predicts for the target images.
 
     Attributes:
         maps: (N, K, h, h) as the network gives them.
-        features: (N, C) that the head reads, averaged over the image.
+        features: (N, C) inputs of the head, averaged over the image.
         on_warped_px: (N, K, 2) keypoints predicted in the warped images.
-        second_px: (N, K, 2) keypoints of the second opinion, None if there is none.
+        auxiliary_px: (N, K, 2) keypoints of the auxiliary logits; None without them.
     """
 
     maps: Tensor
     features: Tensor
     on_warped_px: Tensor
-    second_px: Tensor | None
+    auxiliary_px: Tensor | None
 
 
 class LabelFreeValidation:
     """The validators of :mod:`trainables.metrics.validators` for the networks of one run.
 
-    Which images are looked at and how they are warped is the same for every epoch, trial and
-    seed. Source validation poses are rounded to the cells of the heatmaps before they are
-    scored, as predictions are: perfect predictions of such poses are as plausible as can be.
+    The images and their warps are the same for every epoch, trial and seed. Source validation
+    poses are rounded to heatmap cells before they are scored, as predictions are: perfect
+    predictions of such poses then reach the highest plausibility.
 
     Args:
         source: Source images with labels; the validation split is read.
@@ -98,66 +98,66 @@ class LabelFreeValidation:
         stride = source.image_size / heatmap_size
         labels = torch.from_numpy(source.keypoints_px[rows])
         rounded = to_pixels(to_cells(labels, stride).round(), stride)
-        # Predictions have every joint, so labels are judged as if they had.
+        # Predictions have every joint, so the labels' scores are calibrated to all joints.
         self._reference_scores = scorer.calibrated(rounded, torch.from_numpy(source.visible[rows]))
 
     @torch.no_grad()
     def metrics(
         self,
         net: PoseNet,
-        second_opinion: Callable[[Tensor], Tensor | None],
+        auxiliary_logits: Callable[[Tensor], Tensor | None],
         loss: Loss,
         source_val_pck: float,
     ) -> dict[str, float]:
         """The validators of a network; see their functions for range and meaning.
 
         Args:
-            net: Network, left in evaluation mode; parameters, buffers and random streams are
-                not changed.
-            second_opinion: See :meth:`trainables.adapt.adapter.Adapter.second_opinion`.
-            loss: What the network's maps were trained by.
+            net: Network, left in evaluation mode; parameters, buffers and random streams do not
+                change.
+            auxiliary_logits: See :meth:`trainables.adapt.adapter.Adapter.auxiliary_logits`.
+            loss: Loss that the network's maps are trained with.
             source_val_pck: ``source_val/pck_05`` of the network in percent.
 
         Returns:
             ``validator/`` ``source_pck``, ``confidence``, ``infomax``, ``bnm``,
             ``equivariance``, ``plausibility``, ``mmd`` and ``coral``; ``validator/agreement``
-            where there is a second opinion. Without a source validation pose that the Pose VAE
-            can score there is no ``validator/plausibility``.
+            if the method has auxiliary logits. ``validator/plausibility`` is missing if the Pose
+            VAE can score no source validation pose.
 
         Raises:
             ValueError: If a map of the network is not finite.
         """
         net.eval()
-        view = self._look_at_target(net, second_opinion)
+        target = self._predict_target(net, auxiliary_logits)
         source_features = self._source_features(net)
-        probabilities = map_probabilities(view.maps, loss)
-        predicted_px = decode_keypoints(view.maps, self._image_size)
+        probabilities = map_probabilities(target.maps, loss)
+        predicted_px = decode_keypoints(target.maps, self._image_size)
         matrix = self._warps.matrix.to(predicted_px.device)
         values = {
             "source_pck": source_val_pck,
-            "confidence": confidence(view.maps, loss),
+            "confidence": confidence(target.maps, loss),
             "infomax": information_maximisation(probabilities),
             "bnm": batch_nuclear_norm(probabilities),
             "equivariance": equivariance(
-                predicted_px, view.on_warped_px, matrix, self._skeleton, self._image_size
+                predicted_px, target.on_warped_px, matrix, self._skeleton, self._image_size
             ),
-            "mmd": feature_mmd(source_features, view.features),
-            "coral": coral(source_features, view.features),
+            "mmd": feature_mmd(source_features, target.features),
+            "coral": coral(source_features, target.features),
         }
-        if view.second_px is not None:
+        if target.auxiliary_px is not None:
             values["agreement"] = agreement(
-                view.second_px, predicted_px, self._skeleton, self._image_size
+                target.auxiliary_px, predicted_px, self._skeleton, self._image_size
             )
         if not self._reference_scores.isnan().all():
             scores = self._scorer.score(predicted_px.cpu())
             values["plausibility"] = plausibility(scores, self._reference_scores)
         return {f"validator/{name}": value for name, value in values.items()}
 
-    def _look_at_target(
-        self, net: PoseNet, second_opinion: Callable[[Tensor], Tensor | None]
-    ) -> _TargetView:
+    def _predict_target(
+        self, net: PoseNet, auxiliary_logits: Callable[[Tensor], Tensor | None]
+    ) -> _TargetPredictions:
         device = next(net.parameters()).device
-        maps, features, on_warped, second = [], [], [], []
+        maps, features, on_warped, auxiliary = [], [], [], []
         for start in range(0, len(self._target_rows), BATCH_SIZE):
             part = slice(start, start + BATCH_SIZE)
             images = torch.from_numpy(self._target_images[self._target_rows[part]]).to(device)
@@ -167,14 +167,14 @@ class LabelFreeValidation:
             maps.append(net.head(seen))
             warped = augment_images(images, _part_of(self._warps, part))
             on_warped.append(decode_keypoints(net(warped), self._image_size))
-            other = second_opinion(inputs)
-            if other is not None:
-                second.append(decode_keypoints(other, self._image_size))
-        return _TargetView(
+            logits = auxiliary_logits(inputs)
+            if logits is not None:
+                auxiliary.append(decode_keypoints(logits, self._image_size))
+        return _TargetPredictions(
             maps=torch.cat(maps),
             features=torch.cat(features),
             on_warped_px=torch.cat(on_warped),
-            second_px=torch.cat(second) if second else None,
+            auxiliary_px=torch.cat(auxiliary) if auxiliary else None,
         )
 
     def _source_features(self, net: PoseNet) -> Tensor:
@@ -188,15 +188,15 @@ class LabelFreeValidation:
 
 
 def evenly_spaced(rows: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-    """At most ``num`` of some rows, at even distances in their order; all if there are fewer."""
+    """At most ``num`` evenly spaced rows; all if there are fewer."""
     kept = min(num, len(rows))
     return rows[np.arange(kept) * len(rows) // kept]
 
 
 def _draw_warps(num: int, image_size: int, skeleton: Skeleton) -> AugmentDraw:
-    """Fixed warps; every second one mirrors too, where a mirror image shows the same figure.
+    """Fixed warps; every second one also mirrors, if mirroring gives the same kind of figure.
 
-    A mirrored hand is a hand of the other side, which no network here has seen.
+    A mirrored hand belongs to the other side of the body, which no network here has seen.
     """
     draw = draw_augmentation(num, image_size, WARPS, torch_generator(0, "validation", "warps"))
     if skeleton.mirror == tuple(range(skeleton.num_joints)):

@@ -1,7 +1,7 @@
-"""Predictions that no network made: what a metric gives to those who have learned nothing.
+"""Controls: predictions made without a network, for comparison with a network's.
 
-A metric that scores one of these as high as a trained network cannot tell whether the network has
-learned anything. They stand beside PCK and every reading of EvalPose.
+If a metric scores one of these as high as a trained network, it cannot show that the network has
+learned anything. They are reported beside PCK and every reading of EvalPose.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,6 @@ from torch import Tensor
 
 from trainables.data.skeleton import Skeleton
 
-CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
-"""All joints in the middle of the image; the mean training pose of the source for every image;
-that of the target, which takes target labels and bounds what a constant can reach; the true pose
-seen in a mirror, joints keeping their names; the true pose with left and right exchanged."""
-
 
 def mean_pose(keypoints_px: Tensor, visible: Tensor, image_size: int) -> Tensor:
     """The pose that a constant predictor learns from labelled poses.
@@ -23,8 +18,8 @@ def mean_pose(keypoints_px: Tensor, visible: Tensor, image_size: int) -> Tensor:
     Args:
         keypoints_px: ``(N, K, 2)`` keypoints in pixels; NaN is allowed where not visible.
         visible: ``(N, K)`` bool.
-        image_size: Side of the images in pixels; a joint that is visible in none is put into
-            the middle.
+        image_size: Side of the images in pixels; a joint that is visible in no pose is placed at
+            the centre.
 
     Returns:
         ``(K, 2)`` means over the poses in which a joint is visible.
@@ -42,7 +37,7 @@ def control_predictions(
     skeleton: Skeleton,
     image_size: int,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """The predictions of each control, and the joints they can be judged by.
+    """The predictions of each control, and the joints that they are evaluated on.
 
     Args:
         keypoints_px: ``(N, K, 2)`` true keypoints in pixels; NaN is allowed where not visible.
@@ -52,9 +47,9 @@ def control_predictions(
         image_size: Side of the square images in pixels.
 
     Returns:
-        Name in :data:`CONTROLS` to ``(N, K, 2)`` predictions and ``(N, K)`` bool: true joints,
-        but for ``swapped`` those whose counterpart is visible, too. A skeleton without left and
-        right, as of a hand, has no ``swapped``.
+        Name in :data:`trainables.metrics.metric_keys.CONTROLS` to ``(N, K, 2)`` predictions and
+        ``(N, K)`` bool: the visible joints; for ``swapped`` only those whose counterpart is also
+        visible. A skeleton without left and right, like the hand's, has no ``swapped``.
     """
     middle = torch.full_like(keypoints_px, (image_size - 1) / 2)
     known = torch.where(visible.unsqueeze(-1), keypoints_px, middle)

@@ -1,7 +1,7 @@
 """Label-free validators that compare two sets: Pose VAE scores, or features of two domains.
 
-The companions of :mod:`trainables.metrics.validators`, under the same rules: higher is better,
-0 is the best there is, and each can be gamed. N and M elements of the two sets, D features.
+They belong with :mod:`trainables.metrics.validators` and follow the same rules: higher is better,
+0 is the best value, and each can be gamed. The sets have N and M elements, of D features.
 """
 
 import torch
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def plausibility(scores: Tensor, reference_scores: Tensor) -> float:
-    """Minus the 1-Wasserstein distance of Pose VAE scores to those of real poses, <= 0.
+    """Negative 1-Wasserstein distance of Pose VAE scores to those of real poses, <= 0.
 
     W1 = integral of |F - G| over the score, F and G the empirical distribution functions; in
     the unit of the scores, squared normalised lengths. 0 for the same distribution.
 
-    Source: difficulty scores of the paper's equation (2), turned on predictions.
-    Gamed by: one set of plausible poses whatever the images show. Biased where the target's
-    poses really are harder than the source's.
+    Source: difficulty scores of the paper's equation (2), applied to predictions.
+    Gamed by: plausible poses that do not depend on the images. Biased if the target's poses are
+    really harder than the source's.
 
     Args:
         scores: (N,) scores of predicted poses; NaN, for an unscored pose, is left out.
@@ -35,14 +35,14 @@ def plausibility(scores: Tensor, reference_scores: Tensor) -> float:
 
 
 def feature_mmd(first: Tensor, second: Tensor) -> float:
-    """Minus the maximum mean discrepancy of two sets of features, from -sqrt(2) to 0.
+    """Negative maximum mean discrepancy of two sets of features, from -sqrt(2) to 0.
 
     MMD^2 = mean k(x, x') + mean k(y, y') - 2 mean k(x, y), the biased estimate, with
-    k(a, b) = exp(-|a - b|^2 / (2 s^2)) and s^2 the median of the squared distances between
-    points of both sets that differ. 0 for equal sets, and where all points are the same.
+    k(a, b) = exp(-|a - b|^2 / (2 s^2)) and s^2 the median of the non-zero squared distances
+    between points of both sets. 0 for equal sets, and if all points are the same.
 
     Source: Gretton et al. 2012, equation (5); bandwidth by the median heuristic.
-    Gamed by: features that have lost what tells images apart; blind to scale.
+    Gamed by: features that no longer distinguish images; blind to scale.
 
     Args:
         first: (N, D) finite.
@@ -53,7 +53,7 @@ def feature_mmd(first: Tensor, second: Tensor) -> float:
     """
     _check_features(first, second)
     points = torch.cat([first, second]).double()
-    # Not by the product of matrices, which leaves equal points a small distance apart.
+    # Not as a matrix product, which gives equal points a small distance.
     distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
     apart = distance[distance > 0]
     if len(apart) == 0:
@@ -65,14 +65,14 @@ def feature_mmd(first: Tensor, second: Tensor) -> float:
 
 
 def coral(first: Tensor, second: Tensor) -> float:
-    """Minus the CORAL distance of two sets of features, <= 0.
+    """Negative CORAL distance of two sets of features, <= 0.
 
-    ||C_1 - C_2||_F^2 / (4 D^2), C the covariances (divided by the number of points less one).
-    0 for sets of equal covariance, a shift between them included; the covariance of a single
-    point is 0.
+    ||C_1 - C_2||_F^2 / (4 D^2), C the covariances (divided by the number of points minus one).
+    0 for sets of equal covariance, even if their means differ; the covariance of a single point
+    is 0.
 
     Source: Sun and Saenko 2016, equation (1).
-    Gamed by: features that shrink, as the distance grows with the fourth power of their scale.
+    Gamed by: small features, as the distance grows with the fourth power of their scale.
 
     Args:
         first: (N, D) finite.

@@ -1,7 +1,7 @@
 r"""EvalPose, the similarity of two poses by the angles between their limbs.
 
-Unlike PCK it needs no threshold and ignores where a pose is, how large and how it is turned: it
-compares the angles of a fixed set of keypoint triplets (paper, section 2.4 and Fig. 3c).
+Unlike PCK it needs no threshold and ignores the position, size and rotation of a pose: it compares
+the angles of a fixed set of keypoint triplets (paper, section 2.4 and Fig. 3c).
 
 Notation:
     ===========  =====================================================================
@@ -13,13 +13,13 @@ Notation:
     Theta        the angles of one pose over its valid triplets
     ===========  =====================================================================
 
-Readings of the paper, called variants here, all means over images x 100:
+The paper can be read in several ways, called variants here; all are means over images x 100:
     ``printed``: equation (3) as printed, the cosine of the vectors of unsigned angles. Because
     the angles are never negative it cannot come near 0, and it is blind to mirroring.
 
     ``cosines``: equation (3) of the vectors of cos theta, as if arccos had been left out. From
-    -100 to 100; comes closest to the published numbers of the readings that also allow the
-    paper's low values of single images; blind to mirroring.
+    -100 to 100. Of the readings that allow the paper's low values of single images, it comes
+    closest to the published numbers. Blind to mirroring.
 
     ``within_20``: share of the triplets whose unsigned angles differ by at most 20 degrees; blind
     to mirroring.
@@ -29,7 +29,7 @@ Readings of the paper, called variants here, all means over images x 100:
 
     ``unit_unsigned``: the same with unsigned angles; blind to mirroring.
 
-``docs/evalpose.md`` shows what each of them sees and which one to trust.
+``docs/evalpose.md`` shows what each of them detects and which one to trust.
 """
 
 import math
@@ -46,7 +46,7 @@ from trainables.metrics.pck import check_poses, count_unusable
 EvalPoseVariant = Literal["printed", "cosines", "within_20", "unit_signed", "unit_unsigned"]
 
 MIN_TRIPLETS = 3
-"""Valid triplets an image needs to be scored; a cosine of one or two angles says too little."""
+"""Valid triplets that an image needs for a score; one or two angles say too little."""
 WITHIN_RAD = math.radians(20)
 """Largest difference of two angles that ``within_20`` counts as equal."""
 
@@ -68,7 +68,7 @@ class TripletAngles:
 
 @dataclass(frozen=True, eq=False)
 class EvalPoseResult:
-    """EvalPose in percent, and how much of the input it rests on.
+    """EvalPose in percent, and how much of the input it is based on.
 
     Attributes:
         mean: Mean over the scored images.
@@ -90,8 +90,8 @@ class EvalPoseResult:
 def triplet_angles(poses: Tensor, triplets: tuple[Triplet, ...]) -> TripletAngles:
     """Measure the signed interior angle of every triplet, in radians.
 
-    ``atan2`` instead of the paper's arccos: it needs no division by lengths that may be zero,
-    keeps its precision near 0 and pi, and gives the sign.
+    It uses ``atan2`` instead of the paper's arccos, because ``atan2`` does not divide by lengths
+    that may be zero, is precise near 0 and pi, and gives the sign.
 
     Args:
         poses: ``(N, K, 2)`` floating point, in any unit.
@@ -115,20 +115,6 @@ def triplet_angles(poses: Tensor, triplets: tuple[Triplet, ...]) -> TripletAngle
     )
 
 
-def evalpose(
-    predicted_px: Tensor,
-    keypoints_px: Tensor,
-    visible: Tensor,
-    skeleton: Skeleton,
-    variant: EvalPoseVariant = "printed",
-    *,
-    min_limb_px: float,
-) -> EvalPoseResult:
-    """Compute one reading of EvalPose; see :func:`evalpose_readings`."""
-    arguments = predicted_px, keypoints_px, visible, skeleton, (variant,)
-    return evalpose_readings(*arguments, min_limb_px=min_limb_px)[variant]
-
-
 def evalpose_readings(
     predicted_px: Tensor,
     keypoints_px: Tensor,
@@ -142,13 +128,13 @@ def evalpose_readings(
 
     Equation (3): ``EvalPose = Theta_1 . Theta_2 / (|Theta_1| |Theta_2|)`` for each image over
     its valid triplets. A triplet is valid if its three true joints are visible and both true
-    limbs are at least ``min_limb_px`` long; the prediction never removes one. Images with fewer
-    than three valid triplets are skipped and counted.
+    limbs are at least ``min_limb_px`` long, whatever the prediction. Images with fewer than three
+    valid triplets are skipped and counted.
 
     A predicted limb of length zero has no angle: its triplet contributes 0 to the dot product or
-    to the mean over its image's valid triplets. (The angle of a dot product of zero, pi / 2, would
-    give ``printed`` 92 for all joints on one point.) A vector that is all zero has no direction
-    and scores 0.
+    to the mean over its image's valid triplets. (With the angle pi / 2, from a dot product of 0,
+    ``printed`` would give 92 to all joints on one point.) A vector of zeros has no direction and
+    scores 0.
 
     Args:
         predicted_px: ``(N, K, 2)`` predicted keypoints in pixels, finite.
@@ -156,12 +142,12 @@ def evalpose_readings(
             allowed where not visible.
         visible: ``(N, K)`` bool.
         skeleton: Joint order and triplets.
-        variants: Which similarities; see the module.
+        variants: Readings to compute; see the module's docstring.
         min_limb_px: Shortest true limb with a meaningful angle, > 0: one heatmap cell in image
             pixels, that is image size / heatmap size.
 
     Returns:
-        Scores and counts of each; ``printed``, ``within_20`` and their images are in [0, 100].
+        Scores and counts of each variant; ``printed`` and ``within_20`` are in [0, 100].
 
     Raises:
         ValueError: If no image can be scored, a coordinate is not finite, a shape is wrong, the

@@ -1,4 +1,4 @@
-"""How far a mean over seeds, or a mean difference of paired seeds, can be trusted."""
+"""Intervals and tests for a mean over seeds, or a mean difference of paired seeds."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 MAX_EXACT = 8
-"""Values up to which every bootstrap sample is looked at; of more, :data:`NUM_RESAMPLES`."""
+"""Up to this many values all bootstrap samples are used; beyond it :data:`NUM_RESAMPLES`."""
 NUM_RESAMPLES = 20_000
 
 
@@ -19,13 +19,13 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     """95 % Student t interval of the mean of independent values.
 
     A percentile bootstrap of three to five seeds is too narrow; the t interval is exact for
-    normal values and honestly wide for few of them (three seeds: 4.3 standard errors).
+    normal values and suitably wide for few of them (three seeds: 4.3 standard errors).
 
     Args:
         values: (n,) one value per seed.
 
     Returns:
-        Lower and upper bound; NaN for fewer than two values, which say nothing of spread.
+        Lower and upper bound; NaN for fewer than two values, which show no spread.
     """
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
@@ -39,15 +39,15 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 def mean_p_value(values: ArrayLike) -> float:
     """Two-sided p-value of Student's t test that a mean is zero.
 
-    Of paired differences it is the paired t test, and below 0.05 exactly where
-    :func:`mean_interval` leaves out zero.
+    For paired differences it is the paired t test. It is below 0.05 exactly if
+    :func:`mean_interval` excludes zero.
 
     Args:
         values: (n,) one value per seed.
 
     Returns:
-        0 to 1; NaN for fewer than two values, and for equal ones other than zero: a coarse
-        metric on a small split repeats itself, which is no evidence that there is no spread.
+        0 to 1; NaN for fewer than two values, and for equal values other than zero: a coarse
+        metric on a small split often repeats values, which does not prove that the spread is 0.
     """
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
@@ -63,16 +63,16 @@ def bootstrap_interval(values: ArrayLike) -> tuple[float, float]:
     """95 % bootstrap-t (studentized) interval of the mean of independent values.
 
     The bounds of the percentile and the BCa bootstrap are means of resampled values, so they lie
-    between the smallest and the largest: of symmetric values they can cover the mean with
+    between the smallest and the largest value: for symmetric values they can cover the mean with
     probability 1 - 2^(1-n) at most, 75 % for three and 93.75 % for five. The bootstrap-t
-    resamples the t statistic instead and takes its quantiles in place of Student's; it follows
-    skewness, which the t interval does not, and assumes no normal values. Of three values one
-    sample in nine repeats a single value and has no spread, more than the 5 % outside the
-    interval: the bootstrap then bounds nothing, and says so.
+    resamples the t statistic instead and uses its quantiles in place of Student's; it follows
+    skewness, which the t interval does not, and does not assume normal values. With three values
+    one sample in nine repeats a single value and has no spread, more than the 5 % outside the
+    interval: the interval is then unbounded.
 
     Up to :data:`MAX_EXACT` values the bootstrap distribution is computed exactly from all
-    multisets of n values; beyond that from :data:`NUM_RESAMPLES` samples of a fixed seed. So the
-    same values always give the same interval.
+    multisets of n values, beyond that from :data:`NUM_RESAMPLES` samples of a fixed seed. The same
+    values thus always give the same interval.
 
     Args:
         values: (n,) one value per seed.
@@ -92,24 +92,25 @@ def bootstrap_interval(values: ArrayLike) -> tuple[float, float]:
     order = np.argsort(statistics, kind="stable")
     reached = np.cumsum(weights[order])
     outside = (1 - LEVEL) / 2
-    # Rounding of the sum must not move a quantile to the next sample.
+    # The tolerance keeps a rounded sum from moving a quantile to the next sample.
     low = statistics[order[np.searchsorted(reached, outside - 1e-12)]]
     high = statistics[order[np.searchsorted(reached, 1 - outside - 1e-12)]]
     return mean - float(high) * error, mean - float(low) * error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjustment: p-values of which all below 0.05 may be believed together.
+    """Holm's adjustment of the p-values of several tests.
 
-    The chance that any of them is a false alarm is then 5 % at most, however the tests depend on
-    each other (Holm 1979, A simple sequentially rejective multiple test procedure).
+    If the null hypothesis is rejected wherever an adjusted value is below 0.05, the probability
+    of any false rejection is at most 5 %, however the tests depend on each other (Holm 1979, A
+    simple sequentially rejective multiple test procedure).
 
     Args:
-        p_values: Of one family of tests; NaN for a test that could not be done, which counts
-            as one of the family.
+        p_values: Of one family of tests; NaN for a test that could not be done, which still counts
+            as a member of the family.
 
     Returns:
-        The adjusted ones, in the same order; NaN stays NaN.
+        The adjusted p-values, in the same order; NaN stays NaN.
     """
     num = len(p_values)
     order = sorted(range(num), key=lambda i: (math.isnan(p_values[i]), p_values[i]))
@@ -133,7 +134,7 @@ def _t_statistics(samples: NDArray[np.float64], mean: float) -> NDArray[np.float
 
 @cache
 def _samples(num: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(S, n) indices of bootstrap samples and (S,) their probabilities."""
+    """Indices (S, n) of the bootstrap samples, and their probabilities (S,)."""
     if num > MAX_EXACT:
         rng = np.random.default_rng(0)
         rows = rng.integers(0, num, size=(NUM_RESAMPLES, num))

@@ -1,9 +1,9 @@
 """PCK, the percentage of correct keypoints, of a batch of predicted poses.
 
 Called after decoding, with predictions and labels of one split; the figures and the search read
-its results. :func:`pck_pooled` is the metric of the project: it compares continuous coordinates
-and decides what counts by the visibility mask alone. :func:`pck_ref` repeats the convention of
-the transfer learning library (tllib) behind the published numbers, for parity with them only.
+its results. :func:`pck_pooled` is the project's metric: it compares continuous coordinates, and
+only the visibility mask decides which joints count. :func:`pck_ref` repeats the convention of the
+transfer learning library (tllib) behind the published numbers, for comparison with them only.
 
 Shapes: N poses, K joints of the skeleton. Coordinates are ``(x, y)`` with y down.
 """
@@ -25,16 +25,16 @@ class PckResult:
     """PCK in percent, at several levels.
 
     Attributes:
-        per_joint: ``(K,)`` accuracy of each joint over the poses it is visible in; NaN for a
-            joint that is visible in none.
-        groups: Group name to the mean of its joints' accuracies, joints with NaN left out; NaN
-            for a group without a visible joint.
-        all: Mean of the accuracies of ``skeleton.all_joints``, joints with NaN left out. For the
-            body, All = mean of the 12 per-joint accuracies, which on a fully visible set equals
-            the mean over the six groups of limbs; the head is not in it.
+        per_joint: ``(K,)`` accuracy of each joint over the poses in which it is visible; NaN for
+            a joint that is visible in none.
+        groups: Group name to the mean of its joints' accuracies, without NaN; NaN for a group
+            without a visible joint.
+        all: Mean of the accuracies of ``skeleton.all_joints``, without NaN. For the body these
+            are the 12 limb joints, without the head; on a fully visible set the mean equals the
+            mean over the six groups of limbs.
         per_pose: ``(N,)`` correct share of the visible joints among ``skeleton.all_joints``; NaN
             for a pose with none.
-        num_visible: Visible keypoints over all poses and all K joints.
+        num_visible: Number of visible keypoints over all poses and all K joints.
     """
 
     per_joint: Tensor
@@ -66,8 +66,8 @@ def check_poses(
 
     Raises:
         ValueError: If ``predicted_px`` and ``keypoints_px`` are not ``(N, K, 2)`` with the K of
-            the skeleton, or ``visible`` is not ``(N, K)`` bool. Numbers are refused there, as
-            data sets differ in what a flag of 1 means.
+            the skeleton, or ``visible`` is not ``(N, K)`` bool. Numeric flags are refused because
+            1 has a different meaning in different data sets.
     """
     shape = tuple(predicted_px.shape)
     if len(shape) != 3 or shape[2] != 2:
@@ -88,9 +88,9 @@ def check_poses(
 
 
 def count_unusable(predicted_px: Tensor, keypoints_px: Tensor, visible: Tensor) -> Tensor:
-    """Count NaN and infinite coordinates, leaving out labels that are not visible.
+    """Count NaN and infinite coordinates, except in labels that are not visible.
 
-    Shapes as for :func:`check_poses`; the integer tensor ``()`` returned is 0 for sound input.
+    Shapes as for :func:`check_poses`. Returns an integer tensor ``()``, 0 for valid input.
     """
     labels = ~torch.isfinite(keypoints_px) & visible.unsqueeze(-1)
     return (~torch.isfinite(predicted_px)).sum() + labels.sum()
@@ -103,7 +103,7 @@ def correct_keypoints(
     image_size: float,
     threshold: float = 0.05,
 ) -> Tensor:
-    """Mark the keypoints predicted within a share of the image size.
+    """Mark the keypoints that are predicted within a fraction of the image size.
 
     Args:
         predicted_px: ``(N, K, 2)`` predicted keypoints in pixels.
@@ -111,8 +111,8 @@ def correct_keypoints(
             cells; NaN is allowed where not visible.
         visible: ``(N, K)`` bool.
         image_size: Side of the square image in those pixels, > 0.
-        threshold: Share of ``image_size``, > 0. The distance must be strictly smaller: than
-            12.8 px in an image of 256 px at 0.05.
+        threshold: Fraction of ``image_size``, > 0. The distance must be strictly smaller, at
+            0.05 in an image of 256 px smaller than 12.8 px.
 
     Returns:
         ``(N, K)`` bool, False where not visible.
@@ -138,8 +138,8 @@ def pck_pooled(
 ) -> PckResult:
     """Compute PCK in percent, pooled over all poses.
 
-    The accuracy of a joint is its correct keypoints over its visible keypoints, so the result
-    does not depend on batches. Reads the labels of every pose given.
+    The accuracy of a joint is the number of its correct keypoints over the number of its visible
+    keypoints, so the result does not depend on batches. Reads the labels of all given poses.
 
     Args:
         predicted_px: ``(N, K, 2)`` predicted keypoints in pixels, finite.
@@ -147,7 +147,7 @@ def pck_pooled(
         visible: ``(N, K)`` bool.
         skeleton: Joint order, groups and the joints behind "All".
         image_size: Side of the square image in pixels, > 0.
-        threshold: Share of the image size, > 0; PCK@0.05 in the paper.
+        threshold: Fraction of the image size, > 0; PCK@0.05 in the paper.
 
     Returns:
         Percentages; tensors are on the device of the input.
@@ -160,7 +160,7 @@ def pck_pooled(
     correct = correct_keypoints(predicted_px, keypoints_px, visible, image_size, threshold)
     num_correct, num_visible = correct.sum(dim=0), visible.sum(dim=0)
     unusable = count_unusable(predicted_px, keypoints_px, visible).reshape(1)
-    # One transfer from the device for everything the host has to know.
+    # A single transfer from the device for all counts.
     *counts, num_unusable = torch.cat([num_correct, num_visible, unusable]).tolist()
     num_joints = skeleton.num_joints
     correct_by_joint, visible_by_joint = counts[:num_joints], counts[num_joints:]
@@ -199,10 +199,10 @@ def pck_ref(
 ) -> PckRefResult:
     """Compute PCK in percent by the convention of the reference code, for parity.
 
-    It departs from :func:`pck_pooled` in four ways. The truth is decoded from a heatmap and so
-    quantised to cells. A joint counts if both its decoded true coordinates are > 1, which drops
-    visible joints in the first two columns and rows. Accuracies are taken per batch and
-    averaged with the batch size as weight, not the number of visible joints. A joint that counts
+    It differs from :func:`pck_pooled` in four ways. The true keypoints are decoded from a heatmap
+    and thus quantised to cells. A joint counts if both its decoded true coordinates are > 1, which
+    drops visible joints in the first two columns and rows. Accuracies are computed per batch and
+    averaged weighted by batch size, not by the number of visible joints. A joint that counts
     nowhere in a batch enters that average with an accuracy of -1 (-100 %).
 
     Source: the function ``validate`` of tllib's
@@ -213,9 +213,9 @@ def pck_ref(
     Args:
         heatmaps_pred: ``(N, K, S, S)`` predicted heatmaps.
         heatmaps_true: ``(N, K, S, S)`` target heatmaps; all zero where not visible.
-        batch_size: Poses of a batch, >= 1, in the given order; the last may be smaller.
+        batch_size: Poses per batch, >= 1, in the given order; the last may be smaller.
         skeleton: Joint order, groups and the joints behind "All".
-        threshold: Share of the heatmap size S, > 0; the distance must be strictly smaller.
+        threshold: Fraction of the heatmap size S, > 0; the distance must be strictly smaller.
 
     Raises:
         ValueError: If no joint counts in any pose, a shape is wrong, or ``batch_size`` is < 1.
@@ -250,14 +250,14 @@ def pck_ref(
 def per_bin_mean(values: Tensor, bin_index: Tensor, num_bins: int) -> Tensor:
     """Average per-pose values within each bin, in the unit of the values.
 
-    With ``PckResult.per_pose`` this is the "average keypoint score" of the paper's Fig. 4, in
+    For ``PckResult.per_pose`` this is the "average keypoint score" of the paper's Fig. 4, in
     which a pose with few visible joints weighs as much as any other.
 
     Args:
-        values: ``(N,)`` floats; NaN marks a pose without a value and is left out.
+        values: ``(N,)`` floats; NaN marks a pose without a value, which is left out.
         bin_index: ``(N,)`` integers from 0 to ``num_bins - 1``. A pose with another index, such
-            as -1 for a pose without a difficulty score, is in no bin (a check would wait for
-            the device).
+            as -1 for a pose without a difficulty score, is in no bin; checking the range would
+            wait for the device.
         num_bins: Number of bins, >= 1.
 
     Returns:
@@ -274,7 +274,7 @@ def per_bin_mean(values: Tensor, bin_index: Tensor, num_bins: int) -> Tensor:
             f"and {tuple(bin_index.shape)} {bin_index.dtype}"
         )
     bins = torch.arange(num_bins, device=bin_index.device)
-    # A mask instead of index_add: the sum has one order on every device.
+    # A mask instead of index_add, so that the order of summation is the same on every device.
     member = (bin_index == bins.unsqueeze(-1)) & ~values.isnan()  # (num_bins, N)
     return torch.where(member, values, 0.0).sum(dim=1) / member.sum(dim=1)
 

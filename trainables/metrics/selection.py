@@ -1,9 +1,9 @@
-"""Which checkpoint to keep, and what a way of choosing is worth.
+"""Chooses the checkpoint to keep, and measures how good each way of choosing is.
 
 A history is one mapping of flat metrics per checkpoint, in the order of training. The label-free
-choices read ``validator/*`` alone (:mod:`trainables.metrics.validators`); the target labels
-behind ``target_val/pck_05`` are read by the choice ``oracle_val``, which is reported apart, and
-to say afterwards how good each choice was.
+choices read only ``validator/*`` (:mod:`trainables.metrics.validators`). The target labels behind
+``target_val/pck_05`` are used by the choice ``oracle_val``, which is reported separately, and
+afterwards to measure each choice.
 """
 
 import math
@@ -14,40 +14,36 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
+from trainables.metrics.metric_keys import VALIDATORS
+
 Floats = NDArray[np.float64]
 History = Sequence[Mapping[str, float]]
-
-VALIDATORS = (
-    "source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement", "plausibility",
-    "mmd", "coral",
-)  # fmt: skip
-"""Names of the metrics ``validator/<name>``; higher is better for each."""
 
 SOURCE_MARGIN = 3.0
 """Points of source PCK that a checkpoint may lie below the best and still be chosen."""
 RANKED = ("equivariance", "infomax", "plausibility")
-"""Validators whose mean rank the default choice goes by. The first rewards a network that sees
-the same pose in every view, the second guards against one that sees the same everywhere, the
-third against poses no person takes."""
+"""Validators whose mean rank decides the default choice. The first rewards the same pose in every
+view of an image, the second penalises the same prediction for all images, the third penalises
+poses that no person takes."""
 
 TARGET_PCK = "target_val/pck_05"
 TOP = 5
 
 
 def default_choice(history: History) -> int:
-    """The checkpoint that is kept without reading a target label.
+    """Choose the checkpoint to keep without reading a target label.
 
     Checkpoints more than :data:`SOURCE_MARGIN` points below the best ``validator/source_pck``
-    are dropped: they have forgotten the task. Of the others the one with the best mean rank of
-    the :data:`RANKED` validators is chosen, the later of equals. Ranks are taken among the
-    checkpoints that are left; equal values share the mean of their ranks.
+    are dropped: they have forgotten the task. Of the remaining ones the checkpoint with the best
+    mean rank of the :data:`RANKED` validators is chosen, in a tie the latest. Ranks are computed
+    among the remaining checkpoints; equal values share the mean of their ranks.
 
     Args:
         history: Metrics of each checkpoint, at least one.
 
     Returns:
-        Index from 0. The last, if a checkpoint lacks a finite value of one of the four
-        validators: ranks over a part of them would favour what was measured.
+        Index from 0. The last checkpoint, if any lacks a finite value of one of the four
+        validators: ranks over some of the checkpoints would favour those.
 
     Raises:
         ValueError: If the history is empty.
@@ -62,16 +58,16 @@ def default_choice(history: History) -> int:
 
 
 def choices(history: History) -> dict[str, int]:
-    """The checkpoint each way of choosing picks, as index from 0.
+    """The checkpoint that each way of choosing picks, as index from 0.
 
     Args:
         history: Metrics of each checkpoint, at least one.
 
     Returns:
-        ``last``; ``default`` of :func:`default_choice`; each name of :data:`VALIDATORS`, by that
-        validator alone; ``oracle_val``, by the target labels, an upper bound that no honest
-        choice may be compared with as an equal. The later of equals. Checkpoints without a
-        finite value are passed over; a name without any is left out.
+        ``last``; ``default`` of :func:`default_choice`; each name of
+        :data:`trainables.metrics.metric_keys.VALIDATORS`, by that validator alone;
+        ``oracle_val``, by the target labels, an upper bound for the label-free choices. In a tie
+        the latest. Checkpoints without a finite value are skipped; a name without any is left out.
 
     Raises:
         ValueError: If the history is empty.
@@ -87,7 +83,7 @@ def choices(history: History) -> dict[str, int]:
 
 
 def chosen_metrics(history: History) -> dict[str, float]:
-    """What to log of the choices with the last epoch.
+    """Metrics of the choices, logged in the last epoch.
 
     Args:
         history: Metrics of epochs 1, 2, ..., at least one.
@@ -111,16 +107,15 @@ def chosen_metrics(history: History) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class MetaEvaluation:
-    """What a validator is worth on one task and method; reads target labels.
+    """How good a validator is on one task and method, measured with target labels.
 
     Attributes:
         spearman: Rank correlation of validator and target PCK in [-1, 1]; NaN if either is
             constant.
-        weighted_spearman: The same with the weight on the checkpoints that either holds for
-            good: a validator that orders bad checkpoints at random loses little by it. NaN if
-            either is constant.
-        regret_at_1: Best target PCK less that of the validator's first choice, in points, >= 0.
-        top5_mean: Mean target PCK of its five first choices, of all if there are fewer.
+        weighted_spearman: The same, weighted towards the checkpoints that are good by either of
+            the two: a random order of bad checkpoints costs little. NaN if either is constant.
+        regret_at_1: Best target PCK minus that of the validator's first choice, in points, >= 0.
+        top5_mean: Mean target PCK of its first five choices, of all if there are fewer.
         top5_worst: Lowest target PCK among these.
     """
 
@@ -132,7 +127,7 @@ class MetaEvaluation:
 
 
 def meta_evaluation(validator_values: ArrayLike, target_pck: ArrayLike) -> MetaEvaluation:
-    """Judge a validator by the target PCK of the checkpoints it was computed on.
+    """Compare a validator with the target PCK of the checkpoints that it was computed on.
 
     Source: Musgrave et al. 2022, "Three New Validators and a Large-Scale Benchmark Ranking for
     Unsupervised Domain Adaptation", and the file ``correlation`` of its code
@@ -142,13 +137,12 @@ def meta_evaluation(validator_values: ArrayLike, target_pck: ArrayLike) -> MetaE
     five do not depend on the order of the checkpoints.
 
     Args:
-        validator_values: (n,) higher is better. Values that are not finite count as the least
+        validator_values: (n,) higher is better. Values that are not finite count as the smallest
             finite one.
         target_pck: (n,) percent, finite.
 
     Returns:
-        The measures; of checkpoints with the same value the worse one is taken to be chosen
-        first.
+        The measures; among checkpoints with the same value the worst counts as chosen first.
 
     Raises:
         ValueError: If there is no checkpoint, the shapes differ or a target PCK is not finite.
@@ -167,7 +161,7 @@ def meta_evaluation(validator_values: ArrayLike, target_pck: ArrayLike) -> MetaE
 
     dense = [scipy.stats.rankdata(array, method="dense") for array in (values, target)]
     weights = np.maximum(*(ranks / ranks.max() for ranks in dense)) ** 2
-    first = target[np.lexsort((target, -values))]  # by value, ties from the worst on
+    first = target[np.lexsort((target, -values))]  # by value, ties with the worst first
     return MetaEvaluation(
         spearman=_weighted_spearman(values, target, np.ones(len(values))),
         weighted_spearman=_weighted_spearman(values, target, weights),
@@ -187,9 +181,9 @@ def _weighted_spearman(first: Floats, second: Floats, weights: Floats) -> float:
 
 
 def _weighted_ranks(values: Floats, weights: Floats) -> Floats:
-    """Weight of all smaller values, and half of one more than the number of equals times theirs.
+    """Sum of the weights of smaller values, plus (n + 1) / 2 times the mean weight of n equals.
 
-    With weights of 1 these are the ranks from 1, equals sharing their mean.
+    With weights of 1 these are ranks from 1, equal values sharing the mean rank.
     """
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     mass = np.bincount(group, weights)

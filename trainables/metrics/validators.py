@@ -1,10 +1,10 @@
-"""Label-free validators: what predictions on target images say of a network without labels.
+"""Label-free validators: measures of a network's predictions on target images without labels.
 
-Called after each epoch (:mod:`trainables.evaluation.validation`); a checkpoint is chosen by them
+Computed after each epoch (:mod:`trainables.evaluation.validation`) to choose a checkpoint
 (:mod:`trainables.metrics.selection`). Those that compare two sets, of features or of pose scores,
-are in :mod:`trainables.metrics.discrepancies`. Higher is better for every validator, and every
-one can be gamed: how is said with each. None is comparable between tasks, losses or skeletons;
-the place of a checkpoint among those of one run is what they are for.
+are in :mod:`trainables.metrics.discrepancies`. Higher is better for every validator. Each can be
+gamed; its docstring says how. They serve to rank the checkpoints of one run and are not comparable
+between tasks, losses or skeletons.
 
 Notation: B images, K joints; a map's probabilities p sum to 1 over its cells; H is the entropy
 in nats. Coordinates are ``(x, y)`` pixels with y down.
@@ -22,8 +22,8 @@ from trainables.data.skeleton import Skeleton
 from trainables.metrics.pck import pck_pooled
 
 MAX_POOLED_SIDE = 16
-"""Maps are pooled to at most this many cells a side where images are compared by them: places
-that are a cell apart are the same place."""
+"""Maps are pooled to at most this many cells per side before images are compared by them, so that
+neighbouring cells count as the same place."""
 
 
 def map_probabilities(maps: Tensor, loss: Loss) -> Tensor:
@@ -31,9 +31,9 @@ def map_probabilities(maps: Tensor, loss: Loss) -> Tensor:
 
     Args:
         maps: (B, K, H, W) as the network gives them, finite.
-        loss: ``kl``: the softmax of the logits, which is what that loss trains. ``mse``: the
-            positive part divided by its sum (the softmax of values from 0 to 1 is all but
-            uniform); uniform for a map without a positive value.
+        loss: For ``kl`` the softmax of the logits, which that loss trains. For ``mse`` the
+            positive part divided by its sum, uniform for a map without a positive value (the
+            softmax of values from 0 to 1 is nearly uniform).
 
     Returns:
         (B, K, H, W), each map not negative and of sum 1.
@@ -54,12 +54,12 @@ def map_probabilities(maps: Tensor, loss: Loss) -> Tensor:
 
 
 def confidence(maps: Tensor, loss: Loss) -> float:
-    """How sure the network is of its maps, in [0, 1]; comparable within one loss only.
+    """Confidence of the network in its maps, in [0, 1]; comparable within one loss only.
 
     For ``kl`` the mean of 1 - H(p) / ln(cells) over images and joints: 0 for uniform maps, 1
     for a single cell; a perfectly learned Gaussian reaches 0.59 on maps of 32 x 32 cells, 0.49 on
-    64 x 64. For ``mse`` the mean peak, clamped to [0, 1]: a perfectly learned map has the peak
-    1, an unsure one a low hill.
+    64 x 64. For ``mse`` the mean peak, clamped to [0, 1]: 1 for a perfectly learned map, low for
+    an uncertain one.
 
     Source: the entropy validator (Morerio et al. 2018), normalised.
     Gamed by: sharp maps at wrong places; every loss that sharpens maps raises it.
@@ -84,12 +84,11 @@ def confidence(maps: Tensor, loss: Loss) -> float:
 
 
 def information_maximisation(probabilities: Tensor) -> float:
-    """Information a joint's map carries about which image it is of, in nats, mean over joints.
+    """Mutual information between a joint's place and the image, in nats, mean over joints.
 
-    I = H(mean_b p_b) - mean_b H(p_b) on maps pooled to cells of which there are C: sure in each
-    image and different between images. From 0 to ln(min(B, C)): 0 if all images have the same
-    map, uniform ones or a collapse to one place among them; the most if each image has a cell
-    of its own.
+    I = H(mean_b p_b) - mean_b H(p_b) on maps pooled to C cells: high if maps are confident in each
+    image and differ between images. From 0 to ln(min(B, C)): 0 if all images have the same map
+    (uniform, or collapsed to one place), the maximum if each image has a cell of its own.
 
     Source: the mutual information of Shi and Sha 2012, classes replaced by places.
     Gamed by: sharp maps at random places.
@@ -108,13 +107,13 @@ def information_maximisation(probabilities: Tensor) -> float:
 def batch_nuclear_norm(probabilities: Tensor) -> float:
     """Nuclear norm of a joint's B maps as rows of a matrix, in (0, 1], mean over joints.
 
-    ||P||_* / sqrt(B C), P of shape (B, C) with the pooled maps' cells as columns: 1 if every
-    cell is the sure place of as many images as every other, 1 / sqrt(C) for a sure collapse to
-    one place, 1 / C for uniform maps. With fewer images than cells at most sqrt(B / C).
+    ||P||_* / sqrt(B C), P of shape (B, C) with the pooled maps' cells as columns: 1 if maps are
+    certain and spread evenly over all cells, 1 / sqrt(C) for a certain collapse to one place,
+    1 / C for uniform maps. With fewer images than cells at most sqrt(B / C).
 
     Source: batch nuclear-norm maximisation (Cui et al. 2020), as a validator by Musgrave et al.
     2022; classes replaced by places.
-    Gamed by: sharp maps at random places. Places a joint has no reason to be in raise it too.
+    Gamed by: sharp maps at random places, also at places where a joint cannot be.
 
     Args:
         probabilities: (B, K, H, W) of :func:`map_probabilities`.
@@ -134,16 +133,16 @@ def agreement(
     image_size: float,
     counted: Tensor | None = None,
 ) -> float:
-    """PCK@0.05 in percent of one prediction with another in the place of labels.
+    """PCK@0.05 in percent between two predictions, the second taken as labels.
 
-    From 0 to 100, over the joints behind "All"; two that are the same reach 100.
+    From 0 to 100, over the joints behind "All"; 100 for equal predictions.
 
     Source: agreement of a mean teacher with its student or of two heads.
-    Gamed by: two networks that err alike, as a student copied from its teacher does.
+    Gamed by: two networks with the same errors, such as a student copied from its teacher.
 
     Args:
         first_px: (N, K, 2) predicted keypoints, finite.
-        second_px: (N, K, 2) those of the other, finite.
+        second_px: (N, K, 2) the other predicted keypoints, finite.
         skeleton: Joint order and the joints behind "All".
         image_size: Side of the square image in pixels, > 0.
         counted: (N, K) bool, joints to compare; None for all. If none of those behind "All" is
@@ -170,12 +169,12 @@ def equivariance(
 ) -> float:
     """PCK@0.05 in percent between predictions on warped images and warped predictions.
 
-    From 0 to 100. A warp with a negative determinant mirrors the image, so what the network
-    then calls the left is compared with the right. Joints that the warp moves out of the image
-    do not count; if none is left the equivariance is 0.
+    From 0 to 100. A warp with a negative determinant mirrors the image, so there left and right
+    joints are exchanged before the comparison. Joints that the warp moves out of the image do not
+    count; if none is left the equivariance is 0.
 
     Source: equivariance of landmarks under known warps (Thewlis et al. 2017), as a measure.
-    Gamed by: all joints at the image's centre, which rotations and mirrors leave where it is.
+    Gamed by: all joints at the image's centre, which rotations and mirrors do not move.
 
     Args:
         predicted_px: (N, K, 2) keypoints predicted in the images, finite.
@@ -202,7 +201,7 @@ def _entropy(probabilities: Tensor) -> Tensor:
 
 
 def _pool(probabilities: Tensor) -> Tensor:
-    """Sum (B, K, H, H) over blocks into (B, K, C), the finest grid that divides the map."""
+    """Sum (B, K, H, H) over blocks: (B, K, C), C from the finest allowed grid that divides H."""
     _check_maps(probabilities)
     size = probabilities.shape[-1]
     side = max(n for n in range(1, MAX_POOLED_SIDE + 1) if size % n == 0)

@@ -1,5 +1,5 @@
-"""The pose network and what makes its kernels trustworthy.
+"""The pose network, and the check that this machine computes it correctly.
 
-Read ``pose_net``, then ``memory_format`` (every layer is compared with plain kernels before it
-trains), ``weight_file`` (published weights that a user names).
+Read ``pose_net``, ``memory_format`` (compares every layer with plain kernels before it trains),
+``weight_file`` (published weights that a user names).
 """

@@ -1,10 +1,10 @@
-"""The memory format of networks: channels last where this machine computes it rightly.
+"""The memory format of networks: channels last if this machine computes it correctly.
 
 Channels last is faster, but a library's kernel for one shape may be wrong on one kind of CPU.
 With few input channels, oneDNN's backward pass of a 1x1 convolution of stride 2 writes past its
-workspace (oneDNN issue 6035, in PyTorch 2.13): wrong gradients or a dead process. That case is
-designed out (:class:`trainables.network.pose_net.StridedPointwise`). The check here is for cases
-that nobody knows yet: before a network trains, each of its layers is compared with plain kernels.
+workspace (oneDNN issue 6035, in PyTorch 2.13): wrong gradients or a dead process.
+:class:`trainables.network.pose_net.StridedPointwise` avoids that case. The check here catches
+unknown ones: before a network trains, each of its layers is compared with plain kernels.
 """
 
 import copy
@@ -21,20 +21,20 @@ TOLERANCE = 1e-4
 """Largest relative error (norm of the difference to norm) of an output or a gradient. Correct
 kernels stayed below 4e-6, wrong ones were off by 0.1 to 1e6."""
 CHECKED_IMAGES = 4
-"""Size of the batch a network is checked on, which takes about 0.2 s for the default network."""
+"""Batch size of the check, which takes about 0.2 s for the default network."""
 _checked: dict[tuple[str, tuple[int, ...], int], torch.memory_format] = {}
 
 
 def in_format(module: M, device: torch.device, memory_format: torch.memory_format) -> M:
-    """The module itself, moved to a device with its convolutions' weights in a format."""
+    """Move a module to a device, the weights of its convolutions in a format; returns it."""
     moved = module.to(device, memory_format=memory_format)  # type: ignore[call-overload]
-    return cast(M, moved)  # PyTorch's annotations know no memory format
+    return cast(M, moved)  # PyTorch's annotations lack the memory format
 
 
 def trusted_format(net: nn.Module, image_size: int) -> torch.memory_format:
     """Choose the format in which a network computes correct float32 gradients on this CPU.
 
-    A process checks equal networks once.
+    A process checks networks of equal structure once.
 
     Args:
         net: On the CPU, in float32.
@@ -71,13 +71,13 @@ def wrong_layers(
     """Describe each layer whose output or gradients are wrong in a format.
 
     Each layer runs alone, on random input of the shape that it gets inside the network; of
-    layers that are alike one runs. The reference is the same layer without oneDNN, in contiguous
+    identical layers only one runs. The reference is the same layer without oneDNN, in contiguous
     memory.
 
     Args:
         net: On the CPU, in float32.
         image_shape: (B, C, H, W) of the network's input.
-        memory_format: The format in question.
+        memory_format: The format to check.
     """
     seen = set()
     for name, layer, shape in _layers(net, image_shape):
@@ -85,7 +85,7 @@ def wrong_layers(
         if alike not in seen:
             seen.add(alike)
             error = relative_error(layer, shape, memory_format)
-            if not error < TOLERANCE:  # NaN is wrong, too
+            if not error < TOLERANCE:  # NaN is wrong too
                 yield f"{name}: {layer} with input {shape}, relative error {error:.1e}"
 
 
@@ -110,7 +110,7 @@ def _layers(
 def relative_error(
     layer: nn.Module, shape: tuple[int, ...], memory_format: torch.memory_format
 ) -> float:
-    """Largest relative error of a layer's output, its input's and its parameters' gradients.
+    """Largest relative error among a layer's output and its input and parameter gradients.
 
     Args:
         layer: On the CPU, in float32.

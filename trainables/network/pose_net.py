@@ -1,9 +1,8 @@
 """ResNet pose network: backbone, three deconvolutions, heatmap head.
 
-The backbone's parameter names are torchvision's (``conv1``, ``layer1.0.conv1``, ...), so a
-file of ImageNet weights fits; torchvision itself is not needed. Two sizes of stem: with
-heatmaps a quarter of the image the stem is torchvision's; with heatmaps half the image, for
-small images, the max-pool is left out.
+The backbone's parameter names are torchvision's (``conv1``, ``layer1.0.conv1``, ...), so files of
+ImageNet weights fit without torchvision. With heatmaps a quarter of the image's size the stem is
+torchvision's; with heatmaps half the image's size, for small images, it has no max-pool.
 """
 
 from copy import deepcopy
@@ -72,11 +71,11 @@ class Bottleneck(nn.Module):
 
 
 class StridedPointwise(nn.Conv2d):
-    """A 1x1 convolution without bias that takes every ``step``-th row and column first.
+    """A 1x1 convolution without bias on every ``step``-th row and column.
 
-    Equal to ``Conv2d(inputs, outputs, 1, stride=step)``, whose backward pass corrupts memory for
-    few channels (:mod:`trainables.network.memory_format`), and as fast. Pooling of one pixel picks
-    the pixels; a slice does the same, but its backward pass takes three times as long.
+    Equal to ``Conv2d(inputs, outputs, 1, stride=step)``, whose backward pass corrupts memory with
+    few channels (:mod:`trainables.network.memory_format`), and as fast. A pooling window of one
+    pixel selects the pixels; a slice would too, but its backward pass takes three times as long.
     """
 
     def __init__(self, inputs: int, outputs: int, step: int) -> None:
@@ -88,7 +87,7 @@ class StridedPointwise(nn.Conv2d):
         return super().forward(F.avg_pool2d(input, 1, self.step, ceil_mode=True))
 
     def extra_repr(self) -> str:
-        """What tells this layer from others in ``repr``."""
+        """The layer's settings in ``repr``, by which the memory format check compares layers."""
         convolution: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{convolution}, step={self.step}"
 
@@ -150,7 +149,7 @@ class Upsampling(nn.Sequential):
     Args:
         inputs: Channels of the backbone's features.
         channels: Channels of each deconvolution.
-        std: Deviation of the initial weights; None keeps the variance of the features.
+        std: Standard deviation of the initial weights; None keeps the variance of the features.
     """
 
     def __init__(self, inputs: int, channels: int, std: float | None = None) -> None:
@@ -171,11 +170,11 @@ class HeatmapHead(nn.Sequential):
     """Features to one map per joint, in float32.
 
     Args:
-        channels: Of the features.
+        channels: Channels of the features.
         num_joints: K.
-        is_deep: Conv3x3, BN, ReLU before the Conv1x1 (RegDA's two-layer head) or the Conv1x1
+        is_deep: Conv3x3, BN, ReLU before the Conv1x1 (RegDA's two-layer head), or the Conv1x1
             alone (RegDA's pre-training, UDAPE).
-        std: Deviation of the initial weights; 0.001 in the references.
+        std: Standard deviation of the initial weights; 0.001 in the references.
     """
 
     use_bfloat16 = False
@@ -202,27 +201,27 @@ class HeatmapHead(nn.Sequential):
         with torch.autocast(features.device.type, torch.bfloat16, self.use_bfloat16):
             for layer in hidden:
                 features = layer(features)
-        # Rounded to eight bits, neighbouring cells of a peak would be equal, and the first of
-        # them the arg max: a bias of 0.15 cells.
+        # In bfloat16 neighbouring cells of a peak would round to equal values and the first would
+        # be the arg max: a bias of 0.15 cells.
         return cast(Tensor, last(features.float()))
 
 
 class PoseNet(nn.Module):
-    """Images to maps of the joints.
+    """Images to heatmaps of the joints.
 
     Args:
         num_joints: K.
-        depth: Of the ResNet.
+        depth: Depth of the ResNet.
         width: Channels of its first stage.
         image_size: Side of the images in pixels.
         heatmap_size: Side h of the maps in cells, a half or a quarter of the image's.
-        is_reference: Deconvolutions of 4 ``width`` instead of 2 ``width`` channels, a 1x1 head
-            and initial weights of 0.001, as in the references.
+        is_reference: Whether to build it as the references do: deconvolutions of 4 ``width``
+            instead of 2 ``width`` channels, a 1x1 head, initial weights of deviation 0.001.
 
     Attributes:
         backbone: ResNet.
         upsampling: Deconvolutions.
-        head: Main heatmap head; the only one evaluation reads.
+        head: Main heatmap head; the only one that evaluation reads.
     """
 
     def __init__(
@@ -249,7 +248,7 @@ class PoseNet(nn.Module):
         self.head = self.new_head(is_deep=not is_reference)
 
     def new_head(self, is_deep: bool = True) -> HeatmapHead:
-        """A fresh head for this network's features, where and in the formats this network is."""
+        """A fresh head for this network's features, on its device and in its formats."""
         std = 0.001 if self._is_reference else 0.01
         head = HeatmapHead(self.channels, self.num_joints, is_deep, std)
         head.use_bfloat16 = self._use_bfloat16
@@ -258,14 +257,14 @@ class PoseNet(nn.Module):
         return in_format(head, next(self.parameters()).device, self._memory_format)
 
     def renew_head(self) -> None:
-        """Replace the head by a fresh deep one, as RegDA's second phase does."""
+        """Replace the head by a fresh deep one, as RegDA does before its second phase."""
         self.head = self.new_head()
 
     def place(self, device: torch.device) -> None:
         """Move to a device, in the fastest memory format that is computed correctly there.
 
-        Checked for CPUs (:func:`trainables.network.memory_format.trusted_format`); GPUs get
-        channels last.
+        CPUs are checked (:func:`trainables.network.memory_format.trusted_format`); GPUs always
+        use channels last.
 
         Raises:
             RuntimeError: If this CPU computes wrong gradients in any format.
@@ -287,7 +286,7 @@ class PoseNet(nn.Module):
                 module.compile()
 
     def frozen_copy(self) -> "PoseNet":
-        """A copy without gradients, accelerated like the original: the start of a teacher."""
+        """A copy without gradients, accelerated like the original; a teacher starts as one."""
         copy = deepcopy(self).requires_grad_(False)
         if self._is_compiled:
             copy.accelerate(self._use_bfloat16, is_compiled=True)

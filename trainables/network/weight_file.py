@@ -14,8 +14,8 @@ def read_weights(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises almost anything on a file that is not its own
-        # Its own words would have the reader switch the protection off.
+    except Exception as error:  # torch raises almost any type on a file that is not its own
+        # Its own message advises to switch off the protection.
         raise ValueError(
             f"{path} is not a readable file of weights: it must hold tensors by name, as "
             f"torch.save writes a state_dict, and nothing that runs code ({type(error).__name__})"

@@ -10,8 +10,8 @@ LOGVAR_RANGE = (-12.0, 8.0)
 class PoseVAE(nn.Module):
     """Encoder and decoder with two hidden layers each.
 
-    No batch norm: poses of a batch must not see each other, and many models can then be
-    trained as one by ``torch.func.vmap``.
+    There is no batch norm: the score of a pose must not depend on the rest of its batch, and
+    ``torch.func.vmap`` can train many models as one.
 
     Args:
         num_joints: K.
@@ -43,7 +43,7 @@ class PoseVAE(nn.Module):
 
         Args:
             poses: (N, K, 2) normalised coordinates.
-            mask: (N, K) 1 for visible joints; the coordinates of the others are not read.
+            mask: (N, K) 1 for visible joints; the coordinates of the others are ignored.
 
         Returns:
             mu and logvar, each (N, Z).

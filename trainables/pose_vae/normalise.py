@@ -1,14 +1,14 @@
-"""Poses to the coordinates the Pose VAE sees.
+"""Normalises poses to the input coordinates of the Pose VAE.
 
-The score of equation (2) is a squared length. Without a common scale it would rank people by
-their size in the image first, so the default divides by the tight box of the pose.
+The score of equation (2) is a squared length. Without a common scale it would mostly rank people
+by their size in the image, so the default divides by the tight box of the pose.
 """
 
 import torch
 from torch import Tensor
 
 _MIN_SIDE_PX = 1.0
-"""Poses smaller than a pixel have no shape; they are divided by this instead of by nothing."""
+"""Poses smaller than a pixel have no shape; they are divided by this instead of by zero."""
 
 
 def normalise_poses(
@@ -20,9 +20,9 @@ def normalise_poses(
         keypoints_px: (N, K, 2) pixels.
         visible: (N, K) bool.
         norm: ``bbox`` centres the box of the visible joints and divides by its longer side;
-            ``raw`` divides by the image side (the paper's literal reading); ``root`` centres
-            the mid hip and divides by the torso length, and means nothing for poses whose
-            torso joints are not all visible.
+            ``raw`` divides by the image side (the paper read literally); ``root`` centres the mid
+            hip and divides by the torso length, and is meaningless for poses whose torso joints
+            are not all visible.
         image_size: Side of the image in pixels, for ``raw``.
         torso: Joint indices (hip, hip, shoulder, shoulder), for ``root``.
 
@@ -61,15 +61,15 @@ def pose_vae_inputs(
     image_size: int,
     torso: tuple[int, ...],
 ) -> tuple[Tensor, Tensor]:
-    """What a Pose VAE of some joints of the skeleton is given of full poses.
+    """Inputs of a Pose VAE that covers some joints of the skeleton.
 
-    With ``norm`` ``root`` every joint of a pose without its four torso joints is masked: there
-    is nothing to measure it by, so it stays unscored.
+    With ``norm`` ``root``, a pose without its four torso joints has no scale: all of its joints
+    are masked, so it gets no score.
 
     Args:
         keypoints_px: (N, K, 2) pixels.
         visible: (N, K) bool; not changed.
-        joints: (K,) bool, the J joints the Pose VAE knows.
+        joints: (K,) bool, the J joints of the Pose VAE.
         norm: See :func:`normalise_poses`.
         image_size: Side of the image in pixels.
         torso: Four joint indices.

@@ -1,4 +1,4 @@
-"""Difficulty scores of keypoints in pixels, comparable between poses with other joints visible."""
+"""Difficulty scores of keypoints in pixels, comparable whichever joints are visible."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from trainables.pose_vae.normalise import pose_vae_inputs
 from trainables.pose_vae.score import score_poses
 
 MIN_COMPLETE = 50
-"""Fewest poses with every joint that scores of incomplete poses are calibrated on."""
+"""Fewest complete poses (every joint visible) that suffice for a calibration."""
 MAX_COMPLETE = 512
-"""Most; each set of visible joints takes one pass over them, 2 ms."""
+"""Most complete poses used; each set of visible joints takes one pass over them, 2 ms."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PoseScorer:
 
     Attributes:
         model: Fitted Pose VAE on the CPU.
-        joints: (K,) joints of the skeleton that it knows.
+        joints: (K,) bool, the joints of the skeleton that it covers.
         norm: Pose normalisation it was fitted with.
         skeleton: Joint order of the keypoints.
         image_size: Side of the images in pixels.
@@ -44,8 +44,8 @@ class PoseScorer:
             visible: (N, K) bool; None for predictions, which have every joint.
 
         Returns:
-            (N,) scores, larger is less like the poses the Pose VAE was fitted on; NaN for poses
-            with too few visible joints.
+            (N,) scores, larger for poses less like those the Pose VAE was fitted on; NaN for
+            poses with too few visible joints.
         """
         if visible is None:
             visible = torch.ones(keypoints_px.shape[:2], dtype=torch.bool)
@@ -58,14 +58,14 @@ class PoseScorer:
     def calibrated(self, keypoints_px: Tensor, visible: Tensor) -> Tensor:
         """Scores of poses as if all of their joints were visible.
 
-        A pose with hidden joints scores higher than the same pose with all of them: the box that
-        it is measured by is smaller, and less is left to reconstruct it from. So the complete
-        poses are scored with the same joints hidden, and a score becomes the one of all joints
-        that is exceeded as often. On LSPET this takes the change of rank by hidden ankles from
-        +0.16 to -0.01.
+        A pose with hidden joints scores higher than the same pose with all joints: the box that
+        scales it is smaller, and less is left to reconstruct it from. To correct this, the
+        complete poses are scored a second time with the same joints hidden, and a score becomes
+        the score of the same rank among those with all joints. On LSPET the change of rank by
+        hidden ankles falls from +0.16 to -0.01.
 
-        The complete poses are those among the given ones, not the source's: where the target's
-        poses are harder, the source's would take too much off (-0.13, LSPET on ``people_clean``).
+        The complete poses are taken from the given poses, not from the source: if the target's
+        poses are harder, the source's correct too much (-0.13, LSPET on ``people_clean``).
 
         Args:
             keypoints_px: (N, K, 2) pixels on the CPU.
@@ -98,9 +98,10 @@ class PoseScorer:
 def _at_same_rank(
     scores: Tensor, among: NDArray[np.float64], rank_in: NDArray[np.float64]
 ) -> Tensor:
-    """The values that have the rank in ``rank_in`` that scores have in ``among``, both sorted.
+    """Map scores from their rank in ``among`` to the value of that rank in ``rank_in``.
 
-    Beyond either end scores are scaled as the end is, so that their order stays.
+    Both arrays are sorted. Scores beyond either end are scaled like that end, which keeps their
+    order.
     """
     values = scores.double().numpy()
     within = np.interp(values, among, rank_in)

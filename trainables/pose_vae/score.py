@@ -1,4 +1,4 @@
-"""Difficulty scores of poses, and how far to trust them."""
+"""Difficulty scores of poses, and measures of how far to trust them."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from trainables.pose_vae.fit import active_units, kl_to_standard_normal, reconst
 from trainables.pose_vae.model import PoseVAE
 
 MIN_KL_NATS = 0.5
-"""Below this a code says less than one yes or no (0.69 nat) of its pose."""
+"""Below this a latent code holds less than one bit (0.69 nat) about its pose."""
 MAX_MEAN_POSE_CORRELATION = 0.9
-"""Above this scores order poses as their distance to the mean pose does. Default Pose VAEs have
-0.79 on ``people_clean`` and 0.34 on LSPET; collapsed ones, by a KL weight of 1, 1.00 and 0.98."""
+"""Above this scores order poses like their distance to the mean pose. Default Pose VAEs have 0.79
+on ``people_clean`` and 0.34 on LSPET; with a KL weight of 1 they collapse: 1.00 and 0.98."""
 
 
 @torch.no_grad()
@@ -36,12 +36,12 @@ def score_poses(model: PoseVAE, poses: Tensor, mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Information:
-    """How much a Pose VAE's latent code says of poses.
+    """How much the latent code of a Pose VAE says about poses.
 
     Attributes:
         active_units: Latent units whose posterior mean varies over the poses.
-        kl_nats: Mean KL divergence of the posteriors from the prior: what a code says of its
-            pose, in nats.
+        kl_nats: Mean KL divergence of the posteriors from the prior: the information that a code
+            holds about its pose, in nats.
         mean_pose_correlation: Spearman correlation of the scores with the squared distances to the
             mean pose, in [-1, 1]; NaN if all scores are equal.
     """
@@ -54,8 +54,8 @@ class Information:
     def is_collapsed(self) -> bool:
         """Whether the decoder ignores the code, so that a score is a distance to the mean pose.
 
-        Active units alone do not tell: on LSPET a KL weight of 1 leaves 3 to 4 "active" units,
-        0.06 to 0.08 nat and a correlation of 0.98.
+        The number of active units does not show this: on LSPET a KL weight of 1 leaves 3 to 4
+        "active" units, 0.06 to 0.08 nat and a correlation of 0.98.
         """
         return not (
             self.kl_nats >= MIN_KL_NATS and self.mean_pose_correlation <= MAX_MEAN_POSE_CORRELATION
@@ -74,7 +74,7 @@ def information_metrics(found: Information) -> dict[str, float]:
 
 @torch.no_grad()
 def information(model: PoseVAE, poses: Tensor, mask: Tensor) -> Information:
-    """Measure the latent code on some poses.
+    """Measure how much the latent code says about some poses.
 
     Args:
         model: Trained Pose VAE.
@@ -115,10 +115,10 @@ def rank_stability(first: Tensor, second: Tensor) -> float:
 def corruption_auc(
     model: PoseVAE, poses: Tensor, mask: Tensor, generator: torch.Generator
 ) -> float:
-    """How well scores tell poses from the same poses with one joint moved, in [0, 1].
+    """How well scores separate poses from the same poses with one joint moved, in [0, 1].
 
-    A joint of each pose is replaced by the same joint of another pose. The result is the area
-    under the ROC curve: 0.5 says the score knows nothing of plausible poses.
+    One joint of each pose is replaced by the same joint of another pose. The result is the area
+    under the ROC curve; at 0.5 the score cannot tell a plausible pose.
 
     Args:
         model: Trained Pose VAE.

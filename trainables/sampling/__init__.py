@@ -1,5 +1,5 @@
 """Which source samples an epoch draws: bins, hard mining, curricula and controls.
 
-Read ``bins`` (scores to bins), ``schedule`` (pacing functions), ``sampler`` (weights of every
+Read ``bins`` (scores to bins), ``schedule`` (pacing functions), ``sampler`` (sample weights of an
 epoch), ``exposure`` (how a run's draws are spread over difficulty).
 """

@@ -13,8 +13,8 @@ UNSCORED = -1
 def difficulty_order(scores: NDArray[np.float64], ids: Sequence[str]) -> NDArray[np.int64]:
     """Indices of the scored poses, easiest first.
 
-    Equal scores are ordered by a hash of the sample's id, so neither the order of the files
-    nor that of the ids leaks into the bins.
+    Equal scores are ordered by a hash of the sample's id, so that neither the order of the files
+    nor that of the ids affects the bins.
 
     Args:
         scores: (N,) larger is harder, NaN for unscored poses.
@@ -40,9 +40,9 @@ def difficulty_order(scores: NDArray[np.float64], ids: Sequence[str]) -> NDArray
 def assign_bins(
     scores: NDArray[np.float64], ids: Sequence[str], num_bins: int
 ) -> NDArray[np.int64]:
-    """Bin of each pose by rank; sizes differ by at most one.
+    """Assign each pose to a bin by its rank; bin sizes differ by at most one.
 
-    Ranks rather than quantile edges: ties would leave bins of unequal size.
+    With quantile edges instead of ranks, ties would make bins of unequal size.
 
     Args:
         scores: (N,) larger is harder, NaN for unscored poses.

@@ -1,4 +1,4 @@
-"""Which source samples an epoch draws, and with which weights."""
+"""Weights of the source samples in an epoch, and draws by them."""
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _EPSILON = 1e-9
 
 @dataclass(frozen=True)
 class DifficultyView:
-    """What a strategy may know of the source samples.
+    """What a strategy may know about the source samples.
 
     Attributes:
         num_samples: N.
@@ -32,7 +32,7 @@ class DifficultyView:
 
 @dataclass(frozen=True)
 class TrainingClock:
-    """Where an epoch stands in the training.
+    """Position of an epoch in the training.
 
     Attributes:
         epoch: Index from 0 over both phases.
@@ -50,7 +50,7 @@ class TrainingClock:
         return "pretrain" if self.epoch < self.pretrain_epochs else "adapt"
 
     def progress(self, phase: str) -> float:
-        """Share done, in [0, 1), of the epochs a strategy of this ``sampling.phase`` covers."""
+        """Fraction, in [0, 1), of the epochs of a ``sampling.phase`` that are done."""
         first = self.pretrain_epochs if phase == "adapt" else 0
         last = self.pretrain_epochs if phase == "pretrain" else self.total_epochs
         return (self.epoch - first) / (last - first)
@@ -66,16 +66,16 @@ def epoch_weights(
 ) -> NDArray[np.float64]:
     """Weight of each source sample in an epoch: 1 for active samples, 0 for the others.
 
-    VAE-HM is the last ``keep`` of the order in both phases; its controls are the first
-    ``keep`` and a random ``keep`` that stays the same over the training.
+    VAE-HM draws from the last ``keep`` of the order in both phases. Its controls draw from the
+    first ``keep`` and from a random ``keep`` that stays the same over the training.
 
-    The hardest ``trim`` of the scored samples, rounded down, are never active: under no strategy
-    and in neither phase, whatever ``sampling.phase`` says. ``keep`` and the fractions of a
-    curriculum are of what trimming left; bins are those of all scored samples, so the hardest
-    lose members. Unscored samples are never trimmed and never chosen for their difficulty: they
-    are active under ``all``, in a phase the strategy does not cover, and while a curriculum
-    draws from everything scored, which ``exclusive`` and ``window`` do only with one band or a
-    window of 1.
+    The hardest ``trim`` of the scored samples, rounded down, are never active, whatever the
+    strategy and ``sampling.phase``. ``keep`` and the fractions of a curriculum refer to the
+    samples that trimming leaves. Bins are computed before trimming, so the hardest bins lose
+    members. Unscored samples are never trimmed and never chosen for their difficulty. They are
+    active under ``all``, in a phase that the strategy does not cover, and while a curriculum draws
+    from all scored samples (with ``exclusive`` or ``window``: only if there is one band, or a
+    window of 1).
 
     Args:
         view: Order and bins of the source samples.
@@ -83,14 +83,14 @@ def epoch_weights(
         curriculum: Order, mode and pacing, read by the curriculum strategy.
         subset: Bins of the ``bins`` strategy.
         clock: The epoch.
-        seed: Seed of the ``random`` control's choice and, in a stream of its own, of a
-            curriculum's random order.
+        seed: Seed of the ``random`` control's choice and, in a separate stream, of a curriculum's
+            random order.
 
     Returns:
         (N,) weights, at least one of them 1.
 
     Raises:
-        ValueError: If nothing would be left to draw.
+        ValueError: If no sample would be active.
     """
     num_left = len(view.order) - _whole(len(view.order), sampling.trim)
     order = view.order[:num_left]
@@ -123,14 +123,14 @@ def epoch_weights(
 
 
 def _curriculum_order(order: NDArray[np.int64], name: Order, seed: int) -> NDArray[np.int64]:
-    """The samples in the order in which a curriculum activates them, the same in every epoch."""
+    """The samples in the order in which a curriculum activates them; the same in every epoch."""
     match name:
         case "easy_to_hard":
             return order
         case "hard_to_easy":
             return order[::-1]
         case "random":
-            # Sorted first: the control must not know the scores, not even through the VAE's seed.
+            # Sorted first: the control must not depend on the scores, nor on the VAE's seed.
             rng = np.random.default_rng(derive_seed(seed, "curriculum", "order"))
             return rng.permutation(np.sort(order))
 
@@ -140,18 +140,18 @@ def _active_range(
 ) -> tuple[int, int]:
     """First index and end of the active samples in a curriculum's order.
 
-    With g the active fraction of the pacing at this time:
+    With g the active fraction that the pacing gives at this progress:
         cumulative  the first g
         window      the ``window`` that ends at g, or the first ``window`` while g is smaller
-        exclusive   the newest band of the order that g covers wholly. Bands end at the levels
-                    of the pacing: for ``step`` and ``fixed_exponential`` those it stops at, for
-                    the others those of ``step``; the first has width b.
-    An exclusive curriculum thus draws what ``step`` adds at each level (Bengio et al. 2009's
-    one-pass, against the cumulative baby-step), and a linear one passes at the same times. A
-    pacing that gains more than a band from one epoch to the next skips bands.
+        exclusive   the newest band that g covers completely. Bands end at the levels of the
+                    pacing (``step`` and ``fixed_exponential``), or else at the levels of
+                    ``step``; the first band has width b.
+    So an exclusive curriculum draws the samples that ``step`` adds at each level (one-pass of
+    Bengio et al. 2009, in contrast to the cumulative baby-step), and with linear pacing it changes
+    bands at the same times. A pacing that grows by more than a band per epoch skips bands.
 
     Returns:
-        0 <= first < end <= num_samples; 0 and 1 even of no samples.
+        0 <= first < end <= num_samples; 0 and 1 if there are no samples.
     """
     b = curriculum.start_fraction
     fraction = active_fraction(curriculum.pacing, progress, b, curriculum.full_at)
@@ -168,21 +168,21 @@ def _active_range(
         case "exclusive":
             levels = Levels(curriculum.pacing, b)
             end = size(levels[bisect_right(levels, fraction + _EPSILON) - 1])
-            # Levels closer than a sample make empty bands, which are passed over.
+            # Levels less than a sample apart make empty bands; skip them.
             band = bisect_left(levels, end, key=size)
             return size(levels[band - 1]) if band > 0 else 0, end
 
 
 def _whole(num: int, share: float) -> int:
-    """A share of a number of samples, rounded down but for floating-point error."""
+    """Number of samples in a share of ``num``, rounded down, safe against rounding errors."""
     return int(num * share + _EPSILON)
 
 
 def draw_indices(weights: NDArray[np.float64], num: int, generator: torch.Generator) -> Tensor:
     """Draw ``num`` sample indices with replacement, in proportion to the weights.
 
-    The number of draws does not depend on how many samples are active, so every strategy
-    trains for the same number of steps.
+    The number of draws does not depend on the number of active samples, so all strategies train
+    for the same number of steps.
 
     Args:
         weights: (N,) not negative, not all 0.

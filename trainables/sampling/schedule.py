@@ -1,4 +1,4 @@
-"""Pacing functions: how much of the ordered data is active at a time of training.
+"""Pacing functions: the fraction of the ordered data that is active at a point of training.
 
 Notation: u in [0, 1] progress of training, b start fraction, a the progress at which all data
 is active, t = min(u / a, 1).
@@ -9,16 +9,16 @@ is active, t = min(u / a, 1).
     log                b + (1 - b) (1 + ln(t + e^-10) / 10)
     step               round(1 / b) equal levels from b to 1, evenly spread over [0, a]
     fixed_exponential  b * 1.9^i, growth i evenly spread so that 1 is reached at a
-all of them clipped to [b, 1]. Halfway to a, the share of the rest 1 - b that is active is 0.7 %
-with exponential, 25 % with quadratic, 50 % with linear, 71 % with root and 93 % with log.
+All are clipped to [b, 1]. Halfway to a, the active share of the remaining 1 - b is 0.7 % with
+exponential, 25 % with quadratic, 50 % with linear, 71 % with root and 93 % with log.
 
 Sources: Wu, Dyer and Neyshabur, "When do curricula work?" (2021), for the first six: function
 ``get_pacing_function`` in ``utils/utils.py`` of google-research/understanding-curricula at commit
 3d5cccb9. Hacohen and Weinshall, "On the power of curriculum learning" (2019), for the last, whose
 growth factor is 1.9. step with b = 1/3, a = 2/3 is the paper's VAE-CL: easy, easy and medium, all.
-Differs from the references: Wu et al.'s step knows two levels, b and everything, as ours does
-from b = 0.4 on; their step and log exceed all samples at the end, which is clipped here. Hacohen
-and Weinshall choose the time between two growths; here it follows from a.
+Differs from the references: Wu et al.'s step has two levels, b and 1, as ours does from b = 0.4
+on; their step and log exceed 1 at the end, which is clipped here. Hacohen and Weinshall choose the
+time between two growths; here it follows from a.
 """
 
 import math
@@ -27,10 +27,10 @@ from dataclasses import dataclass
 
 GROWTH = 1.9
 _STEEPNESS = 10.0  # of exponential and log, fixed by Wu et al.
-_MAX_LEVELS = 1_000_000  # as many as there may be samples: more levels would be empty
+_MAX_LEVELS = 1_000_000  # the largest number of samples: more levels would be empty
 _EPSILON = 1e-9
 
-# Share of the rest, 1 - b, that is active at t in [0, 1].
+# Active share of the remaining 1 - b at t in [0, 1].
 _SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda t: t,
     "quadratic": lambda t: t * t,
@@ -45,7 +45,7 @@ PACINGS = (*_SHAPES, *_STEPWISE)
 
 @dataclass(frozen=True)
 class Levels:
-    """Rising fractions from b to exactly 1: the sizes that a stepwise pacing goes through.
+    """Rising fractions from b to exactly 1: the sizes that a stepwise pacing passes through.
 
     Example:
         >>> list(Levels("step", 0.25))
@@ -77,7 +77,7 @@ class Levels:
 
 
 def active_fraction(pacing: str, progress: float, start_fraction: float, full_at: float) -> float:
-    """Fraction of the samples, counted from the start of the order, that is active by now.
+    """Fraction of the samples, counted from the start of the order, that is active.
 
     Args:
         pacing: One of :data:`PACINGS`.

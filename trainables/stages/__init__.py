@@ -1,7 +1,7 @@
-"""A run as a path through stages, each computed once for all runs that need the same.
+"""A run as a sequence of stages; trials that need the same stage share its result.
 
-Read ``protocol`` (what is asked of a stage cache), ``data_stages`` (images, Pose VAE and scores),
-``style_stage``, ``trial_stages`` (all stages of a run in order), ``staged_run`` (pre-training and
-training as stages). ``pretrain_key`` and ``training_key`` say what these two depend on;
-``digests`` are those of files.
+Read ``protocol`` (the interface of a stage cache), ``data_stages`` (images, Pose VAE and scores),
+``style_stage``, ``trial_stages`` (all stages of a run in order), ``cached_run`` (training that is
+shared like a stage), ``cache_keys`` (what shared training depends on), ``digests`` (digests of
+files).
 """

@@ -1,9 +1,9 @@
-"""The stages that a trial asks of a stage cache: images of a domain, a Pose VAE and its scores."""
+"""The stages of a trial's data: images of a domain, a Pose VAE and its scores."""
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,42 +19,32 @@ from trainables.pose_vae.normalise import pose_vae_inputs
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information, information
 from trainables.seeding import derive_seed, torch_generator
-from trainables.stages.protocol import StageCache, StageClaim, StageEntry, WaitStoppedError
-
-__all__ = [  # the protocol as well: a trial needs both
-    "ScoredPoses",
-    "StageCache",
-    "StageClaim",
-    "StageEntry",
-    "WaitStoppedError",
-    "image_stage",
-    "image_stage_inputs",
-    "lineage",
-    "new_pose_vae",
-    "pose_vae_stage",
-    "pose_vae_stage_inputs",
-    "shared_joints",
-    "train_pose_vae",
-    "vae_inputs",
-]
+from trainables.stages.protocol import StageCache, StageEntry
 
 IMAGES_VERSION = 3
 POSE_VAE_VERSION = 5
-"""Part of the stage keys: raised when the code of a stage changes its results."""
+"""Part of the stage keys: raised when changed code of a stage changes its results."""
 
 _MODEL_FILE = "model.pt"
 _INFORMATION_FILE = "information.npy"
 
 
+class ImageStage(NamedTuple):
+    """Images of a domain and their cache entry."""
+
+    store: ImageStore
+    entry: StageEntry
+
+
 @dataclass(frozen=True)
 class ScoredPoses:
-    """Scores of one Pose VAE, and the Pose VAE.
+    """A Pose VAE and its scores.
 
     Attributes:
         scores: ``<role>/<split>`` to the (N,) scores of its poses, NaN where unscored.
-        information: What the latent code says of the source training poses.
-        model: The fitted Pose VAE on the CPU, frozen; its J joints are those of ``joints``.
-        joints: (K,) the skeleton's joints that both domains label.
+        information: How much the latent code says about the source training poses.
+        model: The fitted Pose VAE on the CPU, frozen, of the J joints in ``joints``.
+        joints: (K,) bool, the skeleton's joints that both domains label.
     """
 
     scores: dict[str, NDArray[np.float64]]
@@ -63,18 +53,23 @@ class ScoredPoses:
     joints: NDArray[np.bool_]
 
 
-def lineage(entries: Mapping[str, StageEntry]) -> dict[str, list[str | float]]:
-    """What a trial reports of its stages: name to outcome, key and seconds of computing.
+class PoseVAEStage(NamedTuple):
+    """A Pose VAE with its scores, and its cache entry."""
 
-    Lists, since Tune flattens the dicts of a report.
+    scored: ScoredPoses
+    entry: StageEntry
+
+
+def lineage(entries: Mapping[str, StageEntry]) -> dict[str, list[str | float]]:
+    """What a trial reports about its stages: name to outcome, key and seconds of computing.
+
+    The values are lists, because Tune flattens the dicts of a report.
     """
     return {name: [entry.outcome, entry.key, entry.seconds] for name, entry in entries.items()}
 
 
-def image_stage(
-    cache: StageCache, data: DataConfig, role: str, num_threads: int
-) -> tuple[ImageStore, StageEntry]:
-    """Images of the ``source`` or ``target`` domain of a trial.
+def image_stage(cache: StageCache, data: DataConfig, role: str, num_threads: int) -> ImageStage:
+    """Get or make the images of a trial's ``source`` or ``target`` domain.
 
     The domains are the same for every seed of a study: seeds vary training, not data.
     """
@@ -93,7 +88,7 @@ def image_stage(
             num_threads=num_threads,
         ),
     )
-    return open_image_store(entry.path), entry
+    return ImageStage(open_image_store(entry.path), entry)
 
 
 def image_stage_inputs(data: DataConfig, role: str) -> dict[str, Any]:
@@ -111,9 +106,9 @@ def image_stage_inputs(data: DataConfig, role: str) -> dict[str, Any]:
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:
-    """(K,) joints that both data sets label; a Pose VAE for both is trained on these.
+    """(K,) bool: joints that both data sets label. A Pose VAE for both is trained on these.
 
-    Whether a data set labels a joint at all is read off its training split; no coordinate is.
+    Reads only the visibility flags of the training splits, no coordinates.
     """
     seen = [store.visible[store.splits["train"]].any(0) for store in (source, target)]
     return np.asarray(seen[0] & seen[1])
@@ -135,28 +130,28 @@ def vae_inputs(
 
 def pose_vae_stage(
     cache: StageCache,
-    source: tuple[ImageStore, StageEntry],
-    target: tuple[ImageStore, StageEntry],
+    source: ImageStage,
+    target: ImageStage,
     vae: VAEConfig,
     seed: int,
     splits: tuple[str, ...],
-) -> tuple[ScoredPoses, StageEntry]:
-    """Fit the Pose VAE on the source training poses and score the poses of some splits.
+) -> PoseVAEStage:
+    """Get or fit a Pose VAE on the source training poses, with the scores of some splits.
 
     Args:
-        cache: Where stages are kept.
-        source: Source images and their stage.
-        target: Target images and their stage.
+        cache: The stage cache.
+        source: Source images.
+        target: Target images.
         vae: Settings.
         seed: Seed of the fit.
         splits: ``<role>/<split>`` of the poses to score; the labels of others are not read.
     """
-    inputs = pose_vae_stage_inputs(source[1].key, target[1].key, vae, seed, splits)
-    stores = {"source": source[0], "target": target[0]}
+    inputs = pose_vae_stage_inputs(source.entry.key, target.entry.key, vae, seed, splits)
+    stores = {"source": source.store, "target": target.store}
     entry = cache.get(
         "pose_vae", inputs, lambda folder: _fit_and_score(folder, stores, vae, seed, splits)
     )
-    return _load_scored(entry.path, vae, seed, splits), entry
+    return PoseVAEStage(_load_scored(entry.path, vae, seed, splits), entry)
 
 
 def pose_vae_stage_inputs(
@@ -165,8 +160,8 @@ def pose_vae_stage_inputs(
     """What the stage of :func:`pose_vae_stage` depends on.
 
     Args:
-        source_key: Of the source images' stage.
-        target_key: Of the target images' stage.
+        source_key: Stage key of the source images.
+        target_key: Stage key of the target images.
         vae: Settings.
         seed: Seed of the fit.
         splits: ``<role>/<split>`` of the poses to score.
@@ -182,10 +177,10 @@ def pose_vae_stage_inputs(
 
 
 def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> ScoredPoses:
-    """What :func:`_fit_and_score` wrote.
+    """Load what :func:`_fit_and_score` wrote, without running pickled code.
 
     Raises:
-        ValueError: If the folder holds something else; nothing in it can run code.
+        ValueError: If the folder holds something else.
     """
     weights = read_weights(folder / _MODEL_FILE)
     try:
@@ -214,7 +209,7 @@ def _score_file(split: str) -> str:
 
 
 def new_pose_vae(num_joints: int, vae: VAEConfig, seed: int) -> PoseVAE:
-    """A Pose VAE initialised from the trial's seed tree, whatever the global generator."""
+    """A Pose VAE initialised from the trial's seed tree, independent of the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "pose_vae", "init"))
         return PoseVAE(num_joints, vae.latent_dim, vae.hidden_dim)
@@ -223,7 +218,7 @@ def new_pose_vae(num_joints: int, vae: VAEConfig, seed: int) -> PoseVAE:
 def train_pose_vae(
     source: ImageStore, joints: NDArray[np.bool_], vae: VAEConfig, seed: int
 ) -> tuple[PoseVAE, list[VAEEpoch]]:
-    """Fit a Pose VAE on the source training poses; returns it with its epochs."""
+    """Fit a Pose VAE on the source training poses; return it and the means of its epochs."""
     poses, mask = vae_inputs(source, source.splits["train"], joints, vae.norm)
     model = new_pose_vae(int(joints.sum()), vae, seed)
     generator = torch_generator(seed, "pose_vae", "fit")

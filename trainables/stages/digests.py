@@ -1,8 +1,8 @@
-"""SHA-256 of files, computed once per process for a file that stays as it is.
+"""SHA-256 of files, computed once per process as long as a file does not change.
 
-A worker serves one trial after another from the same files, some of gigabytes. What tells a file
-apart is the file system's: device, inode, size, and the times of the last change of content and
-of inode. A renamed file is the same file; one that was written to is another.
+A worker runs one trial after another on the same files, some of them gigabytes. A file is
+identified by its device, inode, size, and the times of the last change of content and of inode:
+a renamed file is the same, a rewritten one is not.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ _known: dict[_Identity, str] = {}
 
 
 def file_digest(path: Path) -> str:
-    """64 hex digits of the SHA-256 of a file's content.
+    """SHA-256 of a file's content, as 64 hex digits.
 
     Raises:
         OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
-        identity = _identity(file)  # before it is read: if it changes meanwhile, it is another
+        identity = _identity(file)  # before reading: a change meanwhile gives another identity
         if identity not in _known:
             _known[identity] = hashlib.file_digest(file, "sha256").hexdigest()
     return _known[identity]
@@ -35,5 +35,5 @@ def _identity(file: BinaryIO) -> _Identity:
         status.st_ino,
         status.st_size,
         status.st_mtime_ns,
-        status.st_ctime_ns,  # a change whose modification time was set back shows here
+        status.st_ctime_ns,  # shows a change whose modification time was set back
     )

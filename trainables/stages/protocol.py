@@ -1,8 +1,8 @@
-"""What a trial asks of a stage cache.
+"""The interface between a trial and a stage cache.
 
-A stage is a folder of arrays that depends on named inputs alone. Who keeps the folders, and
-where, is the harness's business (``harness/stage_cache/cache.py``); a trial only says what it
-needs and how to make it.
+A stage is a folder of arrays that depends only on named inputs. A trial says which stage it needs
+and how to compute it; the harness decides where the folders are kept
+(``harness/stage_cache/cache.py``).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,15 +12,15 @@ from typing import Any, Literal, Protocol
 from trainables.full_disk import is_no_space
 
 Outcome = Literal["hit", "miss", "repaired"]
-"""A stage was there, was computed, or was computed again since what was there was damaged."""
+"""The stage was found, was computed, or was computed again because the stored one was damaged."""
 
 
 class StageError(Exception):
-    """A stage cannot be read, written or locked; one sentence with the path."""
+    """A stage cannot be read, written or locked; the message names the path."""
 
 
 class StageFullError(StageError):
-    """There is no space for a stage."""
+    """The disk has no space for a stage."""
 
 
 def stage_error(error: OSError, what: str) -> StageError:
@@ -35,7 +35,7 @@ def stage_error(error: OSError, what: str) -> StageError:
 
 
 class WaitStoppedError(Exception):
-    """A process gave up waiting for a stage that another computes, as it was asked to."""
+    """``should_stop`` ended the wait for a stage that another process computes."""
 
 
 class StageEntry(Protocol):
@@ -43,7 +43,7 @@ class StageEntry(Protocol):
 
     @property
     def path(self) -> Path:
-        """Folder with the stage's files; read only."""
+        """Folder with the stage's files; only to be read."""
         ...
 
     @property
@@ -53,40 +53,40 @@ class StageEntry(Protocol):
 
     @property
     def outcome(self) -> Outcome:
-        """How it came about."""
+        """Whether it was found or computed."""
         ...
 
     @property
     def seconds(self) -> float:
-        """What computing it took, now or, for a hit, whenever that was."""
+        """Time that computing it took; for a hit, when it was computed."""
         ...
 
     @property
     def hit(self) -> bool:
-        """Whether it was there already."""
+        """Whether it was found."""
         ...
 
 
 class StageClaim(Protocol):
-    """A finished stage, or the right to compute it, which ends with its holder or the block."""
+    """A finished stage, or the right to compute it until the holder or the ``with`` block ends."""
 
     @property
     def entry(self) -> StageEntry | None:
-        """The stage; None as long as it is to be computed by the holder of the claim."""
+        """The stage; None while the holder of the claim has yet to compute it."""
         ...
 
     def publish(self, fill: Callable[[Path], None], seconds: float | None = None) -> StageEntry:
-        """Make what was computed the stage, and release the claim.
+        """Publish the computed files as the stage, and release the claim.
 
         Args:
-            fill: Writes the files into an empty folder; may raise, then nothing is kept and the
-                claim goes on.
-            seconds: What computing them took; None for the time since the claim was taken.
+            fill: Writes the files into an empty folder; if it raises, nothing is kept and the
+                claim remains.
+            seconds: Time that computing them took; None for the time since the claim.
         """
         ...
 
     def release(self) -> None:
-        """Let another process compute the stage; nothing if it is finished."""
+        """Let another process compute the stage; no effect if it is finished."""
         ...
 
     def __enter__(self) -> "StageClaim": ...
@@ -95,17 +95,17 @@ class StageClaim(Protocol):
 
 
 class StageCache(Protocol):
-    """Folders of finished stages."""
+    """Finds or computes stages."""
 
     def get(
         self, stage: str, inputs: Mapping[str, Any], compute: Callable[[Path], None]
     ) -> StageEntry:
-        """The folder of a stage, computed by ``compute(folder)`` if nobody has done so.
+        """Return a stage, computed by ``compute(folder)`` if it is not stored yet.
 
         Args:
             stage: Name of the stage.
             inputs: Everything its content depends on, JSON-serialisable.
-            compute: Fills an empty folder; may raise, then nothing is kept.
+            compute: Fills an empty folder; if it raises, nothing is kept.
         """
         ...
 
@@ -115,15 +115,15 @@ class StageCache(Protocol):
         inputs: Mapping[str, Any],
         should_stop: Callable[[], bool] | None = None,
     ) -> StageClaim:
-        """The stage if it is finished, else the right to compute it, to be published later.
+        """Return the stage if it is finished, else the right to compute it and publish it later.
 
-        For a stage that is computed over many reports of a trial. Another process that holds the
-        claim is waited for: until it publishes, releases it or dies.
+        For stages whose computation spans many reports of a trial. While another process holds
+        the claim, wait until it publishes, releases the claim or dies.
 
         Args:
             stage: Name of the stage.
             inputs: Everything its content depends on, JSON-serialisable.
-            should_stop: Asked now and then while waiting, at most half a second apart; True ends
-                the wait with :class:`WaitStoppedError`.
+            should_stop: Called at least every half second while waiting; True ends the wait with
+                :class:`WaitStoppedError`.
         """
         ...

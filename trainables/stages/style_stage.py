@@ -1,49 +1,52 @@
-"""The stage that trains the style network of two domains, once for all trials on them."""
+"""The stage that trains the style network of two domains, once for all of their trials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from trainables.config import StyleConfig
-from trainables.data.image_store import ImageStore
 from trainables.seeding import torch_generator
+from trainables.stages.data_stages import ImageStage
 from trainables.stages.digests import file_digest
 from trainables.stages.protocol import StageCache, StageEntry
 from trainables.style.style_fit import UnlabelledImages, train_style_net
 from trainables.style.style_net import StyleNet, load_style_net, save_style_net
 
 STYLE_VERSION = 1
-"""Part of the stage key: raised when the code of the stage changes its results."""
+"""Part of the stage key: raised when changed code of the stage changes its results."""
 _FILE = "style_net.pt"
+
+
+class StyleStage(NamedTuple):
+    """A style network on the CPU, frozen, and its cache entry."""
+
+    net: StyleNet
+    entry: StageEntry
 
 
 def style_stage(
     cache: StageCache,
-    source: tuple[ImageStore, StageEntry],
-    target: tuple[ImageStore, StageEntry],
+    source: ImageStage,
+    target: ImageStage,
     style: StyleConfig,
     num_threads: int,
     device: torch.device | str = "cpu",
-) -> tuple[StyleNet, StageEntry]:
-    """Train or fetch the style network of two domains.
+) -> StyleStage:
+    """Get the style network of two domains from the cache, or train it.
 
-    It is the same for every seed of a study, as the domains are. Of an encoder's file the key
-    holds a digest of the content: a file that was moved is the same encoder, one that was
-    written over is not.
+    Like the domains it is the same for every seed of a study. The key contains a digest of the
+    encoder file's content: a moved file is the same encoder, an overwritten one is not.
 
     Args:
-        cache: Where stages are kept.
-        source: Source images and their stage; the training split is read, without labels.
-        target: Target images and their stage, likewise.
+        cache: The stage cache.
+        source: Source images; the training split is read, without labels.
+        target: Target images, likewise.
         style: Settings.
         num_threads: Threads of the training on the CPU; not part of the key.
         device: Where to train; not part of the key.
-
-    Returns:
-        The frozen network on the CPU, and its stage.
 
     Raises:
         ValueError: If the file of the encoder cannot be read or is not VGG-19, or the images are
@@ -51,8 +54,8 @@ def style_stage(
         FloatingPointError: If a loss is not finite.
     """
     domains = (
-        UnlabelledImages.training_split(source[0]),
-        UnlabelledImages.training_split(target[0]),
+        UnlabelledImages.training_split(source.store),
+        UnlabelledImages.training_split(target.store),
     )
 
     def compute(folder: Path) -> None:
@@ -62,8 +65,9 @@ def style_stage(
             )
         save_style_net(folder / _FILE, net)
 
-    entry = cache.get("style", style_stage_inputs(source[1].key, target[1].key, style), compute)
-    return load_style_net(entry.path / _FILE), entry
+    inputs = style_stage_inputs(source.entry.key, target.entry.key, style)
+    entry = cache.get("style", inputs, compute)
+    return StyleStage(load_style_net(entry.path / _FILE), entry)
 
 
 def style_stage_inputs(source_key: str, target_key: str, style: StyleConfig) -> dict[str, Any]:

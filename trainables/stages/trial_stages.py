@@ -1,4 +1,8 @@
-"""From a trial's settings and the stages to a run that can be trained."""
+"""All stages of a trial in order, from its settings to a run that can be trained.
+
+Images of both domains, the trial's own Pose VAE and its scores, the reference Pose VAE, the style
+network, pre-training, training.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,36 +25,38 @@ from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.sampling.sampler import DifficultyView
+from trainables.stages.cache_keys import PretrainingData, pretraining_inputs, training_inputs
+from trainables.stages.cached_run import Span
 from trainables.stages.data_stages import (
-    ScoredPoses,
+    ImageStage,
+    PoseVAEStage,
     image_stage,
     lineage,
     pose_vae_stage,
     pose_vae_stage_inputs,
 )
-from trainables.stages.pretrain_key import PretrainingData, pretraining_inputs
 from trainables.stages.protocol import StageCache, StageEntry
-from trainables.stages.staged_run import Span
-from trainables.stages.style_stage import style_stage, style_stage_inputs
-from trainables.stages.training_key import training_inputs
+from trainables.stages.style_stage import StyleStage, style_stage, style_stage_inputs
 from trainables.style.style_transfer import StyleTransfer
 
 REFERENCE_VAE = VAEConfig()
-"""Scores the target poses behind ``pck_bin/*`` and the predictions behind
-``validator/plausibility``: the same for all trials, so that these mean the same whatever a
-trial's own ``vae.*``."""
+"""Settings of the reference Pose VAE, which scores the target poses behind ``pck_bin/*`` and the
+predictions behind ``validator/plausibility``. It is the same for all trials, whatever their
+``vae.*``, so that these metrics mean the same in all of them."""
 
-_SCORED, _JUDGED = ("source/train",), ("target/val",)
-"""What the trial's own Pose VAE scores, and what the reference scores in a search."""
+_SCORED, _EVALUATED = ("source/train",), ("target/val",)
+"""Splits that the trial's own Pose VAE scores, and those that the reference scores in a search."""
 
 
 @dataclass(frozen=True)
 class TrialStages:
-    """What one trial needs of the stages, computed when first read; picklable before that.
+    """The stages of one trial, each fetched from the cache or computed at its first use.
+
+    Only the settings are pickled: every process opens the stages for itself.
 
     Attributes:
         trial: Settings.
-        cache: Where stages are kept.
+        cache: The stage cache.
         num_threads: Threads of a stage that is computed here.
         read_test: Whether the target test split may be read.
     """
@@ -63,76 +69,75 @@ class TrialStages:
     def __call__(self, device: torch.device, shard: Shard) -> AdaptationRun:
         """A run before its first epoch, see :class:`trainables.adapt.replicas.RunBuilder`."""
         trial = self.trial
-        net = build_net(trial, self._source[0].skeleton.num_joints)
+        net = build_net(trial, self._source.store.skeleton.num_joints)
         if trial.net.weights is not None:
             net.backbone.load_imagenet(Path(trial.net.weights))
         return AdaptationRun(trial, self._domains(device), net, device, shard)
 
     def spans(self, num_replicas: int) -> list[Span]:
-        """What of its training other trials may have done, or may take from it.
+        """Parts of the training that trials can share, the longer one first.
 
         Args:
             num_replicas: Processes that share each batch.
         """
-        digits = arithmetic(self.trial, _device_type(), self.num_threads, num_replicas)
+        environment = numerics(self.trial, _device_type(), self.num_threads, num_replicas)
         keys = {name: entry.key for name, entry in self._entries.items()}
-        whole = training_span(self.trial, keys, self.read_test, digits)
-        spans = whole, self._pretraining_span(digits)
+        whole = training_span(self.trial, keys, self.read_test, environment)
+        spans = whole, self._pretraining_span(environment)
         return [span for span in spans if span is not None]
 
-    def _pretraining_span(self, digits: Mapping[str, Any]) -> Span | None:
+    def _pretraining_span(self, environment: Mapping[str, Any]) -> Span | None:
         num_epochs = self.trial.adapt.pretrain_epochs
         if num_epochs == 0:
             return None
         data = PretrainingData(
-            image_keys={"source": self._source[1].key, "target": self._target[1].key},
-            reference_key=self._reference[1].key,
-            style_key=self._style[1].key if self.trial.restyles else None,
+            image_keys={"source": self._source.entry.key, "target": self._target.entry.key},
+            reference_key=self._reference.entry.key,
+            style_key=None if self._style is None else self._style.entry.key,
             difficulty=self._difficulty,
-            num_target=len(self._target[0].splits["train"]),
-            skeleton=self._source[0].skeleton,
+            num_target=len(self._target.store.splits["train"]),
+            skeleton=self._source.store.skeleton,
         )
-        inputs = pretraining_inputs(self.trial, data, digits)
-        return Span("pretrain", inputs, num_epochs, goes_on=True)
+        inputs = pretraining_inputs(self.trial, data, environment)
+        return Span("pretrain", inputs, num_epochs, is_resumable=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The settings alone: every process opens the stages for itself."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def lineage(self) -> dict[str, list[str | float]]:
-        """Stages it came from, see :func:`trainables.stages.data_stages.lineage`."""
+        """Outcome, key and seconds of every stage, see :func:`data_stages.lineage`."""
         return lineage(self._entries)
 
     @property
     def _entries(self) -> dict[str, StageEntry]:
         entries = {
-            "images/source": self._source[1],
-            "images/target": self._target[1],
-            "pose_vae": self._scores[1],
-            "pose_vae/reference": self._reference[1],
+            "images/source": self._source.entry,
+            "images/target": self._target.entry,
+            "pose_vae": self._own_vae.entry,
+            "pose_vae/reference": self._reference.entry,
         }
-        if self.trial.restyles:
-            entries["style"] = self._style[1]
+        if self._style is not None:
+            entries["style"] = self._style.entry
         return entries
 
     @property
     def digests(self) -> dict[str, str]:
         """Content digests of both domains."""
-        return {"source": self._source[0].digest, "target": self._target[0].digest}
+        return {"source": self._source.store.digest, "target": self._target.store.digest}
 
     @property
     def tags(self) -> dict[str, str]:
-        """What a reader of the results should know beside the settings."""
+        """Notes for readers of the results, beside the settings."""
         tags = {}
-        if self.trial.restyles:
-            own = self.trial.style.encoder is None
-            tags["style_encoder"] = "trained on both domains" if own else "vgg19"
-        for name, scored in {
-            "pose_vae": self._scores,
+        if self.trial.uses_style_transfer:
+            is_trained = self.trial.style.encoder is None
+            tags["style_encoder"] = "trained on both domains" if is_trained else "vgg19"
+        for name, vae in {
+            "pose_vae": self._own_vae,
             "pose_vae_reference": self._reference,
         }.items():
-            found = scored[0].information
+            found = vae.scored.information
             if found.is_collapsed:
                 tags[name] = (
                     f"collapsed: {found.kl_nats:.2g} nat, scores correlate with the distance to "
@@ -142,25 +147,25 @@ class TrialStages:
 
     @property
     def information(self) -> Information:
-        """What the latent code of the trial's Pose VAE says of poses."""
-        return self._scores[0].information
+        """How much the latent code of the trial's own Pose VAE says about poses."""
+        return self._own_vae.scored.information
 
     @cached_property
-    def _source(self) -> tuple[ImageStore, StageEntry]:
+    def _source(self) -> ImageStage:
         return image_stage(self.cache, self.trial.data, "source", self.num_threads)
 
     @cached_property
-    def _target(self) -> tuple[ImageStore, StageEntry]:
+    def _target(self) -> ImageStage:
         return image_stage(self.cache, self.trial.data, "target", self.num_threads)
 
     @cached_property
-    def _scores(self) -> tuple[ScoredPoses, StageEntry]:
-        trial = self.trial
-        return self._pose_vae(trial.vae, trial.seed, _SCORED)
+    def _own_vae(self) -> PoseVAEStage:
+        return self._pose_vae(self.trial.vae, self.trial.seed, _SCORED)
 
     @cached_property
     def _difficulty(self) -> DifficultyView:
-        scores, ids = self._scores[0].scores["source/train"], _ids(self._source[0], "train")
+        scores = self._own_vae.scored.scores["source/train"]
+        ids = _ids(self._source.store, "train")
         return DifficultyView(
             num_samples=len(ids),
             order=difficulty_order(scores, ids),
@@ -168,23 +173,23 @@ class TrialStages:
         )
 
     @cached_property
-    def _reference(self) -> tuple[ScoredPoses, StageEntry]:
-        judged = (*_JUDGED, "target/test") if self.read_test else _JUDGED
-        return self._pose_vae(REFERENCE_VAE, 0, judged)
+    def _reference(self) -> PoseVAEStage:
+        evaluated = (*_EVALUATED, "target/test") if self.read_test else _EVALUATED
+        return self._pose_vae(REFERENCE_VAE, 0, evaluated)
 
     @cached_property
-    def _style(self) -> tuple[Any, StageEntry]:
+    def _style(self) -> StyleStage | None:
+        if not self.trial.uses_style_transfer:
+            return None
         style, device = self.trial.style, _device_type()
         return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)
 
-    def _pose_vae(
-        self, vae: VAEConfig, seed: int, splits: tuple[str, ...]
-    ) -> tuple[ScoredPoses, StageEntry]:
+    def _pose_vae(self, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> PoseVAEStage:
         return pose_vae_stage(self.cache, self._source, self._target, vae, seed, splits)
 
     def _domains(self, device: torch.device) -> Domains:
-        source, target = self._source[0], self._target[0]
-        reference = self._reference[0]
+        source, target = self._source.store, self._target.store
+        reference = self._reference.scored
         return Domains(
             source=source,
             target=target,
@@ -197,15 +202,15 @@ class TrialStages:
                 source.image_size,
             ),
             target_val_bins=self._evaluation_bins("val"),
-            style=StyleTransfer(self._style[0], source, target, device)
-            if self.trial.restyles
-            else None,
+            style=None
+            if self._style is None
+            else StyleTransfer(self._style.net, source, target, device),
             target_test_bins=self._evaluation_bins("test") if self.read_test else None,
         )
 
     def _evaluation_bins(self, split: str) -> NDArray[np.int64]:
-        scores = self._reference[0].scores[f"target/{split}"]
-        ids = _ids(self._target[0], split)
+        scores = self._reference.scored.scores[f"target/{split}"]
+        ids = _ids(self._target.store, split)
         return assign_bins(scores, ids, self.trial.evaluation.bin_count)
 
 
@@ -230,35 +235,35 @@ def stage_keys(
         "images/source": source,
         "images/target": target,
         "pose_vae": pose_vae(trial.vae, trial.seed, _SCORED),
-        "pose_vae/reference": pose_vae(REFERENCE_VAE, 0, _JUDGED),
+        "pose_vae/reference": pose_vae(REFERENCE_VAE, 0, _EVALUATED),
     }
-    if trial.restyles:
+    if trial.uses_style_transfer:
         keys["style"] = key_of("style", style_stage_inputs(source, target, trial.style))
     return keys
 
 
 def training_span(
-    trial: TrialConfig, keys: Mapping[str, str], read_test: bool, digits: Mapping[str, Any]
+    trial: TrialConfig, keys: Mapping[str, str], read_test: bool, environment: Mapping[str, Any]
 ) -> Span | None:
-    """A whole training, whose results equal trials reuse; None if it ends with its pre-training.
+    """The whole training, which equal trials reuse; None if it is only pre-training.
 
     Args:
         trial: Settings.
         keys: Of its stages.
-        read_test: Whether the target test split is judged on.
-        digits: See :func:`arithmetic`.
+        read_test: Whether the target test split is evaluated.
+        environment: See :func:`numerics`.
     """
     if trial.adapt.epochs == 0:
         return None
-    inputs = training_inputs(trial, keys, read_test, digits)
+    inputs = training_inputs(trial, keys, read_test, environment)
     num_epochs = trial.adapt.pretrain_epochs + trial.adapt.epochs
-    return Span("training", inputs, num_epochs, goes_on=False)
+    return Span("training", inputs, num_epochs, is_resumable=False)
 
 
-def arithmetic(
+def numerics(
     trial: TrialConfig, device_type: str, num_threads: int, num_replicas: int
 ) -> dict[str, Any]:
-    """What decides the last digits of a training."""
+    """The numeric environment: what can change the last digits of a result."""
     device = torch.device(device_type)
     is_gpu = device.type == "cuda"
     return {
@@ -275,11 +280,11 @@ def arithmetic(
 def start_run(
     build: RunBuilder, num_replicas: int, num_threads: int
 ) -> AdaptationRun | ReplicatedRun:
-    """A run on this process's devices.
+    """Build a run, on several processes if ``num_replicas`` > 1.
 
     Args:
-        build: Usually :class:`TrialStages`.
-        num_replicas: Processes that share each batch; on a machine with GPUs, one for each.
+        build: Usually a :class:`TrialStages`.
+        num_replicas: Processes that share each batch; on a machine with GPUs, one per GPU.
         num_threads: CPU threads of each process.
     """
     device_type = _device_type()

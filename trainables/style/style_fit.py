@@ -1,8 +1,8 @@
 """Training of a style network on the unlabelled training images of two domains.
 
-Without a file of VGG-19 weights the encoder is first trained as one half of an autoencoder, whose
-other half is where the decoder starts from. The encoder is then frozen and the decoder trained
-by the losses of AdaIN. Images stay in the memory maps of their stores; a step reads its own.
+Without a file of VGG-19 weights, an autoencoder is trained first: its halves are the encoder and
+the decoder's start. Then the encoder is frozen and the decoder trained with the losses of AdaIN.
+Images stay in the memory maps of their stores; each step reads only its own.
 
 Differs from the reference: images are not warped, so that no black border is learned as style;
 rates fall to zero; the batch is a setting.
@@ -34,21 +34,21 @@ ENCODER_RATE = 6e-3
 DECODER_RATE = 2e-3
 VGG19_DECODER_RATE = 1e-4
 """Peak rates of Adam, falling to zero along a cosine. AdaIN trains the decoder of VGG-19 at 1e-4
-for some 100,000 steps, the reference at 1e-5 for 500,000. A small network takes higher rates, and
-its decoder starts from one that reconstructs: some hundred steps are enough."""
+for some 100,000 steps, the reference at 1e-5 for 500,000. A small network tolerates higher rates
+and its decoder can already reconstruct: some hundred steps are enough."""
 CHECKED_STEPS = 50
 """Steps between checks that the losses are finite; each check waits for the device."""
 CALIBRATION_IMAGES = 64
-"""Images of each domain that the scales of the encoder's levels are measured on."""
+"""Images of each domain from which the scales of the encoder's levels are measured."""
 
 
 @dataclass(frozen=True)
 class UnlabelledImages:
-    """The images of a split, without anything else a store knows.
+    """The images of a split, without labels.
 
     Attributes:
         images: (N, H, W, 3) uint8, may be a memory map.
-        rows: (n,) which of them may be read.
+        rows: (n,) indices of those that may be read.
     """
 
     images: NDArray[np.uint8]
@@ -128,7 +128,7 @@ def fit_encoder(
     parameters = list(net.parameters())
     recorded = _descend(parameters, ENCODER_RATE, steps, losses, ("reconstruction",), (1.0,))
     net.encoder.calibrate(_calibration(domains, generator, device))
-    with torch.no_grad():  # the decoder still sees the features it has learned to decode
+    with torch.no_grad():  # undo the new scale, so that the decoder still fits its input
         net.first_convolution.weight.mul_(net.encoder.scale[-1])
     return recorded
 
@@ -142,9 +142,9 @@ def fit_decoder(
     rate: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Train the decoder in place by content loss + style_weight * style loss, equation (11).
+    """Train the decoder in place on content loss + style_weight * style loss, equation (11).
 
-    Each step shows a batch of one domain in the style of the other, either way with chance 1/2.
+    Each step restyles a batch of one domain as the other, each direction with probability 1/2.
 
     Args:
         net: Network with a finished encoder, which is frozen.

@@ -1,11 +1,11 @@
 """Networks of AdaIN style transfer (Huang and Belongie 2017): encoder, decoder, their file.
 
 An encoder turns an image into four levels of features. The transfer gives the deepest level the
-channel means and deviations of another image and decodes it; all four levels measure, while the
-decoder is trained (:mod:`trainables.style.style_fit`), whether the style has arrived.
+channel means and deviations of another image and decodes it. While the decoder is trained
+(:mod:`trainables.style.style_fit`), the style loss compares all four levels.
 
-Two encoders: VGG-19 up to relu4_1 from a file with torchvision's parameter names, and a small
-one trained on the images of the two domains, for machines without such a file.
+There are two encoders: VGG-19 up to relu4_1 from a file with torchvision's parameter names, and a
+small one trained on the images of the two domains, for machines without such a file.
 
 Notation: f(.) encoder, c content image, s style image, t = AdaIN(f(c), f(s)).
 """
@@ -27,7 +27,7 @@ POOL: Literal["pool"] = "pool"
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """What an encoder consists of.
+    """The layers of an encoder.
 
     Attributes:
         levels: For each level the output channels of its 3x3 convolutions; ``pool`` halves the
@@ -40,7 +40,7 @@ class EncoderPlan:
 
     @property
     def factor(self) -> int:
-        """Pixels of an image to a cell of the deepest features, along each side."""
+        """Pixels of an image per cell of the deepest features, along each side."""
         return 1 << sum(step == POOL for level in self.levels for step in level)
 
 
@@ -50,22 +50,20 @@ _VGG19_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19)
 """Indices of those convolutions in torchvision's ``features``."""
 
 EPSILON = 1e-5
-"""Added to variances: the deviation of a constant channel is small, and so is its gradient."""
-
-
+"""Added to variances: keeps the deviation of a constant channel, and its gradient, small."""
 OUTPUT_GAIN = 0.1
-"""Factor of the decoder's last weights at the start."""
+"""Factor on the decoder's last initial weights."""
 
 
 def small_plan(width: int) -> EncoderPlan:
     """Levels of the encoder that is trained on the two domains.
 
-    It halves the resolution once: in images of 64 px a limb is 3 px wide. At a half, a quarter
-    and an eighth of the resolution the mean absolute error of reconstructed source images was
-    0.026, 0.038 and 0.052 of the range of pixels, and the edges of images in the target's style
-    correlated with their own by 0.73, 0.56 and 0.28 (people_clean and people_wild, settings of
-    :class:`trainables.config.StyleConfig`). The activations leak since ReLUs, at the same rate,
-    died and took a colour with them.
+    It halves the resolution only once: in images of 64 px a limb is 3 px wide. At a half, a
+    quarter and an eighth of the resolution the mean absolute error of reconstructed source images
+    was 0.026, 0.038 and 0.052 of the range of pixels, and the edges of restyled images correlated
+    with those of the originals by 0.73, 0.56 and 0.28 (people_clean and people_wild, settings of
+    :class:`trainables.config.StyleConfig`). The activations leak because at the same learning rate
+    ReLUs died and a colour was lost.
     """
     return EncoderPlan(((width,), (POOL, 2 * width), (4 * width,), (4 * width,)), leak=0.2)
 
@@ -75,8 +73,8 @@ def channel_statistics(features: Tensor, weight: Tensor | None = None) -> tuple[
 
     Args:
         features: (B, C, H, W).
-        weight: (B, 1, H, W) >= 0, how much each cell counts; None counts all alike. An image
-            whose weights are all 0 has mean 0 and the smallest deviation.
+        weight: (B, 1, H, W) >= 0, weight of each cell; None weighs all alike. An image whose
+            weights are all 0 has mean 0 and the smallest deviation.
 
     Returns:
         (B, C, 1, 1) each; the deviation is sqrt(variance + EPSILON).
@@ -112,9 +110,9 @@ class Encoder(nn.Module):
     """Convolutions with reflection padding, (leaky) ReLU and max-pooling, in levels.
 
     The features of each level are divided by a constant, so that their mean square over the
-    training images is 1 (:meth:`calibrate`). The reference's VGG was normalised to the same end;
-    torchvision's is not, and the scale of a trained encoder is arbitrary, so that a weight
-    between losses at different levels would mean something else for each.
+    training images is 1 (:meth:`calibrate`). The reference's VGG was normalised for the same
+    reason. Torchvision's is not, and the scale of a trained encoder is arbitrary: without the
+    scales, the weight between the losses would depend on the encoder.
 
     Attributes:
         plan: What the levels consist of.
@@ -150,13 +148,13 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Set the scales by the features of some images (B, 3, H, W)."""
+        """Set the scales from the features of some images (B, 3, H, W)."""
         self.scale.fill_(1)
         rms = torch.stack([level.square().mean().sqrt() for level in self(images)])
         self.scale.copy_(rms.clamp_min(EPSILON))
 
     def load_vgg19(self, path: Path) -> None:
-        """Load torchvision's VGG-19; its deeper layers and its classifier are ignored.
+        """Load torchvision's VGG-19, ignoring its deeper layers and its classifier.
 
         Raises:
             ValueError: If the file cannot be read, lacks a parameter or has one of another
@@ -214,11 +212,11 @@ class StyleNet(nn.Module):
         return next(_convolutions(self.decoder))
 
     def check_image_size(self, image_size: int) -> None:
-        """Check that images survive the pooling.
+        """Check that images are large enough for the pooling.
 
         Raises:
-            ValueError: If the side in pixels cannot be halved as often, or less than 2 cells
-                are left, which reflection padding needs.
+            ValueError: If pooling does not divide the side in pixels evenly or leaves fewer than
+                the 2 cells that reflection padding needs.
         """
         factor = self.encoder.plan.factor
         if image_size % factor or image_size < 2 * factor:
@@ -234,7 +232,7 @@ class StyleNet(nn.Module):
                 convolution.weight, self.encoder.plan.leak, generator=generator
             )
             nn.init.zeros_(cast(Tensor, convolution.bias))
-        with torch.no_grad():  # start near the mean colour, not from large random ones
+        with torch.no_grad():  # start near the mean colour instead of large random colours
             cast(nn.Conv2d, self.decoder[-1]).weight.mul_(OUTPUT_GAIN)
 
     def place(self, device: torch.device, image_size: int) -> None:
@@ -258,13 +256,13 @@ class StyleNet(nn.Module):
 
 
 def save_style_net(path: Path, net: StyleNet) -> None:
-    """Write a network as tensors and plain values."""
+    """Write a network to a file of tensors and plain values."""
     plan = net.encoder.plan
     torch.save({"levels": plan.levels, "leak": plan.leak, "weights": net.state_dict()}, path)
 
 
 def load_style_net(path: Path) -> StyleNet:
-    """Read what :func:`save_style_net` wrote, to the CPU, frozen; pickled code is refused.
+    """Load a network of :func:`save_style_net` to the CPU, frozen; pickled code is refused.
 
     Raises:
         ValueError: If the file cannot be read or holds something else.
@@ -279,7 +277,7 @@ def load_style_net(path: Path) -> StyleNet:
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    # Initialisation by the constructor would move the global generator.
+    # The constructor's initialisation would advance the global generator.
     return torch.nn.utils.skip_init(  # type: ignore[no-any-return]
         nn.Conv2d, inputs, outputs, 3, padding=1, padding_mode="reflect"
     )

@@ -1,12 +1,12 @@
-"""Style transfer between the domains while a pose network trains, both ways (UDAPE).
+"""Style transfer between the domains, in both directions, while a pose network trains (UDAPE).
 
-The style of an image is the channel means and deviations of its deepest features; these are
-computed once for every un-augmented training image of both domains, so that a transfer runs the
-encoder on the content alone, and the black borders of warped images are in no style. They are
-kept out of the content's statistics, too.
+The style of an image is the channel means and deviations of its deepest features. These are
+computed once for every un-augmented training image of both domains: a transfer then runs the
+encoder on the content only, and no style contains the black borders of warped images. The borders
+are kept out of the content's statistics, too.
 """
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +20,13 @@ from trainables.style.style_net import StyleNet, adain, channel_statistics
 Domain = Literal["source", "target"]
 
 STATISTICS_BATCH = 256
-"""Images whose statistics are computed at once."""
+"""Number of images whose statistics are computed in one batch."""
 _COVER_TOLERANCE_PX = 1e-3
-"""Rounding of a view's matrix must not uncover the outermost row of an unmoved image."""
+"""Keeps the outermost row of an unmoved image covered although the view's matrix is rounded."""
 
 
 def covered_pixels(view: Tensor, image_size: int) -> Tensor:
-    """Mark the pixels of a view that are interpolated from image pixels alone.
+    """Mark the pixels of a view that are interpolated from image pixels only.
 
     Args:
         view: (B, 2, 3) from pixels of the stored image to pixels of the view (integers are
@@ -42,7 +42,7 @@ def covered_pixels(view: Tensor, image_size: int) -> Tensor:
     position = torch.arange(image_size, device=view.device, dtype=view.dtype)
     dx = position.view(1, 1, -1) - x0.view(-1, 1, 1)
     dy = position.view(1, -1, 1) - y0.view(-1, 1, 1)
-    # Written out: linalg.inv would wait for the device, and autocast would round products.
+    # Written out: linalg.inv would wait for the device, and autocast would round the products.
     a, b, c, d = (entry.view(-1, 1, 1) for entry in (a, b, c, d))
     determinant = a * d - b * c
     stored = torch.stack([d * dx - b * dy, a * dy - c * dx]) / determinant  # (2, B, H, W)
@@ -50,28 +50,10 @@ def covered_pixels(view: Tensor, image_size: int) -> Tensor:
     return ((stored >= low) & (stored <= high)).all(0).float().unsqueeze(1)
 
 
-class Transfer(Protocol):
-    """What :class:`StyleTransfer` does for two domains."""
-
-    def restyle(
-        self,
-        images: Tensor,
-        view: Tensor,
-        towards: Literal["source", "target"],
-        rows: Tensor,
-        alpha: Tensor,
-    ) -> Tensor:
-        """Images (B, 3, H, W) in the style of rows (B,) of a domain, with strengths (B,).
-
-        ``view`` (B, 2, 3) leads from pixels of the stored images to pixels of ``images``.
-        """
-        ...
-
-
 class StyleTransfer:
-    """Shows images of one domain in the style of the other; never learns, never draws.
+    """Restyles images of one domain as the other; neither trains nor draws random numbers.
 
-    When, how strongly and in whose style is :class:`trainables.adapt.restyle.Restyler`'s.
+    :class:`trainables.adapt.restyle.Restyler` decides when, how strongly and in whose style.
 
     Args:
         net: Trained network; moved to the device and frozen.
@@ -107,17 +89,17 @@ class StyleTransfer:
         t = alpha * AdaIN(f(c), f(s)) + (1 - alpha) * f(c), decoded and clamped to the range of
         pixels. Does not wait for the device; may run under autocast.
 
-        Differs from the reference: statistics of c are taken over the pixels that show image,
-        the pixels beside them are first given the mean colour of those and stay as they were in
-        the result, and f(s) is that of the un-augmented image.
+        Differs from the reference: the statistics of c cover only pixels inside the stored image;
+        pixels outside take the mean colour of those before encoding and keep their own colour in
+        the result; f(s) is computed from the un-augmented image.
 
         Args:
-            images: (B, 3, H, W) normalised images c on the device; black where they show no
+            images: (B, 3, H, W) normalised images c on the device; black outside the stored
                 image.
             view: (B, 2, 3) from pixels of the stored image to pixels of ``images``.
             towards: Domain of the style images.
-            rows: (B,) int64, rows of the style images in that domain's store; a row outside
-                its training split gives NaN, as a check would wait for the device.
+            rows: (B,) int64, rows of the style images in that domain's store. A row outside its
+                training split gives NaN; checking it would wait for the device.
             alpha: (B,) strengths in [0, 1]; 0 gives the decoder's reconstruction.
 
         Returns:
@@ -126,7 +108,7 @@ class StyleTransfer:
         rows = rows.to(self._device)
         mean, std = (statistic[rows][:, :, None, None] for statistic in self._styles[towards])
         cover = covered_pixels(view.to(self._device), images.shape[-1])
-        # Else the black beside the image would reach into its features.
+        # Otherwise the black borders would affect the features beside them.
         colour, _ = channel_statistics(images, cover)
         content = torch.where(cover > 0, images, colour.to(images.dtype))
         features = self._net.encoder(content)[-1].float()
@@ -139,7 +121,7 @@ class StyleTransfer:
 
     @torch.no_grad()
     def _styles_of(self, store: ImageStore) -> tuple[Tensor, Tensor]:
-        """Means and deviations, (N, C) each, of a domain's training images; NaN for others."""
+        """Means and deviations, (N, C) each, of a domain's training images; NaN elsewhere."""
         self._net.check_image_size(store.image_size)
         images = UnlabelledImages.training_split(store)
         tables: list[Tensor] = []

@@ -14,7 +14,7 @@ import torch
 from harness.forecast import measuring
 from harness.forecast.measuring import measure, measure_trials
 from harness.spec.sections import Resources
-from harness.stages import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
 from tests.conftest import ROOT
 from trainables.checkpoint import save_states
@@ -71,7 +71,7 @@ def test_a_trial_is_measured_as_it_really_is(tmp_path):
         "images/source", "images/target", "pose_vae", "pose_vae/reference",
     }  # fmt: skip
     assert min(seconds for seconds, _ in found.stages.values()) > 0
-    cache = StageCache(tmp_path / "stages")
+    cache = DiskStageCache(tmp_path / "stages")
     run = TrialStages(small(), cache, 1, read_test=False)(torch.device("cpu"), WHOLE)
     while not run.is_done:
         run.run_epoch()
@@ -80,7 +80,7 @@ def test_a_trial_is_measured_as_it_really_is(tmp_path):
     save_states(place, {"last": run.state_dict(), "best": run.best})
     assert found.checkpoint_bytes == pytest.approx(size(place), rel=0.02)
     for role in ("source", "target"):
-        path = image_stage(cache, small().data, role, 1)[1].path
+        path = image_stage(cache, small().data, role, 1).entry.path
         assert found.stages[f"images/{role}"][1] == pytest.approx(size(path), rel=0.05)
 
 

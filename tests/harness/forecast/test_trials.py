@@ -4,10 +4,11 @@ import pytest
 
 from harness.forecast.trials import Trial, study_trials
 from harness.spec import load_study
-from harness.stages import StageCache, stage_key
+from harness.stage_cache.cache import DiskStageCache
+from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
+from trainables.stages.cached_run import CachedRun
 from trainables.stages.data_stages import image_stage_inputs
-from trainables.stages.staged_run import StagedRun
 from trainables.stages.trial_stages import TrialStages, stage_keys, start_run
 
 STUDY = """
@@ -69,7 +70,7 @@ def test_the_keys_of_stages_are_those_of_a_real_trial(tmp_path, method):
         "style.encoder_steps": 1, "style.steps": 1,
     }  # fmt: skip
     config = TrialConfig.from_flat(fields)
-    stages = TrialStages(config, StageCache(tmp_path), 1, read_test=False)
+    stages = TrialStages(config, DiskStageCache(tmp_path), 1, read_test=False)
     images = {
         role: stage_key("images", image_stage_inputs(config.data, role))
         for role in ("source", "target")
@@ -97,9 +98,9 @@ def test_nothing_is_drawn_where_baselines_use_up_the_budget(write_study, tmp_pat
 def test_what_a_trial_has_stored_is_found(write_study, tmp_path):
     spec = load_study(write_study(STUDY))
     config = study_trials(spec, tmp_path)[0][0].config
-    cache = StageCache(tmp_path)
+    cache = DiskStageCache(tmp_path)
     stages = TrialStages(config, cache, 1, read_test=False)
-    run = StagedRun(start_run(stages, 1, 1), cache, stages.spans(1))
+    run = CachedRun(start_run(stages, 1, 1), cache, stages.spans(1))
     while not run.is_done:
         run.run_epoch()
     given, searched = study_trials(spec, tmp_path)

@@ -19,7 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.manifest import stage_key
 from tests.small_disk import fill
 from trainables.data.image_store import build_image_store
@@ -28,7 +28,7 @@ from trainables.stages.protocol import StageError, WaitStoppedError
 
 @pytest.fixture
 def cache(tmp_path):
-    return StageCache(tmp_path / "stages")
+    return DiskStageCache(tmp_path / "stages")
 
 
 def write(text):
@@ -355,7 +355,7 @@ def test_what_cannot_be_read_for_another_reason_is_an_error_with_the_path(cache)
 def test_a_cache_that_cannot_be_created_is_an_error_with_the_path(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StageError, match=r"file/images cannot be created: Not a directory"):
-        StageCache(tmp_path / "file").get("images", {}, refuse)
+        DiskStageCache(tmp_path / "file").get("images", {}, refuse)
 
 
 def test_a_claim_is_published_later(cache):
@@ -396,7 +396,7 @@ def test_a_claim_survives_files_that_could_not_be_written(cache):
 
 def test_a_wait_can_be_stopped_and_says_for_whom_it_was(cache, tmp_path):
     told = []
-    waiting = StageCache(cache.root, on_wait=told.append)
+    waiting = DiskStageCache(cache.root, on_wait=told.append)
     answers = iter([False, False, True])
     with cache.claim("pretrain", {}), pytest.raises(WaitStoppedError, match="pretrain/"):
         waiting.claim("pretrain", {}, should_stop=lambda: next(answers))
@@ -419,7 +419,7 @@ WRITERS = {
 @pytest.mark.faults
 @pytest.mark.parametrize("write_file", WRITERS.values(), ids=WRITERS)
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk, write_file):
-    cache = StageCache(small_disk / "stages")
+    cache = DiskStageCache(small_disk / "stages")
 
     def compute(folder):
         (folder / "first.npy").write_bytes(bytes(200_000))
@@ -437,7 +437,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(small_disk, write_file):
 @pytest.mark.faults
 def test_a_stage_waits_for_space_if_it_is_to_and_says_so(small_disk):
     said = []
-    cache = StageCache(small_disk / "stages", said.append, waits_for_space=True)
+    cache = DiskStageCache(small_disk / "stages", said.append, waits_for_space=True)
     ballast = fill(small_disk)
     found = []
     waiting = threading.Thread(

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness.stage_cache import cache as stage_cache
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.cleaning import Pruning, prune
 from harness.stage_cache.manifest import stage_key
 
@@ -26,7 +26,7 @@ NUM_KEYS = 20
 
 @pytest.fixture
 def cache(tmp_path):
-    return StageCache(tmp_path / "stages")
+    return DiskStageCache(tmp_path / "stages")
 
 
 def fill(folder):
@@ -89,7 +89,7 @@ def race(root, barrier, outcomes):
     found = []
     for i in range(NUM_KEYS):
         barrier.wait(30)
-        cache = StageCache(root)  # its own: two studies share a folder, no more
+        cache = DiskStageCache(root)  # its own: two studies share a folder, no more
         found.append(cache.get("images", {"num": i}, fill_slowly).outcome)
     outcomes.put(found)
 
@@ -132,14 +132,14 @@ def hold(root, inputs, point, reached):
     is_in_compute = point in POINTS[:2]
     if not is_in_compute:
         stage_cache.publish = stop_at_the_rename
-    StageCache(root).get("images", inputs, stop_in_compute if is_in_compute else fill)
+    DiskStageCache(root).get("images", inputs, stop_in_compute if is_in_compute else fill)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("point", POINTS)
 def test_who_waits_for_a_holder_that_is_killed_takes_over(cache, point):
     told, entries = [], []
-    waiting = StageCache(cache.root, on_wait=told.append)
+    waiting = DiskStageCache(cache.root, on_wait=told.append)
     key = stage_key("images", {"num": 3})
     reached = CHILDREN.Event()
     holder = CHILDREN.Process(target=hold, args=(cache.root, {"num": 3}, point, reached))
@@ -170,7 +170,7 @@ def compute_slowly(root, inputs, started):
         started.set()
         fill_slowly(folder)
 
-    StageCache(root).get("images", inputs, compute)
+    DiskStageCache(root).get("images", inputs, compute)
 
 
 @pytest.mark.faults
@@ -204,7 +204,7 @@ def repair_and_stop(root, reached):
         reached.set()
         time.sleep(60)
 
-    StageCache(root).get("images", {}, compute)
+    DiskStageCache(root).get("images", {}, compute)
 
 
 @pytest.mark.faults
@@ -221,7 +221,7 @@ def test_a_repair_that_is_killed_is_taken_over(cache):
 
 
 def pretrain(root, claimed, go_on):
-    with StageCache(root).claim("pretrain", {}) as claim:
+    with DiskStageCache(root).claim("pretrain", {}) as claim:
         assert claim.entry is None
         claimed.set()
         assert go_on.wait(30)
@@ -234,7 +234,7 @@ def test_who_waits_for_a_claim_gets_what_its_holder_publishes(cache, asks):
     holder = CHILDREN.Process(target=pretrain, args=(cache.root, claimed, go_on))
     holder.start()
     assert claimed.wait(30)
-    waiting = StageCache(cache.root, on_wait=lambda sentence: go_on.set())
+    waiting = DiskStageCache(cache.root, on_wait=lambda sentence: go_on.set())
     claim = waiting.claim("pretrain", {}, should_stop=(lambda: False) if asks else None)
     holder.join(10)
     assert holder.exitcode == 0
@@ -243,7 +243,7 @@ def test_who_waits_for_a_claim_gets_what_its_holder_publishes(cache, asks):
 
 
 def pretrain_with_a_child(root, claimed):
-    with StageCache(root).claim("pretrain", {}) as claim:
+    with DiskStageCache(root).claim("pretrain", {}) as claim:
         child = os.fork()
         if child == 0:
             claim.release()  # not the child's to release
@@ -258,7 +258,7 @@ def test_the_claim_of_a_killed_process_passes_on_though_its_children_live(cache)
     holder = CHILDREN.Process(target=pretrain_with_a_child, args=(cache.root, claimed))
     holder.start()
     child = claimed.get(timeout=30)
-    waiting = StageCache(cache.root, on_wait=lambda sentence: kill(holder))
+    waiting = DiskStageCache(cache.root, on_wait=lambda sentence: kill(holder))
     with waiting.claim("pretrain", {}, should_stop=lambda: False) as claim:
         assert holder.exitcode is not None
         assert claim.entry is None
@@ -271,7 +271,7 @@ def test_the_claim_of_a_killed_process_passes_on(cache):
     holder = CHILDREN.Process(target=pretrain, args=(cache.root, claimed, never))
     holder.start()
     assert claimed.wait(30)
-    waiting = StageCache(cache.root, on_wait=lambda sentence: kill(holder))
+    waiting = DiskStageCache(cache.root, on_wait=lambda sentence: kill(holder))
     with waiting.claim("pretrain", {}, should_stop=lambda: False) as claim:
         assert claim.entry is None
         assert claim.publish(fill).outcome == "miss"
@@ -279,7 +279,7 @@ def test_the_claim_of_a_killed_process_passes_on(cache):
 
 
 def use_again_and_again(root, wrong):
-    cache = StageCache(root)
+    cache = DiskStageCache(root)
     for i in range(60):
         entry = cache.get("images", {"num": i % 3}, fill)
         if any((entry.path / name).read_bytes() != FILES[name] for name in FILES):

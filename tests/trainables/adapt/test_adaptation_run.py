@@ -20,7 +20,7 @@ from trainables.adapt.methods import augment_ranges, build_net
 from trainables.config import Strategy
 from trainables.data.augment import AugmentRanges
 from trainables.evaluation.evaluate import evaluate
-from trainables.metrics.controls import CONTROLS
+from trainables.metrics.metric_keys import CONTROLS
 
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head")
 

@@ -180,20 +180,20 @@ def test_source_only_does_not_read_the_target_batch(make_adapter, make_source, m
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_second_opinion_has_the_shape_of_maps_and_changes_nothing(
+def test_auxiliary_logits_have_the_shape_of_maps_and_change_nothing(
     method, make_adapter, train, make_target
 ):
     adapter = make_adapter(method)
     train(adapter, [0])
     before = copy.deepcopy(adapter.state_dict())
-    opinion = adapter.second_opinion(make_target().images)
+    logits = adapter.auxiliary_logits(make_target().images)
     assert_same(adapter.state_dict(), before)
     if method.startswith("source_only"):
-        assert opinion is None
+        assert logits is None
     else:
         adapter.net.eval()
-        assert opinion.shape == (4, 3, 16, 16)
-        assert not torch.equal(opinion, adapter.net(make_target().images))
+        assert logits.shape == (4, 3, 16, 16)
+        assert not torch.equal(logits, adapter.net(make_target().images))
 
 
 @pytest.mark.parametrize("method", METHODS)

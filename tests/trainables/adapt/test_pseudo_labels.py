@@ -12,7 +12,6 @@ from tests.reference.teacher_views import random_maps, random_views
 from trainables.adapt.losses import heatmap_mse, spatial_kl
 from trainables.adapt.pseudo_labels import (
     confident_mask,
-    peak_confidence,
     pseudo_labels,
     warped_pseudo_labels,
 )
@@ -37,20 +36,25 @@ def peaks(cells, size=16, height=20.0):
 # --- Confidence and the choice of labels
 
 
+def confidence(maps, loss):
+    """Of the labels of a teacher that sees the student's view."""
+    return pseudo_labels(maps, IDENTITY, 64, 1.0, False, loss).confidence
+
+
 def test_a_perfectly_learned_distribution_has_confidence_one_and_a_flat_one_almost_none():
     maps = gaussian_heatmaps(torch.tensor([[[31.0, 31.0]]]), 64, 2.0)
     perfect = torch.where(maps > 0, maps.clamp_min(1e-30).log(), torch.tensor(-1e9))
     # The window cuts the Gaussian at three sigma on either axis: 2 pi 4 / 25.08 = 1.002.
-    assert peak_confidence(perfect, "kl").item() == pytest.approx(1.0, abs=5e-3)
-    flat = peak_confidence(torch.zeros(1, 1, 64, 64), "kl").item()
+    assert confidence(perfect, "kl").item() == pytest.approx(1.0, abs=5e-3)
+    flat = confidence(torch.zeros(1, 1, 64, 64), "kl").item()
     assert flat == pytest.approx(2 * math.pi * 4 / 4096, rel=1e-5)
 
 
-@pytest.mark.parametrize(("peak", "confidence"), [(1.0, 1.0), (0.7, 0.7), (1.3, 1.0), (-0.2, 0.0)])
-def test_the_confidence_of_a_learned_gaussian_is_its_height_between_zero_and_one(peak, confidence):
+@pytest.mark.parametrize(("peak", "expected"), [(1.0, 1.0), (0.7, 0.7), (1.3, 1.0), (-0.2, 0.0)])
+def test_the_confidence_of_a_learned_gaussian_is_its_height_between_zero_and_one(peak, expected):
     maps = torch.full((1, 1, 16, 16), -0.5)
     maps[0, 0, 3, 7] = peak
-    assert peak_confidence(maps, "mse").item() == pytest.approx(confidence)
+    assert confidence(maps, "mse").item() == pytest.approx(expected)
 
 
 CONFIDENCE = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])

@@ -6,16 +6,8 @@ import inspect
 import pytest
 
 import trainables.pose_vae_trainable
-from harness.spec.metric_names import (
-    CHOICES,
-    JOINT_GROUPS,
-    VALIDATORS,
-    known_metrics,
-    unknown_metric,
-)
+from harness.spec.metric_names import known_metrics, unknown_metric
 from tests.trainables.adapt.tiny_run import RECIPES, finish, make_config, make_run
-from trainables.data.skeleton import BODY16, HAND21
-from trainables.metrics import selection
 from trainables.pose_vae.score import Information, information_metrics
 
 
@@ -29,12 +21,6 @@ def test_every_metric_of_a_run_is_known_and_so_is_when_it_is_reported(recipe, do
         num_reports = sum(name in metrics for metrics in epochs)
         if 0 < num_reports < len(epochs):
             assert not facts.is_reported_throughout, name
-
-
-def test_the_lists_are_those_of_the_trainables():
-    assert VALIDATORS == selection.VALIDATORS
-    assert set(CHOICES) == {"last", "default", "kept", "oracle_val", *selection.VALIDATORS}
-    assert (*BODY16.groups, *HAND21.groups) == JOINT_GROUPS
 
 
 def test_pose_vae_metrics_are_those_that_its_trainable_writes():

@@ -62,7 +62,6 @@ def test_a_shift_by_whole_cells_moves_cells_exactly_and_leaves_the_rest_uncovere
     maps = torch.rand((1, 2, 8, 8), generator=torch.Generator().manual_seed(0)) + 1
     warped, covered = warp_to_stored(maps, shift(8.0), 32)
     torch.testing.assert_close(warped[..., :6], maps[..., 2:], atol=1e-5, rtol=0)
-    assert torch.equal(warped[..., 6:], torch.zeros(1, 2, 8, 2))
     assert covered[0, 0, 0].tolist() == [True] * 6 + [False] * 2
 
 
@@ -87,6 +86,7 @@ def test_a_gaussian_warped_back_is_the_gaussian_at_the_keypoint_of_the_stored_im
     stride, sigma = image_size / size, 2.0
     in_view = gaussian_heatmaps(to_cells(warp_keypoints(keypoints, view), stride), size, sigma)
     warped, covered = warp_to_stored(in_view, view, image_size)
+    warped = warped * covered
     expected = gaussian_heatmaps(to_cells(keypoints, stride), size, sigma) * covered
     # Linear interpolation is off by at most h^2 / 8 |f''| = 1 / (8 sigma^2) on each axis; the
     # windows, cut at three sigma, are turned against each other where the Gaussian is below

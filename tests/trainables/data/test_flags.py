@@ -115,12 +115,10 @@ def test_a_joint_beyond_the_left_edge_may_be_flagged_visible(name):
     assert not flag_problems(name, joints)
 
 
-def test_the_sentence_gives_the_counts_and_what_is_right():
+def test_the_message_gives_the_counts_and_what_is_right():
     (problem,) = flag_problems("lsp", with_flags(made("lsp", 20), np.ones((20, 14))))
-    assert str(problem) == (
-        "280 of 280 joints are flagged occluded, which is not the flag of lsp: there 1 says "
-        "occluded and 7 % of the joints are; it may be inverted"
-    )
+    for words in ("280 of 280 joints", "flagged occluded", "lsp", "7 %", "inverted"):
+        assert words in str(problem)
 
 
 @pytest.mark.parametrize("value", [2.0, -1.0, 0.5, np.nan])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from trainables.data.leeds import write_leeds
+from tests.leeds_files import write_leeds
 from trainables.data.leeds_check import check_leeds
 from trainables.data.problems import DatasetError
 from trainables.data.rendered import render_domain

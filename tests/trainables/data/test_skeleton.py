@@ -24,7 +24,7 @@ def test_sizes_are_those_of_the_paper(skeleton, num_joints, num_triplets):
 def test_every_index_is_a_joint(skeleton):
     joints = set(range(skeleton.num_joints))
     assert set(skeleton.all_joints) <= joints
-    for indices in (*skeleton.groups.values(), *skeleton.triplets, *skeleton.chains):
+    for indices in (*skeleton.groups.values(), *skeleton.triplets):
         assert set(indices) <= joints
 
 
@@ -102,20 +102,3 @@ def test_hand_triplets_are_three_per_finger_and_four_spreads():
     assert index == [(0, 5, 6), (5, 6, 7), (6, 7, 8)]
     spreads = [t for t in HAND21.triplets if t[1] == 0]
     assert spreads == [(1, 0, 5), (5, 0, 9), (9, 0, 13), (13, 0, 17)]
-
-
-@BOTH
-def test_chains_draw_every_joint_that_is_scored(skeleton):
-    drawn = {joint for chain in skeleton.chains for joint in chain}
-    assert set(skeleton.all_joints) <= drawn
-
-
-def test_body_chains_are_limbs_of_neighbours():
-    names = [[BODY16.joint_names[joint] for joint in chain] for chain in BODY16.chains]
-    assert names == [
-        ["right_ankle", "right_knee", "right_hip", "neck"],
-        ["left_ankle", "left_knee", "left_hip", "neck"],
-        ["neck", "head"],
-        ["right_wrist", "right_elbow", "right_shoulder", "neck"],
-        ["left_wrist", "left_elbow", "left_shoulder", "neck"],
-    ]

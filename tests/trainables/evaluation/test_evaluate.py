@@ -69,7 +69,7 @@ def test_peaks_at_the_labels_score_a_hundred():
     assert len(result.evalpose) == 4
     for reading in result.evalpose.values():
         assert reading.mean == pytest.approx(100, abs=1e-4)
-    assert result.pck_bins is None
+    assert not result.pck_bins
     predicted = predict(Oracle(cells), store, rows)
     assert torch.equal(predicted, torch.from_numpy(store.keypoints_px[rows]))
 

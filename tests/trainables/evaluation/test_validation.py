@@ -156,7 +156,7 @@ def test_target_labels_and_source_training_labels_are_not_read(stores):
     assert unseen == seen
 
 
-def test_agreement_is_reported_where_there_is_a_second_opinion(stores):
+def test_agreement_is_reported_if_there_are_auxiliary_logits(stores):
     net, other = make_net(), make_net(1).eval()
     validation = make_validation(stores)
     metrics = validation.metrics(net, net, "kl", 0.0)
@@ -166,7 +166,7 @@ def test_agreement_is_reported_where_there_is_a_second_opinion(stores):
     assert metrics["validator/agreement"] < 50
 
 
-def test_the_second_opinion_sees_the_images_that_are_not_warped(stores):
+def test_the_auxiliary_logits_are_of_the_images_that_are_not_warped(stores):
     target = stores[1]
     seen = []
 

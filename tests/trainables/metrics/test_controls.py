@@ -8,8 +8,9 @@ import torch
 
 from trainables.data.body_prior import sample_body_poses
 from trainables.data.skeleton import BODY16, HAND21
-from trainables.metrics.controls import CONTROLS, control_predictions, mean_pose
+from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import evalpose_readings
+from trainables.metrics.metric_keys import CONTROLS
 from trainables.metrics.pck import pck_pooled
 
 SIZE = 256

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.reference.evalpose_loops import evalpose_loops
 from trainables.data.skeleton import BODY16, HAND21, Skeleton
-from trainables.metrics.evalpose import evalpose, triplet_angles
+from trainables.metrics.evalpose import evalpose_readings, triplet_angles
 
 VARIANTS = ("printed", "cosines", "within_20", "unit_signed", "unit_unsigned")
 FANS = Skeleton(
@@ -19,7 +19,6 @@ FANS = Skeleton(
     groups={"vertex": (1, 4, 7, 10)},
     all_joints=tuple(range(12)),
     triplets=((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)),
-    chains=((0, 1, 2),),
     mirror=tuple(range(12)),
     torso=(0, 0, 1, 1),
 )
@@ -34,6 +33,12 @@ def fans(degrees, limb_px=10.0):
         towards = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
         pose += [b + [limb_px, 0.0], b, b + limb_px * towards]
     return torch.tensor(np.array(pose)).unsqueeze(0)
+
+
+def evalpose(predicted_px, keypoints_px, visible, skeleton, variant="printed", *, min_limb_px):
+    """A single reading."""
+    arguments = predicted_px, keypoints_px, visible, skeleton, (variant,)
+    return evalpose_readings(*arguments, min_limb_px=min_limb_px)[variant]
 
 
 def random_case(skeleton, num_poses, seed, visible_share=0.8):

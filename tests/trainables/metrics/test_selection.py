@@ -8,8 +8,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.metrics.metric_keys import VALIDATORS
 from trainables.metrics.selection import (
-    VALIDATORS,
     choices,
     chosen_metrics,
     default_choice,

@@ -25,7 +25,6 @@ TOY = Skeleton(
     groups={"sides": (0, 1)},
     all_joints=(0, 1),
     triplets=((0, 2, 1),),
-    chains=((0, 2, 1),),
     mirror=(1, 0, 2),
     torso=(0, 1, 2, 2),
 )

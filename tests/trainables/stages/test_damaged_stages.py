@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, VAEConfig
 from trainables.data.image_store import open_image_store
 from trainables.stages.data_stages import image_stage, lineage, pose_vae_stage
@@ -45,7 +45,7 @@ class Found:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +56,13 @@ def domains(cache):
 @pytest.fixture
 def store(domains, tmp_path):
     """A copy of the source images."""
-    return shutil.copytree(domains[0][1].path, tmp_path / "store")
+    return shutil.copytree(domains[0].entry.path, tmp_path / "store")
 
 
 @pytest.fixture
 def scored(cache, domains, tmp_path):
     """A copy of a Pose VAE's folder, and how to read it."""
-    entry = pose_vae_stage(cache, *domains, VAE, 0, ("source/train",))[1]
+    entry = pose_vae_stage(cache, *domains, VAE, 0, ("source/train",)).entry
     folder = shutil.copytree(entry.path, tmp_path / "scored")
     return folder, lambda: pose_vae_stage(Found(folder), *domains, VAE, 0, ("source/train",))
 
@@ -164,7 +164,7 @@ def test_damage_of_a_stored_stage_is_repaired_and_the_result_is_the_same(cache, 
 
 
 def test_the_lineage_has_outcome_key_and_seconds_in_lists(domains):
-    entry: StageEntry = domains[0][1]
+    entry: StageEntry = domains[0].entry
     assert lineage({"images/source": entry}) == {
         "images/source": [entry.outcome, entry.key, entry.seconds]
     }

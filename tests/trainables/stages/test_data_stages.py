@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
+from tests.leeds_files import write_leeds
 from trainables.config import DataConfig, VAEConfig
-from trainables.data.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.pose_vae.score import score_poses
 from trainables.stages.data_stages import (
+    ImageStage,
     image_stage,
     new_pose_vae,
     pose_vae_stage,
@@ -28,7 +29,7 @@ SPLITS = ("source/train", "source/val", "target/val", "target/test")
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def test_a_domain_is_rendered_once_and_then_found(cache, source):
 
 def test_source_and_target_are_different_stages(source, target):
     store, entry = target
-    assert entry.key != source[1].key
-    assert store.digest != source[0].digest
+    assert entry.key != source.entry.key
+    assert store.digest != source.store.digest
     assert {name: len(rows) for name, rows in store.splits.items()} == {
         "train": 36,
         "val": 12,
@@ -95,7 +96,7 @@ def test_images_are_made_anew_if_and_only_if_they_would_differ(source, change, i
     class Recorder:
         def get(self, stage, inputs, compute):
             self.inputs = inputs
-            return source[1]
+            return source.entry
 
     before, after = Recorder(), Recorder()
     image_stage(before, DATA, "source", 1)
@@ -104,11 +105,11 @@ def test_images_are_made_anew_if_and_only_if_they_would_differ(source, change, i
 
 
 def test_the_number_of_threads_is_no_input_of_a_stage(cache, source):
-    assert image_stage(cache, DATA, "source", 2)[1].hit
+    assert image_stage(cache, DATA, "source", 2).entry.hit
 
 
 def test_a_broken_data_set_leaves_no_stage(tmp_path):
-    cache = StageCache(tmp_path / "stages")
+    cache = DiskStageCache(tmp_path / "stages")
     data = dataclasses.replace(DATA, target="lsp", target_root=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         image_stage(cache, data, "target", 1)
@@ -116,29 +117,29 @@ def test_a_broken_data_set_leaves_no_stage(tmp_path):
 
 
 def test_rendered_domains_share_all_joints(source, target):
-    assert shared_joints(source[0], target[0]).tolist() == [True] * 16
+    assert shared_joints(source.store, target.store).tolist() == [True] * 16
 
 
 def test_a_leeds_target_shares_neither_pelvis_nor_thorax(source, leeds):
     expected = [True] * 16
     expected[6] = expected[7] = False
-    assert shared_joints(source[0], leeds[0]).tolist() == expected
-    assert shared_joints(leeds[0], source[0]).tolist() == expected
+    assert shared_joints(source.store, leeds.store).tolist() == expected
+    assert shared_joints(leeds.store, source.store).tolist() == expected
 
 
 def test_inputs_of_the_vae_are_the_shared_joints_of_the_rows(source, leeds):
-    joints = shared_joints(source[0], leeds[0])
+    joints = shared_joints(source.store, leeds.store)
     rows = np.array([5, 1])
-    poses, mask = vae_inputs(leeds[0], rows, joints, "raw")
+    poses, mask = vae_inputs(leeds.store, rows, joints, "raw")
     kept = np.flatnonzero(joints)
-    visible = leeds[0].visible[np.ix_(rows, kept)]
+    visible = leeds.store.visible[np.ix_(rows, kept)]
     np.testing.assert_array_equal(mask.numpy(), visible.astype(np.float32))
-    expected = leeds[0].keypoints_px[np.ix_(rows, kept)] / 32 * visible[..., None]
+    expected = leeds.store.keypoints_px[np.ix_(rows, kept)] / 32 * visible[..., None]
     np.testing.assert_allclose(poses.numpy(), expected, rtol=1e-6)
 
 
 def test_joints_that_are_not_shared_do_not_move_the_box(source):
-    store = source[0]
+    store = source.store
     rows = np.arange(20)
     without_head = np.ones(16, dtype=bool)
     without_head[9] = False
@@ -152,7 +153,7 @@ def test_joints_that_are_not_shared_do_not_move_the_box(source):
 
 
 def test_root_poses_need_their_torso(leeds):
-    store = leeds[0]
+    store = leeds.store
     joints = np.ones(16, dtype=bool)
     rows = np.arange(60)
     _, mask = vae_inputs(store, rows, joints, "root")
@@ -166,7 +167,7 @@ def test_root_poses_need_their_torso(leeds):
 
 @pytest.mark.parametrize("norm", ["bbox", "raw", "root"])
 def test_the_store_is_not_changed_by_reading_poses(source, norm):
-    store = source[0]
+    store = source.store
     before = store.visible.copy(), store.keypoints_px.copy()
     vae_inputs(store, np.arange(10), np.arange(16) != 2, norm)
     np.testing.assert_array_equal(store.visible, before[0])
@@ -198,10 +199,10 @@ def test_the_fitted_pose_vae_comes_with_its_scores(cache, source, target_name, r
     found, entry = pose_vae_stage(cache, source, target, VAE, seed=5, splits=SPLITS)
     assert entry.hit
     assert torch.equal(torch.random.get_rng_state(), before)
-    np.testing.assert_array_equal(fitted.joints, shared_joints(source[0], target[0]))
+    np.testing.assert_array_equal(fitted.joints, shared_joints(source.store, target.store))
     np.testing.assert_array_equal(found.joints, fitted.joints)
     for scored in (fitted, found):
-        poses, mask = vae_inputs(target[0], target[0].splits["val"], scored.joints, VAE.norm)
+        poses, mask = vae_inputs(target.store, target.store.splits["val"], scored.joints, VAE.norm)
         again = score_poses(scored.model, poses, mask).double().numpy()
         np.testing.assert_array_equal(again, scored.scores["target/val"])
         assert not any(parameter.requires_grad for parameter in scored.model.parameters())
@@ -210,7 +211,7 @@ def test_the_fitted_pose_vae_comes_with_its_scores(cache, source, target_name, r
 
 def test_a_pose_vae_fitted_elsewhere_gives_the_same_scores(cache, source, target, tmp_path):
     scores, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
-    elsewhere = StageCache(tmp_path)
+    elsewhere = DiskStageCache(tmp_path)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(123)  # the global generator has no say
         again, second = pose_vae_stage(elsewhere, source, target, VAE, seed=0, splits=SPLITS)
@@ -254,7 +255,7 @@ def test_another_target_is_another_stage(cache, source, target, leeds):
 
 def test_target_poses_with_few_visible_joints_are_unscored(cache, source, leeds):
     scores, _ = pose_vae_stage(cache, source, leeds, VAE, seed=0, splits=SPLITS)
-    store = leeds[0]
+    store = leeds.store
     for name in ("val", "test"):
         too_few = store.visible[store.splits[name]].sum(1) < 8
         assert 0 < too_few.sum() < len(too_few)
@@ -264,9 +265,9 @@ def test_target_poses_with_few_visible_joints_are_unscored(cache, source, leeds)
 
 def test_target_labels_do_not_reach_the_fitted_weights(source, target):
     # The target decides which joints are shared and nothing else.
-    joints = shared_joints(source[0], target[0])
-    model, history = train_pose_vae(source[0], joints, VAE, seed=0)
-    again, _ = train_pose_vae(source[0], np.ones(16, dtype=bool), VAE, seed=0)
+    joints = shared_joints(source.store, target.store)
+    model, history = train_pose_vae(source.store, joints, VAE, seed=0)
+    again, _ = train_pose_vae(source.store, np.ones(16, dtype=bool), VAE, seed=0)
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
     for first, second in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(first, second)
@@ -277,7 +278,7 @@ def test_target_labels_do_not_reach_the_fitted_weights(source, target):
     [("val", slice(None), False), ("train", slice(0, 1), True), ("train", slice(-1, None), True)],
 )
 def test_all_training_poses_and_no_others_are_fitted(source, split, which, is_fitted):
-    store = source[0]
+    store = source.store
     keypoints = store.keypoints_px.copy()
     keypoints[store.splits[split][which]] = keypoints[..., ::-1][store.splits[split][which]]
     changed = dataclasses.replace(store, keypoints_px=keypoints)
@@ -311,8 +312,10 @@ def test_labels_of_splits_that_are_not_scored_are_never_read(cache, source, targ
 
     class Fresh:
         def get(self, stage, inputs, compute):
-            return StageCache(cache.root / "fresh").get(stage, inputs, compute)
+            return DiskStageCache(cache.root / "fresh").get(stage, inputs, compute)
 
-    unseen, _ = pose_vae_stage(Fresh(), source, (blind, entry), VAE, seed=3, splits=splits)
+    unseen, _ = pose_vae_stage(
+        Fresh(), source, ImageStage(blind, entry), VAE, seed=3, splits=splits
+    )
     for name in splits:
         np.testing.assert_array_equal(unseen.scores[name], seen.scores[name])

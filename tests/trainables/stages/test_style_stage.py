@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, StyleConfig
 from trainables.stages.data_stages import image_stage
 from trainables.stages.style_stage import style_stage
@@ -18,7 +18,7 @@ STYLE = StyleConfig(width=4, encoder_steps=2, steps=2, batch_size=2)
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_network_is_trained_once_and_then_found(cache, source, target):
 
 def test_another_cache_gets_the_same_network(cache, source, target, tmp_path):
     net, _ = style_stage(cache, source, target, STYLE, num_threads=1)
-    other, entry = style_stage(StageCache(tmp_path), source, target, STYLE, num_threads=1)
+    other, entry = style_stage(DiskStageCache(tmp_path), source, target, STYLE, num_threads=1)
     assert not entry.hit
     state, expected = other.state_dict(), net.state_dict()
     assert all(torch.equal(state[name], expected[name]) for name in state)
@@ -124,19 +124,18 @@ def test_the_encoder_of_a_file_is_part_of_the_saved_network(cache, source, targe
 def test_a_missing_encoder_is_refused_by_name_and_leaves_no_stage(source, target, tmp_path):
     style = dataclasses.replace(STYLE, encoder=str(tmp_path / "absent.pth"))
     with pytest.raises(ValueError, match=r"absent\.pth is not a readable file of weights"):
-        style_stage(StageCache(tmp_path / "stages"), source, target, style, num_threads=1)
+        style_stage(DiskStageCache(tmp_path / "stages"), source, target, style, num_threads=1)
     assert not list(tmp_path.rglob("style_net.pt"))
 
 
 def test_labels_and_other_splits_are_not_read(source, target, cache, tmp_path):
     def stripped(stage):
-        store, entry = stage
-        only = {"train": store.splits["train"]}
-        return SimpleNamespace(images=store.images, splits=only), entry
+        only = {"train": stage.store.splits["train"]}
+        return stage._replace(store=SimpleNamespace(images=stage.store.images, splits=only))
 
     net, _ = style_stage(cache, source, target, STYLE, num_threads=1)
     other, _ = style_stage(
-        StageCache(tmp_path), stripped(source), stripped(target), STYLE, num_threads=1
+        DiskStageCache(tmp_path), stripped(source), stripped(target), STYLE, num_threads=1
     )
     assert torch.equal(other.first_convolution.weight, net.first_convolution.weight)
 
@@ -154,6 +153,6 @@ def test_training_has_the_threads_it_is_given_and_gives_them_back(
 
     monkeypatch.setattr("trainables.stages.style_stage.train_style_net", train)
     before = torch.get_num_threads()
-    style_stage(StageCache(tmp_path), source, target, STYLE, before + 1, "cpu")
+    style_stage(DiskStageCache(tmp_path), source, target, STYLE, before + 1, "cpu")
     assert seen == [(before + 1, torch.device("cpu"))]
     assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""A run takes its pre-training from the cache or leaves it there, and ends alike."""
+"""A run reuses training from the cache or stores its own there, and ends alike."""
 
 import resource
 import shutil
@@ -6,10 +6,10 @@ import shutil
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from tests.small_disk import fill
 from trainables.config import TrialConfig
-from trainables.stages.staged_run import StagedRun
+from trainables.stages.cached_run import CachedRun
 from trainables.stages.trial_stages import TrialStages, start_run
 
 TINY = {
@@ -32,7 +32,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """Every stage but pre-training."""
-    cache = StageCache(tmp_path_factory.mktemp("stages"))
+    cache = DiskStageCache(tmp_path_factory.mktemp("stages"))
     assert TrialStages(TrialConfig.from_flat(TINY), cache, 1, False).lineage
     return cache
 
@@ -53,7 +53,7 @@ def assert_same(a, b, at=""):
         assert a == b, at
 
 
-def staged(cache, stages=("pretrain",), fields=(), read_test=False, **options):
+def cached(cache, stages=("pretrain",), fields=(), read_test=False, **options):
     """A list that grows with each epoch that is trained, and the run."""
     trial = TrialStages(TrialConfig.from_flat(TINY | dict(fields)), cache, 1, read_test)
     run, trained = start_run(trial, 1, 1), []
@@ -65,17 +65,17 @@ def staged(cache, stages=("pretrain",), fields=(), read_test=False, **options):
 
     run.run_epoch = run_epoch
     spans = [span for span in trial.spans(1) if span.stage in stages]
-    return trained, StagedRun(run, cache, spans, **options)
+    return trained, CachedRun(run, cache, spans, **options)
 
 
 @pytest.fixture
 def own_cache(cache, tmp_path):
     shutil.copytree(cache.root, tmp_path / "stages")
-    return StageCache(tmp_path / "stages")
+    return DiskStageCache(tmp_path / "stages")
 
 
-def test_what_is_told_is_not_trained(own_cache):
-    (first, one), (second, two) = staged(own_cache), staged(own_cache)
+def test_what_is_reused_is_not_trained(own_cache):
+    (first, one), (second, two) = cached(own_cache), cached(own_cache)
     expected = [one.run_epoch() for _ in range(4)]
     assert [two.run_epoch() for _ in range(4)] == expected
     assert (first, second) == ([1, 2, 3, 4], [3, 4])
@@ -84,27 +84,27 @@ def test_what_is_told_is_not_trained(own_cache):
     assert_same(one.best, two.best)
 
 
-def test_while_a_pretraining_is_told_there_is_no_state_to_save(own_cache):
-    _, one = staged(own_cache)
+def test_while_a_pretraining_is_reused_there_is_no_state_to_save(own_cache):
+    _, one = cached(own_cache)
     for _ in range(2):
         one.run_epoch()
-    _, two = staged(own_cache)
+    _, two = cached(own_cache)
     two.run_epoch()
-    assert not two.is_at_its_epoch
+    assert not two.has_state
     with pytest.raises(ValueError, match="no state of epoch 1, which was not trained"):
         two.state_dict()
     two.run_epoch()
-    assert two.is_at_its_epoch
+    assert two.has_state
 
 
-def test_who_loses_patience_trains_and_leaves_nothing(own_cache):
-    _, holder = staged(own_cache)
+def test_a_trial_that_loses_patience_trains_and_stores_nothing(own_cache):
+    _, holder = cached(own_cache)
     expected = [holder.run_epoch()]
     signs = []
-    trained, waiter = staged(own_cache, patience_s=0.2, while_waiting=lambda: signs.append(1))
+    trained, waiter = cached(own_cache, patience_s=0.2, while_waiting=lambda: signs.append(1))
     assert waiter.run_epoch() == expected[0]
     assert signs, "it gave signs of life"
-    assert "beside another" in waiter.tags["pretrain"]
+    assert "another trial" in waiter.tags["pretrain"]
     waiter.run_epoch()
     assert (trained, waiter.lineage) == ([1, 2], {})
     holder.run_epoch()
@@ -112,7 +112,7 @@ def test_who_loses_patience_trains_and_leaves_nothing(own_cache):
 
 
 def test_a_state_that_cannot_be_written_is_no_end_of_the_trial(own_cache):
-    _, run = staged(own_cache)
+    _, run = cached(own_cache)
     run.run_epoch()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
@@ -121,8 +121,8 @@ def test_a_state_that_cannot_be_written_is_no_end_of_the_trial(own_cache):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert run.lineage == {}
-    assert "not kept for other trials" in run.tags["pretrain"]
-    _, other = staged(own_cache)
+    assert "not stored for other trials" in run.tags["pretrain"]
+    _, other = cached(own_cache)
     assert [other.run_epoch() for _ in range(2)]
     assert other.lineage["pretrain"][0] == "miss"
 
@@ -134,8 +134,8 @@ def run_all(run):
     return [run.run_epoch() for _ in range(run.total_epochs - run.epoch)]
 
 
-def test_a_whole_training_is_told_with_its_best_network_and_nothing_is_trained(own_cache):
-    (first, one), (second, two) = (staged(own_cache, WHOLE) for _ in range(2))
+def test_a_whole_training_is_reused_with_its_best_network_and_nothing_is_trained(own_cache):
+    (first, one), (second, two) = (cached(own_cache, WHOLE) for _ in range(2))
     expected = run_all(one)
     assert {name: stage[0] for name, stage in one.lineage.items()} == {
         "pretrain": "miss",
@@ -148,10 +148,10 @@ def test_a_whole_training_is_told_with_its_best_network_and_nothing_is_trained(o
     assert_same(two.best, one.best)
 
 
-def test_the_seconds_of_a_whole_training_count_a_told_pretraining(own_cache):
-    _, one = staged(own_cache)
+def test_the_seconds_of_a_whole_training_count_a_reused_pretraining(own_cache):
+    _, one = cached(own_cache)
     run_all(one)
-    _, two = staged(own_cache, WHOLE)
+    _, two = cached(own_cache, WHOLE)
     run_all(two)
     assert two.lineage["pretrain"][0] == "hit"
     assert two.lineage["training"][2] > two.lineage["pretrain"][2]
@@ -161,47 +161,48 @@ def test_the_seconds_of_a_whole_training_count_a_told_pretraining(own_cache):
     "fields",
     [{"adapt.regda.margin": 2.0}, {"adapt.epochs": 3}, {"vae.kl_weight": 0.5}, {"seed": 1}],
 )
-def test_a_training_that_differs_in_any_setting_is_not_told(own_cache, fields):
-    run_all(staged(own_cache, WHOLE)[1])
-    _, other = staged(own_cache, WHOLE, fields)
+def test_a_training_that_differs_in_any_setting_is_not_reused(own_cache, fields):
+    run_all(cached(own_cache, WHOLE)[1])
+    _, other = cached(own_cache, WHOLE, fields)
     run_all(other)
     assert other.lineage["training"][0] == "miss"
 
 
-def test_a_training_that_may_not_read_the_test_split_is_not_told_one_that_did(own_cache):
+def test_a_training_that_may_not_read_the_test_split_reuses_none_that_did(own_cache):
     found = []
     for read_test in (True, False):
-        _, run = staged(own_cache, WHOLE, read_test=read_test)
+        _, run = cached(own_cache, WHOLE, read_test=read_test)
         found.append(any(name.startswith("target_test") for name in run_all(run)[-1]))
         assert run.lineage["training"][0] == "miss"
     assert found == [True, False]
 
 
-def test_a_training_by_other_code_is_not_told(own_cache, monkeypatch):
-    run_all(staged(own_cache, WHOLE)[1])
-    monkeypatch.setattr("trainables.stages.training_key.code_digest", lambda: "another")
-    _, other = staged(own_cache, WHOLE)
+def test_a_training_by_other_code_is_not_reused(own_cache, monkeypatch):
+    run_all(cached(own_cache, WHOLE)[1])
+    monkeypatch.setattr("trainables.stages.cache_keys.code_digest", lambda: "another")
+    _, other = cached(own_cache, WHOLE)
     run_all(other)
     assert other.lineage["training"][0] == "miss"
 
 
 def test_a_whole_training_is_not_waited_for_and_both_find_the_same(own_cache):
-    _, one = staged(own_cache, WHOLE)
+    _, one = cached(own_cache, WHOLE)
     expected = [one.run_epoch() for _ in range(3)]  # pre-training is published, the rest is not
-    trained, two = staged(own_cache, WHOLE)
+    trained, two = cached(own_cache, WHOLE)
     assert run_all(two)[:3] == expected
     assert trained == [3, 4]
-    assert two.tags == {"training": "trained beside another trial that trains the same"}
+    assert list(two.tags) == ["training"]
+    assert "another trial" in two.tags["training"]
     run_all(one)
     assert one.lineage["training"][0] == "miss"
 
 
-def test_a_training_that_is_stopped_leaves_only_its_pretraining(own_cache):
-    _, one = staged(own_cache, WHOLE)
+def test_a_training_that_is_stopped_stores_only_its_pretraining(own_cache):
+    _, one = cached(own_cache, WHOLE)
     for _ in range(3):
         one.run_epoch()
     one.close()
-    trained, two = staged(own_cache, WHOLE)
+    trained, two = cached(own_cache, WHOLE)
     run_all(two)
     assert trained == [3, 4]
     assert {name: stage[0] for name, stage in two.lineage.items()} == {
@@ -211,59 +212,59 @@ def test_a_training_that_is_stopped_leaves_only_its_pretraining(own_cache):
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
-def test_a_training_that_goes_on_leaves_all_of_it(own_cache, epochs):
-    _, first = staged(own_cache, WHOLE)
+def test_a_training_that_resumes_stores_all_of_it(own_cache, epochs):
+    _, first = cached(own_cache, WHOLE)
     expected = [first.run_epoch() for _ in range(epochs)]
     state, best = first.state_dict(), first.best
     first.close()
-    _, again = staged(own_cache, WHOLE)
+    _, again = cached(own_cache, WHOLE)
     again.load_state_dict(state)
     again.best = best
     expected += run_all(again)
     assert again.lineage["training"][0] == "miss"
-    trained, told = staged(own_cache, WHOLE)
-    assert run_all(told) == expected
+    trained, reusing = cached(own_cache, WHOLE)
+    assert run_all(reusing) == expected
     assert trained == []
-    assert_same(told.best, again.best)
+    assert_same(reusing.best, again.best)
 
 
-def test_what_began_under_other_inputs_is_not_left_to_others(own_cache):
-    _, first = staged(own_cache, WHOLE)
+def test_what_began_with_other_inputs_is_not_stored_for_others(own_cache):
+    _, first = cached(own_cache, WHOLE)
     first.run_epoch()
     state, best = first.state_dict(), first.best
     first.close()
     for inputs in state["inputs"].values():
-        inputs["arithmetic"] = {**inputs["arithmetic"], "threads": 2}
-    _, again = staged(own_cache, WHOLE)
+        inputs["numerics"] = {**inputs["numerics"], "threads": 2}
+    _, again = cached(own_cache, WHOLE)
     again.load_state_dict(state)
     again.best = best
     run_all(again)
     assert again.lineage == {}
-    trained, _ = other = staged(own_cache, WHOLE)
+    trained, _ = other = cached(own_cache, WHOLE)
     run_all(other[1])
     assert trained == [1, 2, 3, 4]
 
 
-def test_a_run_told_whole_ends_where_its_last_state_says(own_cache):
-    run_all(staged(own_cache, WHOLE)[1])
-    _, told = staged(own_cache, WHOLE)
-    told.run_epoch()
+def test_a_run_that_reuses_all_of_its_training_ends_where_its_last_state_says(own_cache):
+    run_all(cached(own_cache, WHOLE)[1])
+    _, reusing = cached(own_cache, WHOLE)
+    reusing.run_epoch()
     with pytest.raises(ValueError, match="no state of epoch 1, which was not trained"):
-        told.state_dict()
-    run_all(told)
-    _, again = staged(own_cache, WHOLE)
-    again.load_state_dict(told.state_dict())
+        reusing.state_dict()
+    run_all(reusing)
+    _, again = cached(own_cache, WHOLE)
+    again.load_state_dict(reusing.state_dict())
     assert again.is_done
 
 
 @pytest.mark.faults
 def test_on_a_full_disk_a_run_trains_for_itself(cache, small_disk):
     """Its checkpoints are another matter; the stages that it needs are elsewhere."""
-    full = StageCache(small_disk / "stages")
+    full = DiskStageCache(small_disk / "stages")
     stages = TrialStages(TrialConfig.from_flat(TINY), cache, 1, False)
-    run = StagedRun(start_run(stages, 1, 1), full, stages.spans(1))
+    run = CachedRun(start_run(stages, 1, 1), full, stages.spans(1))
     fill(small_disk)
     assert run_all(run)
     assert run.lineage == {}
-    assert all(tag.startswith("not kept for other trials: ") for tag in run.tags.values())
+    assert all(tag.startswith("not stored for other trials: ") for tag in run.tags.values())
     assert set(run.tags) == {"training", "pretrain"}

@@ -1,10 +1,11 @@
-"""Training as a stage: trials that see the same of it train it once.
+"""Training that is shared like a stage: trials that agree in a part of it train that part once.
 
-Two spans of a run are shared. Pre-training, with any trial that sees the same of it: stored are
-the state after its last epoch and what each of its epochs reported, so that a trial that finds
-it there reports the same curve, and goes on from the same state bit for bit, as one that trained
-for itself. And the whole run, with a trial that is the same in everything, as the baselines of
-two studies are: stored are its reports and its best network, as nothing goes on from there.
+Two parts of a run are shared. *Pre-training* is shared by trials for which it is identical. The
+cache stores the state after its last epoch and the report of each of its epochs, so a trial that
+reuses it reports the same curve, and continues from the same state bit for bit, as one that
+trained it. The *whole training* is shared by trials that agree in everything, such as the
+baselines of two studies. The cache stores its reports and its best network, as nothing resumes
+from its end.
 """
 
 import time
@@ -25,8 +26,8 @@ from trainables.stages.protocol import (
 )
 
 
-class NotKeptError(Exception):
-    """What was trained could not be written; carries why."""
+class NotStoredError(Exception):
+    """Trained epochs could not be written to the cache; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +36,37 @@ class Span:
 
     Attributes:
         stage: Name of the stage.
-        inputs: All that the reports of these epochs, and the state after them, depend on.
+        inputs: Everything that the reports of these epochs, and the state after them, depend on.
         num_epochs: At least 1.
-        goes_on: Whether a run may go on from their end. Then its state is stored, and another
-            trial that trains them is waited for; else only what was found is, and nobody waits.
+        is_resumable: Whether runs continue from the end of these epochs. If so, the state is
+            stored too, and other trials wait for the one that trains them; else nobody waits.
     """
 
     stage: str
     inputs: Mapping[str, Any]
     num_epochs: int
-    goes_on: bool
+    is_resumable: bool
 
 
-class StagedRun:
-    """A run that takes what it can of its training from a stage cache, and leaves it there.
+class CachedRun:
+    """A run that reuses training from a stage cache where it can, and stores its own there.
 
-    Of two trials with equal pre-training the first trains and the second waits. Who is started
-    again in the middle of it does not wait: if another trains by then, both do. A whole run is
-    never waited for: the other trial may be stopped long before its end.
+    Of two trials with equal pre-training the first trains it and the second waits. A trial that
+    restarts in the middle of it does not wait: if another trial trains by then, both do. Nobody
+    waits for a whole training, because the other trial may be stopped long before its end.
 
     Args:
         run: Before its first epoch.
-        cache: Where stages are kept.
-        spans: With a stage each, the longer ones first; may be empty.
-        patience_s: Longest wait for another trial, after which this one trains for itself and
-            leaves nothing; None for any.
-        while_waiting: Called at least every second while another trial is waited for.
+        cache: The stage cache.
+        spans: Parts of the training to share, longer ones first; may be empty.
+        patience_s: Longest wait for another trial; after it this trial trains for itself and
+            stores nothing. None waits without limit.
+        while_waiting: Called at least once a second while waiting for another trial.
 
     Attributes:
-        epoch: Epochs that have been reported; behind the network's while a stored training is
-            told.
+        epoch: Number of reported epochs; while reports are reused, the network is ahead of it.
         lineage: Stage to its outcome, key and training seconds, once these are known.
-        tags: What a reader should know, if something could not be kept.
+        tags: Notes for readers of the results, if a part was not shared.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StagedRun:
     ) -> None:
         self._run, self._cache, self._spans = run, cache, spans
         self._patience_s, self._while_waiting = patience_s, while_waiting
-        self._is_asked = False
+        self._has_opened = False
         self._claims: dict[str, StageClaim] = {}
         self._results: list[dict[str, float]] = []
         self._seconds = 0.0
@@ -98,8 +98,8 @@ class StagedRun:
         return self.epoch >= self.total_epochs
 
     @property
-    def is_at_its_epoch(self) -> bool:
-        """Whether the state is that of the last reported epoch, and may be saved."""
+    def has_state(self) -> bool:
+        """Whether there is a state of the last reported epoch to save."""
         return self.epoch == self._run.epoch or self.is_done
 
     @property
@@ -112,7 +112,7 @@ class StagedRun:
         self._run.best = best
 
     def run_epoch(self) -> dict[str, float]:
-        """Train and judge an epoch, or tell what a stored training reported for it.
+        """Report the next epoch: reuse its stored report, or train and evaluate it.
 
         Raises:
             Whatever :meth:`AdaptationRun.run_epoch` raises; another trial may train then.
@@ -124,11 +124,11 @@ class StagedRun:
             raise
 
     def _next_epoch(self) -> dict[str, float]:
-        if not self._is_asked:
-            self._is_asked = True
-            self._ask()
-        is_told = self.epoch < len(self._results)
-        metrics = self._results[self.epoch] if is_told else self._train()
+        if not self._has_opened:
+            self._has_opened = True
+            self._open_spans()
+        is_stored = self.epoch < len(self._results)
+        metrics = self._results[self.epoch] if is_stored else self._train()
         self.epoch += 1
         for span in self._spans:
             if span.num_epochs == self.epoch and span.stage in self._claims:
@@ -142,8 +142,8 @@ class StagedRun:
         self._seconds += time.monotonic() - start
         return metrics
 
-    def _ask(self) -> None:
-        """Take what is stored, or the right to store it."""
+    def _open_spans(self) -> None:
+        """Reuse the longest stored span; claim those that are not stored."""
         for span in self._spans:
             if self.epoch >= span.num_epochs:
                 continue
@@ -153,7 +153,7 @@ class StagedRun:
             if claim.entry is None:
                 self._claims[span.stage] = claim
                 continue
-            self._take(span, claim.entry)
+            self._reuse(span, claim.entry)
             return
 
     def _claim(self, span: Span) -> StageClaim | None:
@@ -163,56 +163,56 @@ class StagedRun:
             self._while_waiting()
             waited_s = time.monotonic() - start
             is_impatient = self._patience_s is not None and waited_s > self._patience_s
-            return not span.goes_on or self.epoch > 0 or is_impatient
+            return not span.is_resumable or self.epoch > 0 or is_impatient
 
         try:
             return self._cache.claim(span.stage, span.inputs, should_stop)
         except WaitStoppedError:
-            self.tags[span.stage] = "trained beside another trial that trains the same"
+            self.tags[span.stage] = "trained although another trial was training the same"
         except StageFullError as error:
-            self._not_kept(span, error)
+            self._note_not_stored(span, error)
         return None
 
-    def _not_kept(self, span: Span, error: Exception) -> None:
-        """This trial loses nothing by it, and others train for themselves."""
-        self.tags[span.stage] = f"not kept for other trials: {error}"
+    def _note_not_stored(self, span: Span, error: Exception) -> None:
+        """This trial loses nothing by it; other trials train for themselves."""
+        self.tags[span.stage] = f"not stored for other trials: {error}"
 
-    def _take(self, span: Span, entry: StageEntry) -> None:
+    def _reuse(self, span: Span, entry: StageEntry) -> None:
         self._results = load_state(entry.path, "results")
         self._run.best = load_state(entry.path, "best")
-        if span.goes_on:
+        if span.is_resumable:
             self._run.load_state_dict(load_state(entry.path))
             self._seconds = entry.seconds
         self.lineage[span.stage] = [entry.outcome, entry.key, entry.seconds]
 
     def _publish(self, span: Span, claim: StageClaim) -> None:
         states = {"best": self._run.best, "results": self._results}
-        if span.goes_on:
+        if span.is_resumable:
             states["last"] = self._run.state_dict()
 
         def fill(folder: Path) -> None:
             try:
                 save_states(folder, states)
-            except (OSError, RuntimeError) as error:  # PyTorch's own is a RuntimeError
-                raise NotKeptError(str(error)) from error
+            except (OSError, RuntimeError) as error:  # PyTorch raises a RuntimeError
+                raise NotStoredError(str(error)) from error
 
         try:
             entry = claim.publish(fill, self._seconds)
-        except (NotKeptError, StageFullError) as error:
-            self._not_kept(span, error)
+        except (NotStoredError, StageFullError) as error:
+            self._note_not_stored(span, error)
         else:
             self.lineage[span.stage] = [entry.outcome, entry.key, entry.seconds]
         claim.release()
 
     def state_dict(self) -> dict[str, Any]:
-        """See :meth:`AdaptationRun.state_dict`, and what is to be stored with it.
+        """The state of :meth:`AdaptationRun.state_dict`, and what will be stored in the cache.
 
-        Of a run that was told whole there is no state, and nothing that would go on from it.
+        A run that reused its whole training has no state of its own; nothing resumes from it.
 
         Raises:
-            ValueError: While a stored training is told.
+            ValueError: While stored reports are reused.
         """
-        if not self.is_at_its_epoch:
+        if not self.has_state:
             raise ValueError(f"there is no state of epoch {self.epoch}, which was not trained")
         is_trained = self.epoch == self._run.epoch
         return {
@@ -223,9 +223,10 @@ class StagedRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Restore what :meth:`state_dict` returned.
 
-        What began with other inputs, as on a node with other arithmetic, is not left to others.
+        A span that began with other inputs, for example on a node with other numerics, is not
+        stored for other trials.
         """
         if state["run"] is not None:
             self._run.load_state_dict(state["run"])
@@ -240,7 +241,7 @@ class StagedRun:
             self._claims.popitem()[1].release()
 
     def close(self) -> None:
-        """Release what is claimed and end the other processes of the trial."""
+        """Release all claims and end the other processes of the trial."""
         self.release()
         if isinstance(self._run, ReplicatedRun):
             self._run.close()

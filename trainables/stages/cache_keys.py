@@ -1,4 +1,4 @@
-"""What pre-training depends on: the key under which trials share it."""
+"""What cached training depends on: the inputs from which a stage cache makes its keys."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,14 @@ from trainables.adapt.adaptation_run import sample_weights
 from trainables.adapt.methods import augment_ranges, pretraining_recipe
 from trainables.config import TrialConfig
 from trainables.data.skeleton import Skeleton
+from trainables.fingerprint import code_digest
 from trainables.sampling.sampler import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
 
 PRETRAIN_VERSION = 1
-"""Part of the stage key: raised when the code of training or judging changes its results."""
+"""Part of the key: raised when changed code of training or evaluation changes the results."""
 
-_SEEN_THROUGH_OTHERS = (
+_REPRESENTED_FIELDS = (
     "data.source", "data.target", "data.source_root", "data.target_root", "data.image_size",
     "data.num_source", "data.num_target",
     "vae.", "bins.", "sampling.", "curriculum.",
@@ -27,23 +28,22 @@ _SEEN_THROUGH_OTHERS = (
     "net.weights",
     "style.",
 )  # fmt: skip
-"""Fields, or all fields below a name, that reach pre-training only through what
-:func:`pretraining_inputs` holds of them. A field that is not listed, as a new one, is in the key
-itself."""
+"""Fields, or prefixes of fields, that affect pre-training only through other entries of
+:func:`pretraining_inputs`. All other fields, including new ones, are in the key themselves."""
 
 
 @dataclass(frozen=True)
 class PretrainingData:
-    """What pre-training sees of a trial's other stages.
+    """What pre-training takes from a trial's other stages.
 
     Attributes:
-        image_keys: Stage keys of the images of ``source`` and ``target``; target images are
-            judged on after each epoch.
-        reference_key: Of the Pose VAE behind the evaluation's bins and ``plausibility``.
-        style_key: Of the style network; None if the trial has none.
+        image_keys: Stage keys of the images of ``source`` and ``target``; each epoch is evaluated
+            on target images.
+        reference_key: Stage key of the Pose VAE behind the evaluation bins and ``plausibility``.
+        style_key: Stage key of the style network; None if the trial has none.
         difficulty: Order and bins of the source training split.
         num_target: Size of the target training split.
-        skeleton: Of both domains.
+        skeleton: Skeleton of both domains.
     """
 
     image_keys: Mapping[str, str]
@@ -55,34 +55,34 @@ class PretrainingData:
 
 
 def pretraining_inputs(
-    config: TrialConfig, data: PretrainingData, arithmetic: Mapping[str, Any]
+    config: TrialConfig, data: PretrainingData, numerics: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Everything the state after pre-training, and the reports until then, depend on.
+    """Everything that the reports of pre-training, and the state after it, depend on.
 
-    Not the settings as they are written but what they come to: which samples each epoch draws
-    from, the learning rate of each step, how images are warped. Trials that differ in nothing of
-    that share, whatever their ``vae.*``, their strategy or their method.
+    Settings enter by their effect: the samples that each epoch draws from, the learning rate of
+    each step, the ranges of the warps. Trials that agree in these share their pre-training, even
+    if their ``vae.*``, strategies or methods differ.
 
     Args:
         config: Settings.
         data: What other stages give.
-        arithmetic: What decides the last digits: device, number format, threads, processes.
+        numerics: Numeric environment: device, number format, threads, processes.
 
     Raises:
-        ValueError: If the sampling leaves nothing to draw.
+        ValueError: If the sampling leaves no sample to draw.
         OSError: If the file of ``net.weights`` cannot be read.
     """
     adapt = config.adapt
-    kept = {
+    fields = {
         path: value
         for path, value in config.to_flat().items()
-        if not path.startswith(_SEEN_THROUGH_OTHERS)
+        if not path.startswith(_REPRESENTED_FIELDS)
     }
     recipe = pretraining_recipe(config)
     steps = range(adapt.pretrain_epochs * adapt.steps_per_epoch)
     return {
         "version": PRETRAIN_VERSION,
-        "fields": kept,
+        "fields": fields,
         "images": dict(data.image_keys),
         "reference": data.reference_key,
         "labelled": "target" if adapt.method == "oracle" else "source",
@@ -92,9 +92,39 @@ def pretraining_inputs(
         "factors": _digest([np.array([recipe.factor(step) for step in steps])]),
         "augmentation": asdict(augment_ranges(config, data.skeleton)),
         "style": _style(config, data.style_key),
-        "weights": None if config.net.weights is None else file_digest(Path(config.net.weights)),
-        "is_whole_training": adapt.epochs == 0,  # then its last epoch is judged as such
-        "arithmetic": dict(arithmetic),
+        "weights": _weights_digest(config),
+        "is_whole_training": adapt.epochs == 0,  # its last epoch then reports final metrics
+        "numerics": dict(numerics),
+    }
+
+
+def training_inputs(
+    config: TrialConfig,
+    stage_keys: Mapping[str, str],
+    read_test: bool,
+    numerics: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that the reports of a whole training depend on.
+
+    Unlike those of :func:`pretraining_inputs` these are all settings and the digest of the code:
+    reused reports stand for a whole trial, so exactly this code must have made them.
+
+    Args:
+        config: Settings.
+        stage_keys: Stage to key, for all stages that the trial uses.
+        read_test: Whether the target test split is evaluated.
+        numerics: Numeric environment: device, number format, threads, processes.
+
+    Raises:
+        OSError: If the file of ``net.weights`` cannot be read.
+    """
+    return {
+        "code": code_digest(),
+        "fields": config.to_flat(),
+        "stages": dict(stage_keys),
+        "weights": _weights_digest(config),
+        "read_test": read_test,
+        "numerics": dict(numerics),
     }
 
 
@@ -106,11 +136,16 @@ def _weights_by_epoch(config: TrialConfig, data: PretrainingData) -> Iterable[ND
 
 
 def _style(config: TrialConfig, style_key: str | None) -> dict[str, Any] | None:
-    """What UDAPE's pre-training shows source images in."""
+    """How UDAPE's pre-training restyles source images."""
     if style_key is None:
         return None
     udape = config.adapt.udape
     return {"stage": style_key, "chance": udape.style_source, "strength": udape.style_alpha}
+
+
+def _weights_digest(config: TrialConfig) -> str | None:
+    weights = config.net.weights
+    return None if weights is None else file_digest(Path(weights))
 
 
 def _digest(arrays: Iterable[NDArray[np.float64]]) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness.stage_cache.cache import StageCache
+from harness.stage_cache.cache import DiskStageCache
 from trainables.config import FIELD_TYPES, TrialConfig
 from trainables.data.skeleton import BODY16
 from trainables.sampling.sampler import DifficultyView
-from trainables.stages.pretrain_key import PretrainingData, pretraining_inputs
+from trainables.stages.cache_keys import PretrainingData, pretraining_inputs
 from trainables.stages.trial_stages import TrialStages, start_run
 
 TINY = {
@@ -77,7 +77,7 @@ WITH_FILES = {"net.weights", "style.encoder"}
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return StageCache(tmp_path_factory.mktemp("stages"))
+    return DiskStageCache(tmp_path_factory.mktemp("stages"))
 
 
 def alternatives(path, value):

@@ -1,0 +1,38 @@
+"""Keys of reported metrics that more than one package builds or reads.
+
+Imports neither torch nor NumPy, so that a study file is checked within a second. The docstring of
+:mod:`harness.results.frames` explains every key.
+"""
+
+from collections.abc import Iterable
+
+BIN_PREFIX = "pck_bin"
+"""Of the target validation split, after each epoch: ``pck_bin/00``, ``pck_bin/01``, ..."""
+FINAL_BIN_PREFIX = f"final/{BIN_PREFIX}"
+"""Of the same split, after the last epoch."""
+TEST_BIN_PREFIX = f"target_test/{BIN_PREFIX}"
+"""Of the target test split, after the last epoch."""
+
+VALIDATORS = (
+    "source_pck", "confidence", "infomax", "bnm", "equivariance", "agreement", "plausibility",
+    "mmd", "coral",
+)  # fmt: skip
+"""Names of the metrics ``validator/<name>``; higher is better for each."""
+
+CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
+"""Names of the metrics ``<target split>/control/<metric>/<name>``: all joints at the centre of the
+image; the mean training pose of the source for every image; that of the target, which takes
+target labels and bounds what a constant can reach; the true pose in a mirror, joints keeping their
+names; the true pose with left and right exchanged."""
+CONSTANT = "mean_pose"
+"""The control that a trial must beat to have learned anything."""
+
+
+def bin_key(prefix: str, index: int) -> str:
+    """The key of one bin, such as ``pck_bin/03``; bin 0 is the easiest."""
+    return f"{prefix}/{index:02d}"
+
+
+def bin_keys(keys: Iterable[str], prefix: str) -> list[str]:
+    """Those of some keys that are of bins with a prefix, in the order of the bins."""
+    return sorted(key for key in keys if key.startswith(f"{prefix}/"))

@@ -140,8 +140,8 @@ def control_metrics(
 
     Args:
         source: Domain whose labelled training poses a constant predictor may learn from.
-        target: Domain that is evaluated. The mean of its own training poses is a control, too, as a
-            bound: no method has these labels.
+        target: Domain that is evaluated. The mean of its own training poses is a control, too, as
+            a bound: no method has these labels.
         split: Target split to evaluate.
         heatmap_size: Side of the maps, see :func:`evaluate`.
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, num_reports
 from trainables.pose_vae.fit import fit_pose_vae
 from trainables.pose_vae.score import (
     corruption_auc,
@@ -57,7 +57,7 @@ class PoseVAETrainable(tune.Trainable):
             )
             for model, seed in zip(self._models, seeds, strict=True)
         ]
-        self._num_steps = trial.vae.num_reports
+        self._num_steps = num_reports("pose_vae", trial.to_flat())
         self._reports = 0
         self._stages = lineage({"images/source": source_stage, "images/target": target_stage})
         self._digests = {"source": source.digest, "target": target.digest}

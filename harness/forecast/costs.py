@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
-from trainables.config import TrialConfig, VAEConfig
+from trainables.config import TrialConfig
 from trainables.cost.measurement import Measurement
+
+POSE_VAE_REPORTS = 5
+"""Reports of a ``pose_vae`` trial, as in its trainable."""
 
 _COUNTS = frozenset({
     "adapt.pretrain_epochs", "adapt.epochs", "adapt.steps_per_epoch", "data.num_source",
@@ -105,7 +108,7 @@ def trial_cost(
     )
     vae_epoch_s = _median(m.vae_epoch_s for m in measurements)
     if trainable == "pose_vae":
-        reports = VAEConfig(epochs=flat["vae.epochs"]).num_reports
+        reports = min(POSE_VAE_REPORTS, flat["vae.epochs"])
         report_s = _median(s for m in measurements for s in m.evaluation_s)
         step_s = 2 * flat["vae.epochs"] / reports * vae_epoch_s + report_s
         cost = replace(cost, steps_s=(step_s,) * reports)

@@ -44,7 +44,7 @@ from optuna.trial import FrozenTrial
 from harness.optuna_study.pruners import Brackets, RungPruner, hyperband
 from harness.spec.sections import EarlyTerminate
 from harness.spec.study_spec import Method, StudySpec
-from trainables.config import TrialConfig, VAEConfig
+from trainables.config import TrialConfig
 
 POPULATION = 20
 """Settings of a generation of nsga2, of which the first is random. Optuna's 50 would leave most
@@ -53,6 +53,8 @@ STARTUP_TRIALS = 4
 """Fewest random settings before tpe learns, if there are fewer baselines."""
 GP_STARTUP_TRIALS = 8
 """Complete settings before gp has something to fit."""
+POSE_VAE_REPORTS = 5
+"""Most reports of a ``pose_vae`` trial."""
 
 
 def needs_constant_seed(method: Method) -> bool:
@@ -225,7 +227,7 @@ def _full_length(spec: StudySpec) -> int | None:
         return None
     fields = {**TrialConfig().to_flat(), **spec.fixed}
     if spec.trainable == "pose_vae":
-        return VAEConfig(epochs=int(fields["vae.epochs"])).num_reports
+        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
     return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
 
 

@@ -94,7 +94,7 @@ class AdaptationRun:
 
     def _build_restyler(self) -> Restyler | None:
         domains, udape = self._domains, self._config.adapt.udape
-        if domains.style is None or not self._config.uses_style_transfer:
+        if domains.style is None or not self._config.restyles:
             return None
         return Restyler(
             domains.style,

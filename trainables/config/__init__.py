@@ -24,6 +24,7 @@ from trainables.config.trial_config import (
     TrialConfig,
     VAEConfig,
     coerce,
+    num_reports,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "TrialConfig",
     "VAEConfig",
     "coerce",
+    "num_reports",
 ]

@@ -30,8 +30,8 @@ SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
 """Strategies that read the scores of the Pose VAE; the others do not depend on ``vae.*``."""
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
-MAX_POSE_VAE_REPORTS = 5
-"""A Pose VAE trial reports at most this often."""
+POSE_VAE_REPORTS = 5
+"""Most reports of a ``pose_vae`` trial, evenly spread over its epochs."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,12 @@ class DataConfig:
                     f"data set, got null"
                 )
 
+    def of(self, role: str) -> tuple[DomainName, str | None, int]:
+        """Domain, folder and number of images of ``source`` or ``target``."""
+        if role == "source":
+            return self.source, self.source_root, self.num_source
+        return self.target, self.target_root, self.num_target
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -101,11 +107,6 @@ class VAEConfig:
         require(1 <= self.latent_dim <= 256, "vae.latent_dim", "from 1 to 256", self.latent_dim)
         require(8 <= self.hidden_dim <= 4096, "vae.hidden_dim", "from 8 to 4096", self.hidden_dim)
         require(1 <= self.epochs <= 10_000, "vae.epochs", "from 1 to 10000", self.epochs)
-
-    @property
-    def num_reports(self) -> int:
-        """How often a Pose VAE trial reports, evenly spread over its epochs."""
-        return min(MAX_POSE_VAE_REPORTS, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -393,11 +394,11 @@ class TrialConfig:
             self._check_subset()
 
     @property
-    def uses_style_transfer(self) -> bool:
-        """Whether any image of the trial can be restyled."""
+    def restyles(self) -> bool:
+        """Whether the trial ever shows an image in the style of the other domain."""
         udape = self.adapt.udape
-        probability = max(udape.style_source, udape.style_target)
-        return self.adapt.method == "udape" and probability > 0 and udape.style_alpha > 0
+        may_restyle = udape.style_source > 0 or udape.style_target > 0
+        return self.adapt.method == "udape" and may_restyle and udape.style_alpha > 0
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""
@@ -452,6 +453,18 @@ class TrialConfig:
 
 FIELD_TYPES: dict[str, Any] = field_types(TrialConfig)
 """Dotted path of every field of :class:`TrialConfig` to its type."""
+
+
+def num_reports(trainable: str, fields: Mapping[str, Any]) -> int:
+    """Reports of a trial that runs to its end: one per epoch, or those of a ``pose_vae`` trial.
+
+    Args:
+        trainable: ``adaptation`` or ``pose_vae``.
+        fields: Flat fields of the trial, with those that it leaves out.
+    """
+    if trainable == "pose_vae":
+        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
+    return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
 
 
 def coerce(path: str, value: object) -> Any:

@@ -73,23 +73,10 @@ def image_stage(cache: StageCache, data: DataConfig, role: str, num_threads: int
 
     The domains are the same for every seed of a study: seeds vary training, not data.
     """
-    domain, root, num = (
-        (data.source, data.source_root, data.num_source)
-        if role == "source"
-        else (data.target, data.target_root, data.num_target)
-    )
-    inputs = {
-        "version": IMAGES_VERSION,
-        "role": role,
-        "domain": domain,
-        "root": root,
-        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
-        "num": num,
-        "image_size": data.image_size,
-    }
+    domain, root, num = data.of(role)
     entry = cache.get(
         "images",
-        inputs,
+        image_stage_inputs(data, role),
         lambda folder: build_image_store(
             folder,
             role,
@@ -102,6 +89,20 @@ def image_stage(cache: StageCache, data: DataConfig, role: str, num_threads: int
         ),
     )
     return ImageStage(open_image_store(entry.path), entry)
+
+
+def image_stage_inputs(data: DataConfig, role: str) -> dict[str, Any]:
+    """What the stage of :func:`image_stage` depends on."""
+    domain, root, num = data.of(role)
+    return {
+        "version": IMAGES_VERSION,
+        "role": role,
+        "domain": domain,
+        "root": root,
+        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
+        "num": num,
+        "image_size": data.image_size,
+    }
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -53,14 +53,6 @@ def style_stage(
             too small.
         FloatingPointError: If a loss is not finite.
     """
-    fields = {name: getattr(style, name) for name in StyleConfig.__dataclass_fields__}
-    inputs = {
-        "version": STYLE_VERSION,
-        "source": source.entry.key,
-        "target": target.entry.key,
-        **fields,
-        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
-    }
     domains = (
         UnlabelledImages.training_split(source.store),
         UnlabelledImages.training_split(target.store),
@@ -73,8 +65,29 @@ def style_stage(
             )
         save_style_net(folder / _FILE, net)
 
+    inputs = style_stage_inputs(source.entry.key, target.entry.key, style)
     entry = cache.get("style", inputs, compute)
     return StyleStage(load_style_net(entry.path / _FILE), entry)
+
+
+def style_stage_inputs(source_key: str, target_key: str, style: StyleConfig) -> dict[str, Any]:
+    """What the stage of :func:`style_stage` depends on.
+
+    Args:
+        source_key: Stage key of the source images.
+        target_key: Stage key of the target images.
+        style: Settings.
+
+    Raises:
+        ValueError: If the file of the encoder cannot be read.
+    """
+    return {
+        "version": STYLE_VERSION,
+        "source": source_key,
+        "target": target_key,
+        **{name: getattr(style, name) for name in StyleConfig.__dataclass_fields__},
+        "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
+    }
 
 
 @contextmanager

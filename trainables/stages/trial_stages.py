@@ -145,7 +145,7 @@ class TrialStages:
     def tags(self) -> dict[str, str]:
         """Notes for readers of the results, beside the settings."""
         tags = {}
-        if self.trial.uses_style_transfer:
+        if self.trial.restyles:
             is_trained = self.trial.style.encoder is None
             tags["style_encoder"] = "trained on both domains" if is_trained else "vgg19"
         for name, vae in {
@@ -194,7 +194,7 @@ class TrialStages:
 
     @cached_property
     def _style(self) -> StyleStage | None:
-        if not self.trial.uses_style_transfer:
+        if not self.trial.restyles:
             return None
         style, device = self.trial.style, _device_type()
         return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)

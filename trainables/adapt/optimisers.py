@@ -2,7 +2,8 @@
 
 The default recipe is the same for every method, so that a method differs from source-only
 training only in its losses. The others repeat the references for ``parity: true``. Notation: i is
-the index of a step, from 0; parts of a network are named as in :class:`PoseNet`.
+the index of a step, from 0; parts of a network are named as in
+:class:`trainables.network.pose_net.PoseNet`.
 """
 
 import math

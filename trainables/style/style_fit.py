@@ -76,7 +76,7 @@ def style_losses(net: StyleNet, content: Tensor, style: Tensor) -> Tensor:
     MSE(sigma_l(g(t)), sigma_l(s)), with t = AdaIN(f(c), f(s)) and g the decoder.
 
     Differs from the reference: features are in units of their level's root mean square, see
-    :class:`Encoder`.
+    :class:`trainables.style.style_net.Encoder`.
 
     Args:
         net: Encoder, frozen, and decoder.

@@ -62,8 +62,8 @@ def small_plan(width: int) -> EncoderPlan:
     quarter and an eighth of the resolution the mean absolute error of reconstructed source images
     was 0.026, 0.038 and 0.052 of the range of pixels, and the edges of restyled images correlated
     with those of the originals by 0.73, 0.56 and 0.28 (people_clean and people_wild, settings of
-    :class:`StyleConfig`). The activations leak because at the same learning rate ReLUs died and
-    a colour was lost.
+    :class:`trainables.config.StyleConfig`). The activations leak because at the same learning rate
+    ReLUs died and a colour was lost.
     """
     return EncoderPlan(((width,), (POOL, 2 * width), (4 * width,), (4 * width,)), leak=0.2)
 

@@ -54,7 +54,7 @@ class AdaptationTrainable(tune.Trainable):
         self._watchdog = Watchdog(folder, config["heartbeat_s"])
         self._watchdog.watch()
         stages = TrialStages(trial, config["cache"], num_threads, config["read_test"])
-        # Before other processes start: for those, the stages computed here would count as found.
+        # Read before other processes start: stages that those compute would count as hits here.
         self._reported: dict[str, Any] = {
             "stages": stages.lineage,
             "digests": stages.digests,

@@ -30,8 +30,8 @@ SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
 """Strategies that read the scores of the Pose VAE; the others do not depend on ``vae.*``."""
 FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
 """Domains read from a folder on disk; the others are rendered."""
-MAX_POSE_VAE_REPORTS = 5
-"""A Pose VAE trial reports at most this often, evenly spread over its epochs."""
+POSE_VAE_REPORTS = 5
+"""Most reports of a ``pose_vae`` trial, evenly spread over its epochs."""
 
 
 @dataclass(frozen=True)
@@ -463,7 +463,7 @@ def num_reports(trainable: str, fields: Mapping[str, Any]) -> int:
         fields: Flat fields of the trial, with those that it leaves out.
     """
     if trainable == "pose_vae":
-        return min(MAX_POSE_VAE_REPORTS, int(fields["vae.epochs"]))
+        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
     return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
 
 

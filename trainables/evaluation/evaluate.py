@@ -140,7 +140,7 @@ def control_metrics(
 
     Args:
         source: Domain whose labelled training poses a constant predictor may learn from.
-        target: Domain that is evaluated. The mean of its own training poses is a control, too, as
+        target: Domain to evaluate. The mean of its own training poses is one of the controls, as
             a bound: no method has these labels.
         split: Target split to evaluate.
         heatmap_size: Side of the maps, see :func:`evaluate`.

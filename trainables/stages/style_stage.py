@@ -74,8 +74,8 @@ def style_stage_inputs(source_key: str, target_key: str, style: StyleConfig) -> 
     """What the stage of :func:`style_stage` depends on.
 
     Args:
-        source_key: Of the source images' stage.
-        target_key: Of the target images' stage.
+        source_key: Stage key of the source images.
+        target_key: Stage key of the target images.
         style: Settings.
 
     Raises:

@@ -5,7 +5,6 @@ trials share caches, memory bandwidth and the power budget of the cores, so each
 alone. Of a trial on several GPUs one process is measured; what they exchange is not.
 """
 
-import math
 import multiprocessing
 import os
 import resource
@@ -36,9 +35,8 @@ from trainables.stages.data_stages import image_stage, pose_vae_stage
 from trainables.stages.trial_stages import TrialStages
 
 MAX_AT_ONCE = 8
-STYLE_STEPS = 30
-TRAINING_S, MAX_STEPS = 1.2, 16
-"""Aim for the time of the measured steps of a phase, and the most of them."""
+NUM_STEPS, STYLE_STEPS = 5, 30
+"""Steps of each phase of training, and of encoder and decoder, that are measured."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def _sample(trial: TrialConfig, num_replicas: int) -> TrialConfig:
         "data.num_source": min(trial.data.num_source, CHUNK),
         "data.num_target": min(trial.data.num_target, CHUNK),
         "style.encoder_steps": STYLE_STEPS, "style.steps": STYLE_STEPS,
-        "adapt.pretrain_epochs": 2, "adapt.epochs": 3, "adapt.steps_per_epoch": 1,
+        "adapt.pretrain_epochs": 2, "adapt.epochs": 2, "adapt.steps_per_epoch": 1,
         "adapt.batch_size": max(2, trial.adapt.batch_size // num_replicas),
         "sampling.strategy": "all", "sampling.trim": 0.0,
         "bins.count": 2, "bins.subset": None, "evaluation.bin_count": 2,
@@ -182,14 +180,14 @@ def _trained(
     started = time.perf_counter()
     run = stages(torch.device("cpu" if measured.device == "cpu" else "cuda"), WHOLE)
     fixed_s, phases = (time.perf_counter() - started) * start_more, []
+    run.run_epoch()  # of one step; warms up
     for _ in range(2):
-        first_s, step_s = (_seconds(partial(run.train, 1)) for _ in range(2))
-        num_steps = min(MAX_STEPS, math.ceil(TRAINING_S / step_s))
-        step_s = _seconds(partial(run.train, num_steps)) / num_steps
-        judged_s = max(0.0, min(_seconds(run.run_epoch) for _ in range(2)) - step_s)
+        first_s = _seconds(partial(run.train, 1))
+        step_s = _seconds(partial(run.train, NUM_STEPS)) / NUM_STEPS
+        judged_s = max(0.0, _seconds(run.run_epoch) - step_s)
         phases.append((step_s, judged_s * judged_more))
         fixed_s += max(0.0, first_s - step_s)
-    fixed_s += max(0.0, (_seconds(run.run_epoch) - step_s - judged_s) * judged_more)
+    fixed_s += max(0.0, _seconds(run.run_epoch) - step_s - judged_s) * judged_more
     with tempfile.TemporaryDirectory() as place:
         states = {"last": run.state_dict(), "best": run.best}
         saved_s = _seconds(partial(save_states, Path(place), states))

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from trainables.metrics.metric_keys import VALIDATORS
@@ -53,7 +52,9 @@ def default_choice(history: History) -> int:
     if np.isnan([source, *ranked]).any():
         return len(history) - 1
     kept = np.flatnonzero(source >= source.max() - SOURCE_MARGIN)
-    ranks = np.sum([scipy.stats.rankdata(values[kept]) for values in ranked], axis=0)
+    ranks = np.sum(
+        [_weighted_ranks(values[kept], np.ones(len(kept))) for values in ranked], axis=0
+    )
     return int(kept[_last_best(ranks)])
 
 
@@ -159,7 +160,7 @@ def meta_evaluation(validator_values: ArrayLike, target_pck: ArrayLike) -> MetaE
     known = np.isfinite(values)
     values[~known] = values[known].min() if known.any() else 0.0
 
-    dense = [scipy.stats.rankdata(array, method="dense") for array in (values, target)]
+    dense = [np.unique(array, return_inverse=True)[1] + 1 for array in (values, target)]
     weights = np.maximum(*(ranks / ranks.max() for ranks in dense)) ** 2
     first = target[np.lexsort((target, -values))]  # by value, ties with the worst first
     return MetaEvaluation(

@@ -40,7 +40,7 @@ def small(**fields):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(measuring, "TRAINING_S", 0.02)
+    monkeypatch.setattr(measuring, "NUM_STEPS", 2)
     monkeypatch.setattr(measuring, "STYLE_STEPS", 2)
 
 

@@ -130,7 +130,9 @@ class Suggestions:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the space holds no further configuration."""
+        """Whether no baseline is left and the space holds no further configuration."""
+        if self._slots:
+            return False
         return self._num_repeated >= MAX_DUPLICATES or (
             len(self._known) >= self._num_points and not self._untried_points()
         )

@@ -81,7 +81,7 @@ def run_study(
 
                 shut_down_ray()
     notes = []
-    if bridge.is_exhausted and spec.method != "grid":
+    if bridge.is_exhausted and spec.parameters and spec.method != "grid":
         notes.append("the space holds no further configuration")
     return StudyResult(
         study_name=folder.name,

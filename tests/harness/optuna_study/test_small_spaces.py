@@ -92,3 +92,25 @@ def test_a_grid_with_a_baseline_on_one_of_its_points_ends_at_its_last_point(driv
     study.run(curve, num_steps=1)
     assert len(study.ledger.runs) == 2
     assert len(stored(tmp_path)) == 3
+
+
+BASELINES = """
+baselines:
+  first: {sampling.strategy: all}
+  second: {sampling.strategy: hardest}
+  third: {sampling.strategy: random}
+"""
+
+
+@pytest.mark.parametrize("parameters", ["", "parameters: {sampling.strategy: {values: [all]}}"])
+def test_a_space_that_the_first_baseline_exhausts_does_not_end_the_others(driver, parameters):
+    text = f"""
+name: t
+trainable: adaptation
+metric: {{name: {PCK}, goal: maximize}}
+method: random
+fixed: {{adapt.epochs: 2}}
+{parameters}{BASELINES}"""
+    study = driver(text)
+    study.run(curve, num_steps=1)
+    assert [record.name for record in study.ledger.runs.values()] == ["first", "second", "third"]

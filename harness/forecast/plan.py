@@ -8,7 +8,7 @@ of the dearest and never stopped; both ends allow for :data:`ERROR`.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ OVERHEAD_S, REPORT_S = 16.0, 0.25
 """Before the first trial and after the last, and of a report's way through Tune, ledger and
 pruner, on an idle machine; like the sizes below, of whole studies
 (``tests/benchmarks/test_plan_accuracy.py``)."""
-HARNESS_BYTES = np.array([760, 860, 1000]) * 2**20
+HARNESS_BYTES = np.array([700, 860, 1000]) * 2**20
 """Memory of the driver, Ray's processes and MLflow."""
 DATABASE_BYTES, RUN_BYTES, REPORT_BYTES = 3_000_000, 100_000, 15_000
 """Disk of new databases, and of a trial and a report in them and in the ledger."""
@@ -121,7 +121,8 @@ def plan_study(
     at_once = min(parallel, len(trials))
     found = measure_trials(examples, spec.trainable, spec.resources, at_once)
     costs = dict(zip(chosen, found, strict=True))
-    searched = [trial for trial in searched if trial.kind in costs]
+    # A draw stands for others; the search does not run what it finds to be known.
+    searched = [replace(trial, is_reused=False) for trial in searched if trial.kind in costs]
     overhead_s = OVERHEAD_S * max(1.0, machine.load / machine.cpus)
     limit_s = spec.budget.seconds(parallel * float(spec.resources.gpus))
     figures = _figures(spec, given, searched, costs, parallel, overhead_s, limit_s)
@@ -133,7 +134,7 @@ def plan_study(
         num_runs=None if spec.max_trials is None else spec.max_trials * spec.seeds,
         parallel=parallel,
         figures={name: values.tolist() for name, values in figures.items()},
-        notes=[*notes, *_notes(spec, trials, found, machine)],
+        notes=[*notes, *_notes(spec, [*given, *searched], found, machine)],
         warnings=machine.warnings(disk, memory),
         refusal=machine.refusal(disk, one_run),
     )

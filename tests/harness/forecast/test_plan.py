@@ -190,6 +190,9 @@ def test_what_the_storage_has_costs_nothing_and_is_named(plan_of, tmp_path, monk
     assert plan.figures["wall_s"] == wall(7 + 4 * TRIAL)
     assert any("images/source, images/target" in note for note in plan.notes)
     (tmp_path / "runs" / "stages" / "training" / "training-key").mkdir(parents=True)
+    plan = plan_of()  # draws reuse nothing, even if they equal a baseline
+    assert plan.figures["wall_s"] == wall(7 + 2 * 3 * REPORT_S + 2 * TRIAL)
+    assert any("2 trials" in note for note in plan.notes)
     plan = plan_of("budget.run_cap=2")  # the baselines alone
     assert plan.figures["wall_s"] == wall(7 + 2 * 3 * REPORT_S)
     assert any("2 trials" in note for note in plan.notes)
@@ -236,7 +239,7 @@ def test_too_little_memory_is_warned_of_and_for_one_trial_refused(plan_of):
     assert "set resources.parallel lower" in two.warnings[0]
     assert two.refusal is None
     tiny = replace(ROOMY, memory_bytes=10**9)
-    assert "a single trial needs 1.8 GB of memory" in plan_of(machine=tiny).refusal
+    assert "a single trial needs 1.73 GB of memory" in plan_of(machine=tiny).refusal
     assert plan_of(machine=tiny, is_cluster=True).refusal is None
 
 

@@ -140,7 +140,7 @@ class Suggestions:
         if self._slots and "retry_of" in self._slots[0].attributes:
             return True
         has_room = self._max_trials is None or self._num_asked < self._max_trials
-        return has_room and not self.is_exhausted
+        return has_room and (bool(self._slots) or not self.is_exhausted)
 
     def _untried_points(self) -> dict[str, dict[str, Any]]:
         """Optuna parameters of the configurations that are left of a space that can be listed."""

@@ -75,6 +75,17 @@ def test_sixty_configurations_are_all_found_whatever_the_sampler_likes(driver):
     assert len(study.ledger.runs) == 60
 
 
+def test_all_baselines_run_though_the_first_is_the_whole_space(driver):
+    names = ["regda", "udape"]
+    text = STUDY.replace("METHOD", "random").replace(
+        "parameters:\n  sampling.strategy: {values: STRATEGIES}",
+        f"baselines: {{{', '.join(f'{name}: {{adapt.method: {name}}}' for name in names)}}}",
+    )
+    study = driver(text.replace("run_cap: 100", "run_cap: 2"))
+    study.run(lambda fields, step: {PCK: 1.0}, num_steps=1, parallel=2)
+    assert [record.name for record in study.ledger.runs.values()] == names
+
+
 def test_failed_trials_of_a_space_that_is_used_up_can_be_tried_again(driver):
     text = STUDY.replace("METHOD", "random").replace("STRATEGIES", "[all, hardest]")
     study = driver(text)

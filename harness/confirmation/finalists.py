@@ -73,7 +73,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     Pareto-optimal trials come first, and among these the better by the first objective.
 
     Args:
-        description: Of the search.
+        description: The search's ``study`` event.
         runs: Its runs.
         top: Number of finalists.
 

@@ -72,7 +72,7 @@ def measure_trials(
     Args:
         trials: What to measure.
         trainable: ``adaptation`` or ``pose_vae``.
-        resources: Of a trial.
+        resources: What one run gets.
         at_once: Trials of the study at once; spare processes repeat the first trials as load.
 
     Raises:

@@ -159,7 +159,7 @@ def _figures(
     }
 
     def seconds(trial: Trial, num: int | None = None) -> float:
-        """Of the first reports of a trial, None for all, and of stages that are its own."""
+        """Time of a trial's first ``num`` reports (None: all) and of stages it does not share."""
         cost = costs[trial.kind]
         own = [cost.stages[name][0] for name, key in trial.missing.items() if key not in shared]
         return sum(own) + sum(_report_seconds(spec, trial, cost)[:num])

@@ -112,7 +112,7 @@ class TrialOutcomes:
 
         Args:
             record: The run; only the epochs of first seeds are compared between trials.
-            metrics: Of the epoch.
+            metrics: What the run reported for this epoch.
             step: The epoch.
         """
         if self._rule.type != "wilcoxon":

@@ -106,7 +106,7 @@ def fitted_effects(
         num_runs: Runs behind the N trials.
 
     Returns:
-        K effects, easiest first; none if they cannot be told.
+        K effects, easiest first; none if the trials do not determine them.
     """
     edges = np.linspace(0, NUM_CELLS, num_ranges + 1).round().astype(int)
     shares = np.add.reduceat(exposure, edges[:-1], axis=1)  # (N, K)

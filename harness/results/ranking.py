@@ -48,7 +48,7 @@ def trial_state(spec: StudySpec, runs: Sequence[RunRecord]) -> tuple[str, str | 
 
     Args:
         spec: The study.
-        runs: Of the trial.
+        runs: The runs of one trial.
 
     Returns:
         One of the states of a run, and a reason if there is one.

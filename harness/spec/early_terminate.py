@@ -125,7 +125,7 @@ class EarlyTerminate(Strict):
         return max(0, num_searched - max(0, max(1, first) - num_baselines))
 
     def num_kept(self, num_trials: int) -> int:
-        """hyperband: how many of the trials that have reached a rung are good enough to go on."""
+        """hyperband: how many of the trials that have reached a rung continue."""
         return int((1 / self.eta) * num_trials) + 1
 
     @model_validator(mode="after")

@@ -63,7 +63,7 @@ def follow_study(
 
 
 class _Tidy:
-    """Removes checkpoints that nobody will go on from; a ledger subscriber.
+    """Removes checkpoints from which nothing will resume; a ledger subscriber.
 
     Of a complete run the last one stays, with its best network.
     """

@@ -148,8 +148,8 @@ def _effects(spec: StudySpec, ranked: Sequence[RankedTrial], num_pruned: int) ->
     yield ""
     if not effects:
         yield (
-            "  What each range of difficulty does cannot be told: too few complete trials, or too "
-            "much alike."
+            "  What each range of difficulty does is unknown: too few complete trials, or they "
+            "differ too little."
         )
         return
     yield (

@@ -312,7 +312,7 @@ def test_the_summary_fits_a_terminal_and_shows_only_what_differs(of_bins):
 
 def test_too_few_trials_tell_nothing_of_difficulty(lines):
     text = lines(("all", True, 50.0, {}), ("trial-1", False, 52.5, {}))
-    assert any("cannot be told" in line for line in text)
+    assert any("difficulty does is unknown" in line for line in text)
 
 
 def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):

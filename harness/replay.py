@@ -10,7 +10,6 @@ interrupted.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +103,7 @@ def _spec(run: "RecordedRun", name: str) -> StudySpec:
     judging = judging_fields(run.fields)
     own = {field: value for field, value in run.fields.items() if field not in judging}
     content = {
+        "plugins": run.plugins,
         "name": name,
         "trainable": run.trainable,
         "metrics": run.objectives,
@@ -143,10 +143,9 @@ def replaying_trainable(run: "RecordedRun") -> type:
     Args:
         run: The record; a failed trial runs for one epoch more, in which it should fail again.
     """
-    from harness.study.engine import TRAINABLES
+    from trainables.registry import TRAINABLES
 
-    module, name = TRAINABLES[run.trainable].split(":")
-    trainable: Any = getattr(importlib.import_module(module), name)
+    trainable: Any = TRAINABLES[run.trainable].load()
     limit = run.last_step + (1 if run.state == "failed" else 0)
 
     def step(self: Any) -> dict[str, Any]:

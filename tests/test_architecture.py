@@ -15,9 +15,9 @@ LEVELS = {
         "mlflow_tracking", "forecast", "terminal", "study", "confirmation", "replays",
     ),
     "trainables": (
-        "seeding", "fingerprint", "watchdog", "full_disk", "checkpoint", "config", "distributed",
-        "data", "network", "metrics", "pose_vae", "sampling", "style", "evaluation", "adapt",
-        "stages",
+        "seeding", "registry", "fingerprint", "watchdog", "full_disk", "checkpoint", "config",
+        "distributed", "data", "network", "metrics", "pose_vae", "sampling", "style", "evaluation",
+        "adapt", "stages",
     ),
 }  # fmt: skip
 """Packages from the bottom up."""

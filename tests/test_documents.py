@@ -14,7 +14,7 @@ import pytest
 
 from harness.spec import load_study
 from tests.conftest import ROOT
-from trainables.config import FIELD_TYPES
+from trainables.config import trial_fields
 
 CODE = ("harness", "trainables", "analysis")
 FOLDERS = (*CODE, "tests", "search_spaces", "docs")
@@ -160,7 +160,7 @@ def _is_short_name(name):
     """
     first, *rest = name.split(".")
     places = _named(first)
-    if not places or any(field.startswith(name) for field in FIELD_TYPES):
+    if not places or any(field.startswith(name) for field in trial_fields()):
         return True
     return any(_is_member(place, rest) or _has_class_with(place, rest[0]) for place in places)
 

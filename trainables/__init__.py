@@ -6,5 +6,8 @@ the road of a pose: ``config`` (all settings of a run), ``data`` (images and key
 and ``style`` (what is trained), ``adapt`` (how it is trained), ``evaluation`` and ``metrics`` (the
 results), ``stages`` (all of this in order, with the parts that runs share). Used throughout:
 ``seeding``, ``checkpoint``, ``watchdog``, ``fingerprint`` (of the code), ``distributed`` (several
-devices). ``tests/test_architecture.py`` lists them from the bottom up.
+devices). ``registry`` is where names such as ``regda`` get their code, ``builtins`` lists all that
+are built in. ``tests/test_architecture.py`` lists the packages from the bottom up.
 """
+
+import trainables.builtins  # noqa: F401 - the names are known from the first import on

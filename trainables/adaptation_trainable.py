@@ -9,6 +9,7 @@ from ray import tune
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
 from trainables.pose_vae.score import information_metrics
+from trainables.registry import load_plugins
 from trainables.stages.cached_run import CachedRun
 from trainables.stages.trial_stages import TrialStages, start_run
 from trainables.watchdog import Watchdog
@@ -22,7 +23,8 @@ _STATES = ("last", "best", "result")
 class AdaptationTrainable(tune.Trainable):
     """One epoch of pre-training or adaptation per step.
 
-    Config keys: ``fields`` (flat field paths of a :class:`TrialConfig`), ``cache`` (a
+    Config keys: ``plugins`` (modules to import first), ``fields`` (flat field paths of a
+    :class:`TrialConfig`), ``cache`` (a
     :class:`trainables.stages.protocol.StageCache`), ``folder`` (of the trial, on shared storage),
     ``num_threads``, ``num_replicas`` (processes that share each batch), ``read_test``,
     ``heartbeat_s`` (longest time without a sign of life; None for no limit).
@@ -48,6 +50,7 @@ class AdaptationTrainable(tune.Trainable):
         """Get all stages, build the network, resume from the last checkpoint."""
         num_threads = config["num_threads"]
         torch.set_num_threads(num_threads)
+        load_plugins(config["plugins"])
         trial = TrialConfig.from_flat(config["fields"])
         folder = Path(config["folder"])
         folder.mkdir(parents=True, exist_ok=True)

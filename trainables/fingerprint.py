@@ -1,4 +1,4 @@
-"""One digest over the code that trials run: the trainables and the numeric libraries.
+"""One digest over the code that trials run: trainables, plugins and the numeric libraries.
 
 A study records it, so that a resumed study notices changed code; the nodes of a cluster are
 compared by it, so that all trials run the same version.
@@ -9,12 +9,14 @@ import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 
+from trainables.registry import plugin_sources
+
 LIBRARIES = ("numpy", "torch")
 """Libraries whose version can change a trial's numbers."""
 
 
 def code_digest(package: Path | None = None) -> str:
-    """Digest of the trainables' source files and of the versions of :data:`LIBRARIES`.
+    """Digest of the source of trainables and plugins, and of the versions of :data:`LIBRARIES`.
 
     The digest covers each file's path inside the package and its bytes, so renaming or moving a
     module changes it too. Imports nothing slow.
@@ -26,11 +28,12 @@ def code_digest(package: Path | None = None) -> str:
         SHA-256 as 64 hexadecimal digits.
     """
     root = package or _trainables()
+    files = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*.py")]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
+    for name, path in (*sorted(files), *plugin_sources()):
         content = path.read_bytes()
         # With the length, bytes moved from the end of one file to the next change the digest.
-        digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+        digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     for library in LIBRARIES:
         digest.update(f"{library} {version(library)}\n".encode())

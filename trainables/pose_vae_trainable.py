@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables.config import TrialConfig, num_reports
+from trainables.builtins import num_pose_vae_reports
+from trainables.config import TrialConfig
 from trainables.pose_vae.fit import fit_pose_vae
 from trainables.pose_vae.score import (
     corruption_auc,
@@ -14,6 +15,7 @@ from trainables.pose_vae.score import (
     rank_stability,
     score_poses,
 )
+from trainables.registry import load_plugins
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.data_stages import (
     image_stage,
@@ -37,9 +39,10 @@ class PoseVAETrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Read the poses and start both VAEs."""
         torch.set_num_threads(config["num_threads"])
+        load_plugins(config["plugins"])
         trial = TrialConfig.from_flat(config["fields"])
-        source, source_stage = image_stage(config["cache"], trial.data, "source", 1)
-        target, target_stage = image_stage(config["cache"], trial.data, "target", 1)
+        source, source_stage = image_stage(config["cache"], trial, "source", 1)
+        target, target_stage = image_stage(config["cache"], trial, "target", 1)
         joints = shared_joints(source, target)
         poses, mask = vae_inputs(source, source.splits["train"], joints, trial.vae.norm)
         self._held_out = vae_inputs(source, source.splits["val"], joints, trial.vae.norm)
@@ -57,7 +60,7 @@ class PoseVAETrainable(tune.Trainable):
             )
             for model, seed in zip(self._models, seeds, strict=True)
         ]
-        self._num_steps = num_reports("pose_vae", trial.to_flat())
+        self._num_steps = num_pose_vae_reports(trial.to_flat())
         self._reports = 0
         self._stages = lineage({"images/source": source_stage, "images/target": target_stage})
         self._digests = {"source": source.digest, "target": target.digest}

@@ -26,7 +26,7 @@ from harness.space.fields import FieldValues
 from harness.spec import SpecError, StudySpec, checked_study
 from harness.yaml.source import YAMLSource, apply_override
 from harness.yaml.validation import did_you_mean, problems
-from trainables.config import FIELD_TYPES, TrialConfig
+from trainables.config import TrialConfig, trial_fields
 
 CONFIRMED = "-confirm"
 FIRST_SEED = 1000
@@ -185,6 +185,7 @@ def _sections(description: Event, changes: Sequence[str]) -> dict[str, Any]:
     source = YAMLSource(
         "the confirmation",
         {
+            "plugins": description.get("plugins", []),
             "name": _confirmation_name(description["study"]),
             "fixed": {},
             "resources": description["resources"],
@@ -213,13 +214,14 @@ def _as_path(text: str) -> str:
     """``adapt.epochs=6`` as ``fixed.adapt.epochs=6``; what names a section stays."""
     name = text.partition("=")[0].strip()
     words = name.partition(".")[0]
-    is_field = name in FIELD_TYPES or any(field.startswith(f"{name}.") for field in FIELD_TYPES)
+    fields = trial_fields()
+    is_field = name in fields or any(field.startswith(f"{name}.") for field in fields)
     if is_field and words not in _SECTIONS:
         return f"fixed.{text.strip()}"
     if words in _SECTIONS or "=" not in text:
         return text
     raise SpecError(
-        f"--set {text}: {name} is no field of a trial{did_you_mean(name, FIELD_TYPES)}, nor a "
+        f"--set {text}: {name} is no field of a trial{did_you_mean(name, fields)}, nor a "
         f"value of {', '.join(_SECTIONS[2:])}"
     )
 

@@ -126,6 +126,7 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
     return checked_study(
         {
             "name": "search",
+            "plugins": description.get("plugins", []),
             "trainable": description["trainable"],
             "metrics": metric_sections(description),
             "constraints": constraints,

@@ -14,9 +14,14 @@ from typing import Any
 
 from harness.confirmation.finalists import Selection
 from harness.record.ledger import RunRecord
-from harness.spec.metric_names import control_metric
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
-from trainables.metrics.metric_keys import CONSTANT, CONTROLS, TEST_BIN_PREFIX, bin_keys
+from trainables.metrics.metric_keys import (
+    CONSTANT,
+    CONTROLS,
+    TEST_BIN_PREFIX,
+    bin_keys,
+    control_metric,
+)
 
 METRIC = "target_test/pck_05"
 ALPHA = 0.05

@@ -121,7 +121,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     threads, is_gpu = resources.cpus, torch.cuda.is_available()
     torch.set_num_threads(threads)
     sample, cache = _sample(trial, max(1, int(resources.gpus))), DiskStageCache(folder)
-    pair = {role: image_stage(cache, sample.data, role, threads) for role in ("source", "target")}
+    pair = {role: image_stage(cache, sample, role, threads) for role in ("source", "target")}
     taken = {role: len(images.store.ids) for role, images in pair.items()}
     # A data set with fewer images than a sample has no more.
     num = {role: n if n < CHUNK else trial.data.of(role)[2] for role, n in taken.items()}
@@ -144,7 +144,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     measured = Measurement(torch.cuda.get_device_name() if is_gpu else "cpu", costs)
     if trainable == "adaptation":
         # Where images are restyled, a run starts with the styles of all of them.
-        start_more = max(source_more, target_more) if trial.uses_style_transfer else 1.0
+        start_more = max(source_more, target_more) if trial.restyling is not None else 1.0
         judged_more = _images_judged(**num) / _images_judged(**taken)
         measured = _trained(measured, stages, start_more, judged_more)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

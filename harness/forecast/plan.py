@@ -23,7 +23,7 @@ from harness.record.quantities import clock_text, size_text
 from harness.record.storage import Storage
 from harness.spec import StudySpec
 from harness.yaml.text import SpecError
-from trainables.config import num_reports
+from trainables.registry import TRAINABLES
 
 MAX_ADDED = 4
 """Kinds of trial that are measured beside those of the baselines."""
@@ -180,7 +180,8 @@ def _figures(
     wall_s = (overhead_s + once_s + np.maximum(work_s / at_once, longest_s)) * (1 + ERROR)
     held_h = (once_s * at_once + work_s) * (1 + ERROR) * np.minimum(1, limit_s / wall_s) / 3600
     run_bytes = _ends([cost.memory_bytes for cost in costs.values()])
-    longest = max(num_reports(spec.trainable, t.config.to_flat()) for t in (*given, *searched))
+    num_reports = TRAINABLES[spec.trainable].num_reports
+    longest = max(num_reports(trial.config.to_flat()) for trial in (*given, *searched))
     # A complete trial keeps a checkpoint and its best network; pre-training may be kept as well.
     states = np.array([1.25, 1.75, 2.25]) * (runs - saved * spec.seeds) + [0, at_once, 2 * at_once]
     disk_bytes = (
@@ -204,7 +205,8 @@ def _figures(
 
 def _report_seconds(spec: StudySpec, trial: Trial, cost: Measurement) -> list[float]:
     """Seconds of each report of a trial, beside its stages."""
-    adapt, num = trial.config.adapt, num_reports(spec.trainable, trial.config.to_flat())
+    adapt = trial.config.adapt
+    num = TRAINABLES[spec.trainable].num_reports(trial.config.to_flat())
     if trial.is_reused:
         return [REPORT_S] * num
     if spec.trainable == "pose_vae":  # fits two of them

@@ -11,16 +11,17 @@ from harness.record.storage import absolute_paths
 from harness.spec import StudySpec
 from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
+from trainables.registry import METHODS
 from trainables.stages.data_stages import image_stage_inputs
 from trainables.stages.trial_stages import numerics, stage_keys, training_span
 
 _FREE = (
-    "adapt.epochs", "adapt.lr", "adapt.pretrain_epochs", "adapt.regda.", "adapt.steps_per_epoch",
-    "adapt.udape.", "bins.", "curriculum.", "evaluation.", "net.weights", "sampling.", "seed",
-    "style.", "vae.kl_weight", "vae.latent_dim", "vae.norm",
+    "adapt.epochs", "adapt.lr", "adapt.pretrain_epochs", "adapt.steps_per_epoch", "bins.",
+    "curriculum.", "evaluation.", "net.weights", "sampling.", "seed", "style.", "vae.kl_weight",
+    "vae.latent_dim", "vae.norm",
 )  # fmt: skip
-"""Fields, and sections of them, that do not change what a step or a Pose VAE costs.
-A field that is not listed, as a new one, does."""
+"""Fields, and sections of them, that do not change what a step or a Pose VAE costs; the options
+of methods are such fields too. A field that is not listed, as a new one, does."""
 
 Kind = frozenset[tuple[str, str]]
 """Fields that decide how long the steps of a trial take, and their values."""
@@ -46,9 +47,10 @@ class Trial:
     def kind(self) -> Kind:
         """Equal for trials whose steps cost the same."""
         flat, is_udape = self.config.to_flat(), self.config.adapt.method == "udape"
-        kept = {name for name in flat if not name.startswith(_FREE)}
+        free = (*_FREE, *(f"adapt.{method}." for method in METHODS))
+        kept = {name for name in flat if not name.startswith(free)}
         kept |= {"adapt.udape.labels"} if is_udape else set()
-        if self.config.uses_style_transfer:
+        if self.config.restyling is not None:
             kept |= {name for name in flat if name.startswith("style.")}
         return frozenset((name, json.dumps(flat[name])) for name in kept)
 
@@ -65,7 +67,7 @@ def study_trials(spec: StudySpec, stages: Path) -> tuple[list[Trial], list[Trial
     for probe in spec.space.probes:
         config = TrialConfig.from_flat(absolute_paths(probe.fields))
         images = images or {  # the same in all trials
-            role: stage_key("images", image_stage_inputs(config.data, role))
+            role: stage_key("images", image_stage_inputs(config, role))
             for role in ("source", "target")
         }
         if probe.baseline is None:

@@ -93,6 +93,7 @@ def _circumstances(study: Event) -> dict[str, str]:
     resources = study["resources"]
     return {
         "trainable": study["trainable"],
+        **({"plugins": json.dumps(study["plugins"])} if study.get("plugins") else {}),
         "objectives": json.dumps(study["objectives"]),
         "read_test": str(study["read_test"]).lower(),
         "cpus": str(resources["cpus"]),

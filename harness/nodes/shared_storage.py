@@ -20,6 +20,7 @@ from typing import Any
 from harness.nodes.cluster import alive_nodes
 from harness.yaml.text import SpecError
 from trainables.fingerprint import code_digest
+from trainables.registry import PluginError, check_plugins
 
 LEAST_FREE_BYTES = 2**30
 """Free space that a study needs to start: a few checkpoints."""
@@ -42,6 +43,7 @@ class NodeView:
         written: Whether the node could write a file into the probe.
         got_lock: Whether the node got the lock that the driver holds.
         free_bytes: Free space of the folder, 0 if there is no folder.
+        plugin_problem: Why it cannot use the study's plugins, None if it can.
     """
 
     host: str
@@ -51,19 +53,22 @@ class NodeView:
     written: bool
     got_lock: bool
     free_bytes: int
+    plugin_problem: str | None = None
 
 
-def check_shared(folder: Path) -> None:
+def check_shared(folder: Path, plugins: Sequence[str] = ()) -> None:
     """Probe the storage from every node of the running cluster; a single node needs no check.
 
     The probe is a folder with a random name that is removed in any case.
 
     Args:
         folder: The storage, an absolute path that exists here.
+        plugins: Modules that every node must be able to import.
 
     Raises:
         SpecError: If a node has a different folder, cannot write to it, shares no locks, has
-            different code or another Python, or too little space; with the node and the remedy.
+            different code or another Python, lacks a plugin, or has too little space; with the
+            node and the remedy.
     """
     nodes = alive_nodes()
     if len(nodes) < 2:
@@ -73,17 +78,23 @@ def check_shared(folder: Path) -> None:
         (probe / _TOKEN).write_text(token)
         with (probe / _LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for node, view in zip(nodes, _views(nodes, probe), strict=True):
+            for node, view in zip(nodes, _views(nodes, probe, plugins), strict=True):
                 _judge(node, view, token, probe)
 
 
-def node_view(probe: Path, answer: str) -> NodeView:
+def node_view(probe: Path, answer: str, plugins: Sequence[str] = ()) -> NodeView:
     """Examine the probe; runs on the node.
 
     Args:
         probe: The driver's probe folder.
         answer: Name of the file to write into it.
+        plugins: Modules to import.
     """
+    try:
+        check_plugins(plugins)
+        plugin_problem = None
+    except PluginError as error:
+        plugin_problem = str(error)
     token = _read(probe / _TOKEN)
     return NodeView(
         host=socket.gethostname(),
@@ -93,10 +104,11 @@ def node_view(probe: Path, answer: str) -> NodeView:
         written=token is not None and _write(probe / answer),
         got_lock=token is not None and _get_lock(probe / _LOCK),
         free_bytes=shutil.disk_usage(probe).free if probe.is_dir() else 0,
+        plugin_problem=plugin_problem,
     )
 
 
-def _views(nodes: Sequence[dict[str, Any]], probe: Path) -> list[NodeView]:
+def _views(nodes: Sequence[dict[str, Any]], probe: Path, plugins: Sequence[str]) -> list[NodeView]:
     """What each node sees; all nodes are asked at once."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -106,7 +118,7 @@ def _views(nodes: Sequence[dict[str, Any]], probe: Path) -> list[NodeView]:
     answers = [
         ask.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(probe, node["NodeID"])
+        ).remote(probe, node["NodeID"], plugins)
         for node in nodes
     ]
     views = []
@@ -143,6 +155,11 @@ def _judge(node: dict[str, Any], view: NodeView, token: str, probe: Path) -> Non
         raise SpecError(
             f"{place}: locks in {folder} are not shared with the driver; mount it with locks (NFS "
             "without nolock or local_lock) or name another folder with --storage"
+        )
+    if view.plugin_problem is not None:
+        raise SpecError(
+            f"{place}: plugin {view.plugin_problem}; install the plugin on every node, or put its "
+            "folder on PYTHONPATH there before Ray is started"
         )
     if view.python != _python() or view.code != code_digest():
         raise SpecError(

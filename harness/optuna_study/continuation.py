@@ -49,7 +49,7 @@ def check_identity(description: Event, spec: StudySpec) -> None:
     """
     now, found = identity(spec), []
     if description.get("code") != now["code"]:
-        found.append("by another version of the code (trainables/, torch or numpy)")
+        found.append("by another version of the code (trainables/, plugins, torch or numpy)")
     # An early version did not record the sections.
     if differences := list(_differences(description.get("space", now["space"]), now["space"])):
         more = "; ..." if len(differences) > MAX_SHOWN else ""

@@ -41,7 +41,8 @@ from harness.optuna_study.optuna_private import ReplayedCmaEs
 from harness.optuna_study.pruners import Brackets, RungPruner, hyperband
 from harness.spec.early_terminate import EarlyTerminate
 from harness.spec.study_spec import Method, StudySpec
-from trainables.config import TrialConfig, num_reports
+from trainables.config import TrialConfig
+from trainables.registry import TRAINABLES
 
 POPULATION = 20
 """Trials of a generation of nsga2, of which the first is random. Optuna's 50 would leave most
@@ -171,7 +172,7 @@ def _full_length(spec: StudySpec) -> int | None:
     varied = {*spec.parameters, *(name for fields in spec.baselines.values() for name in fields)}
     if varied & set(deciding) or spec.fixed.get("parity"):
         return None
-    return num_reports(spec.trainable, {**TrialConfig().to_flat(), **spec.fixed})
+    return TRAINABLES[spec.trainable].num_reports({**TrialConfig().to_flat(), **spec.fixed})
 
 
 @contextmanager

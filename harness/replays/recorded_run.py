@@ -36,6 +36,7 @@ class RecordedRun:
         reason: Why it failed or stopped; empty otherwise.
         fields: Flat fields of its config.
         trainable: What it ran.
+        plugins: Modules with code of the user's own that it needs.
         objectives: ``{"name", "goal"}`` of each.
         read_test: Whether it read the test split.
         cpus: Threads.
@@ -56,6 +57,7 @@ class RecordedRun:
     reason: str
     fields: dict[str, Any]
     trainable: str
+    plugins: list[str]
     objectives: list[dict[str, str]]
     read_test: bool
     cpus: int
@@ -108,6 +110,7 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
         reason=tags.get("reason", ""),
         fields=_json(run_id, tags, "config"),
         trainable=tags["trainable"],
+        plugins=_json(run_id, tags, "plugins") if "plugins" in tags else [],
         objectives=_json(run_id, tags, "objectives"),
         read_test=tags["read_test"] == "true",
         cpus=int(tags["cpus"]),

@@ -64,7 +64,7 @@ import pandas as pd
 
 from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.results import validators as validator_report
-from trainables.config import FIELD_TYPES
+from trainables.config import trial_fields
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
@@ -182,7 +182,10 @@ def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
         }
         for record in records.values()
     ]
-    return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *FIELD_TYPES])
+    # A plugin's fields are known here only if the plugin has been imported.
+    recorded = (name for record in records.values() for name in record.fields)
+    fields = dict.fromkeys((*trial_fields(), *recorded))
+    return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *fields])
 
 
 def trial_label(record: RunRecord) -> str:

@@ -19,7 +19,7 @@ from harness.space.number_domains import Continuous, Rounded, Steps
 from harness.space.parameters import Choose, Parameter
 from harness.yaml.text import YAMLPath
 from harness.yaml.validation import did_you_mean, problem
-from trainables.config import FIELD_TYPES, coerce
+from trainables.config import coerce, trial_fields
 
 
 def cannot_vary(name: str) -> bool:
@@ -37,12 +37,13 @@ def check_field(name: str, path: YAMLPath) -> None:
         name: Dotted name.
         path: Where the name is written, for the error.
     """
-    if name in FIELD_TYPES:
+    known = trial_fields()
+    if name in known:
         return
     group = name.partition(".")[0]
-    fields = [field for field in FIELD_TYPES if field.startswith(group + ".")]
-    groups = dict.fromkeys(field.partition(".")[0] for field in FIELD_TYPES)
-    hint = "" if fields and name == group else did_you_mean(name, FIELD_TYPES)
+    fields = [field for field in known if field.startswith(group + ".")]
+    groups = dict.fromkeys(field.partition(".")[0] for field in known)
+    hint = "" if fields and name == group else did_you_mean(name, known)
     allowed = f"fields are grouped in {', '.join(groups)}"
     if fields:
         allowed = f"fields of {group} are {', '.join(fields)}"
@@ -195,8 +196,8 @@ def _subset(name: str, choose: Choose) -> Subset | CountedSubset:
         most = len(choose.from_) if choose.max is None else choose.max
         return Subset(choose.from_, choose.min, most)
     path = ("choose", "from")
-    if choose.from_ not in FIELD_TYPES or _type(choose.from_) is not int:
-        counts = [field for field in FIELD_TYPES if _type(field) is int]
+    if choose.from_ not in trial_fields() or _type(choose.from_) is not int:
+        counts = [field for field in trial_fields() if _type(field) is int]
         raise problem(
             path,
             f"must be a list of items or a whole-number field such as bins.count, "
@@ -248,7 +249,7 @@ def _needs_whole(name: str, parameter: Parameter) -> ValidationError:
 
 def _type(name: str) -> Any:
     """Type of a field without ``None``; ``Literal`` and ``tuple`` types keep their arguments."""
-    hint = FIELD_TYPES[name]
+    hint = trial_fields()[name]
     if get_origin(hint) in (types.UnionType, typing.Union):
         return next(arg for arg in get_args(hint) if arg is not types.NoneType)
     return hint

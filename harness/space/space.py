@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from harness.space.conditions import conditions_of, parents_first, requirements_of
@@ -35,8 +35,6 @@ NUM_PROBES = 64
 """Fewest random configurations that a study is checked with."""
 MAX_PROBES = 256
 """Most random configurations that a study is checked with to visit every value."""
-
-_DEFAULTS = {name: coerce(name, value) for name, value in TrialConfig().to_flat().items()}
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ class Space:
     def _domain(self, name: str, config: Mapping[str, Any]) -> Domain:
         domain = self._domains[name]
         if isinstance(domain, CountedSubset):
-            return domain.at(config.get(domain.count_name, _DEFAULTS[domain.count_name]))
+            return domain.at(config.get(domain.count_name, _default_value(domain.count_name)))
         return domain
 
     def _is_active(self, name: str, config: Mapping[str, Any]) -> bool:
@@ -307,7 +305,7 @@ class Space:
 
     def _counts(self, name: str, count_name: str) -> list[int]:
         """Possible counts while a subset is active, the smallest and the largest among them."""
-        default = _DEFAULTS[count_name]
+        default = _default_value(count_name)
         if count_name not in self._domains:
             return [self._fixed.get(count_name, default)]
         needed = self._requirements[name]
@@ -324,10 +322,16 @@ def _default(name: str, domain: Domain, config: Mapping[str, Any]) -> Any:
     if isinstance(domain, Categorical) and len(domain.values) == 1:
         return domain.values[0]
     if config.get("parity"):
-        recipe = reference_fields(config.get("adapt.method", _DEFAULTS["adapt.method"]))
+        recipe = reference_fields(config.get("adapt.method", _default_value("adapt.method")))
         if name in recipe:
             return coerce(name, recipe[name])
-    return _DEFAULTS[name]
+    return _default_value(name)
+
+
+@cache
+def _default_value(name: str) -> Any:
+    """Default of a field, lists as tuples."""
+    return coerce(name, TrialConfig().to_flat()[name])
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,19 +4,19 @@ Each is legal alone. Some combinations would run and mean nothing, such as a tes
 reach its threshold: they are refused here, with the reason.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.space.fields import cannot_vary
-from harness.spec.metric_names import MetricFacts, known_metrics, unknown_metric
+from harness.spec.metric_names import known_metrics, unknown_metric
 from harness.spec.study_spec import StudySpec
 from harness.yaml.text import described
 from harness.yaml.validation import did_you_mean, problem
 from trainables.config import TrialConfig
+from trainables.registry import MetricFacts
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
 """Methods that need the same parameters in every trial."""
-
-_DEFAULTS = TrialConfig().to_flat()
 
 
 def check_study(spec: StudySpec) -> None:
@@ -74,10 +74,10 @@ def _fixed(spec: StudySpec, field: str) -> Any:
     parameter = spec.parameters.get(field)
     if parameter is not None and parameter.form == "value" and not parameter.when:
         return parameter.value
-    return spec.fixed.get(field, _DEFAULTS[field])
+    return spec.fixed.get(field, TrialConfig().to_flat()[field])
 
 
-def _facts(spec: StudySpec) -> dict[str, MetricFacts]:
+def _facts(spec: StudySpec) -> Mapping[str, MetricFacts]:
     return known_metrics(spec.trainable, _fixed(spec, "evaluation.bin_count"))
 
 

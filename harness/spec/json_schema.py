@@ -5,6 +5,7 @@ their docstrings, so the two cannot disagree. It leaves out rules about two plac
 of fields, conditions, methods); loading the file checks these.
 """
 
+import argparse
 import ast
 import inspect
 import json
@@ -13,7 +14,8 @@ import textwrap
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -21,7 +23,6 @@ from harness.space.fields import cannot_vary
 from harness.space.parameters import Choose, Parameter
 from harness.spec.canonical import NULL_IS_LEFT_OUT
 from harness.spec.early_terminate import EarlyTerminate
-from harness.spec.metric_names import known_metrics
 from harness.spec.sections import (
     Budget,
     Constraint,
@@ -31,8 +32,10 @@ from harness.spec.sections import (
     Scheduler,
 )
 from harness.spec.study_spec import StudySpec
-from trainables.config import FIELD_TYPES, TrialConfig
+from trainables.config import TrialConfig, trial_fields
+from trainables.config.field_paths import choices
 from trainables.metrics.metric_keys import BIN_PREFIX
+from trainables.registry import SECTIONS, TRAINABLES, PluginError, load_plugins
 
 Schema = dict[str, Any]
 
@@ -74,6 +77,7 @@ def study_schema() -> Schema:
         properties[name] = described | _reference(inner)
     properties["baselines"]["additionalProperties"] = _reference(_fields_name(""))
     properties["method"]["enum"].append("bayes")
+    properties["trainable"]["enum"] = list(TRAINABLES)
     properties["metric"] = {
         "description": "The only metric; the same as metrics with one entry.",
         **_reference("Metric"),
@@ -99,12 +103,12 @@ def study_schema() -> Schema:
 def _complete(definitions: Schema) -> None:
     """Add what only validators know: the forms of a parameter, names of metrics and fields."""
     definitions["Parameter"]["oneOf"] = _FORMS
-    counts = [name for name, hint in FIELD_TYPES.items() if hint is int]
+    counts = [name for name, hint in trial_fields().items() if hint is int]
     definitions["Choose"]["properties"]["from"]["oneOf"] = [
         {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
         {"enum": counts},
     ]
-    names = dict.fromkeys((*known_metrics("adaptation", 0), *known_metrics("pose_vae", 0)))
+    names = dict.fromkeys(name for entry in TRAINABLES.values() for name in entry.metrics(0))
     definitions["MetricName"] = {
         "anyOf": [{"enum": list(names)}, {"type": "string", "pattern": _BIN_PATTERN}]
     }
@@ -117,7 +121,13 @@ def _complete(definitions: Schema) -> None:
 
 
 def main() -> None:
-    """Print the schema."""
+    """Print the schema, with what the plugins add that are named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m harness.spec", description=__doc__)
+    parser.add_argument("plugins", nargs="*", help="modules whose fields the schema should know")
+    try:
+        load_plugins(parser.parse_args().plugins)
+    except PluginError as error:
+        parser.error(str(error))
     json.dump(study_schema(), sys.stdout, indent=1)
     sys.stdout.write("\n")
 
@@ -156,7 +166,7 @@ def _standard(schema: Any) -> Any:
 def _groups() -> list[str]:
     """Prefixes of groups of fields, such as ``adapt.``, outer ones first; the empty one is all."""
     found = {""}
-    for name in FIELD_TYPES:
+    for name in trial_fields():
         words = name.split(".")
         found |= {".".join(words[:length]) + "." for length in range(1, len(words))}
     return sorted(found)
@@ -172,7 +182,7 @@ def _fields_schema(group: str, groups: list[str]) -> Schema:
                 "description": docs[inner[:-1]],
                 **_reference(_fields_name(inner)),
             }
-    for name, hint in FIELD_TYPES.items():
+    for name, hint in trial_fields().items():
         if name.startswith(group):
             value = {"description": docs[name], **_type_schema(hint)}
             properties[name[len(group) :]] = value
@@ -192,7 +202,7 @@ def _parameters_schema(group: str, groups: list[str]) -> Schema:
                 "required": ["parameters"],
                 "additionalProperties": False,
             }
-    for name, hint in FIELD_TYPES.items():
+    for name, hint in trial_fields().items():
         if name.startswith(group):
             value, values = _type_schema(hint), {"items": _type_schema(hint)}
             rules: list[Schema] = [{"properties": {"value": value, "values": values}}]
@@ -210,8 +220,8 @@ def _type_schema(hint: Any) -> Schema:
     if get_origin(hint) in (types.UnionType, typing.Union):
         inner = next(arg for arg in get_args(hint) if arg is not types.NoneType)
         return {"anyOf": [_type_schema(inner), {"type": "null"}]}
-    if get_origin(hint) is Literal:
-        return {"enum": list(get_args(hint))}
+    if (values := choices(hint)) is not None:
+        return {"enum": list(values)}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": {"type": "integer"}}
     names = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -225,12 +235,15 @@ def _trial_docs() -> dict[str, str]:
     def visit(cls: type[Any], prefix: str) -> None:
         docs = _field_docs(cls)
         for name, hint in get_type_hints(cls).items():
-            found[prefix + name] = docs[name]
-            if prefix + name not in FIELD_TYPES:
+            found[prefix + name] = docs.get(name, "")
+            if isinstance(hint, type) and is_dataclass(hint):
                 found[prefix + name] = _first_sentence(hint)
                 visit(hint, f"{prefix}{name}.")
 
     visit(TrialConfig, "")
+    for prefix, section in SECTIONS.items():
+        found[prefix] = _first_sentence(section)
+        visit(section, f"{prefix}.")
     return found
 
 

@@ -7,13 +7,12 @@
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from harness.space.fields import FieldValues, SearchedParameters
 from harness.space.space import Space
 from harness.spec.database import DatabaseURL
 from harness.spec.early_terminate import EarlyTerminate
-from harness.spec.metric_names import Trainable
 from harness.spec.sections import (
     BaselineName,
     Budget,
@@ -24,13 +23,35 @@ from harness.spec.sections import (
     Scheduler,
     StudyName,
 )
-from harness.yaml.validation import Strict, Whole
+from harness.yaml.text import shown
+from harness.yaml.validation import Strict, Whole, did_you_mean, problem
+from trainables.config import TrialConfig
 from trainables.metrics.metric_keys import BIN_PREFIX
+from trainables.registry import TRAINABLES, PluginError, load_plugins
 
 ALIASES = {"run_cap": "budget.run_cap", "metric": "metrics.0"}
 """First word of a path in a file to the path that it stands for."""
 
 Method = Literal["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
+
+
+def _loaded(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """Import the plugins, and see that the options that they add have usable defaults."""
+    for index, module in enumerate(modules):
+        try:
+            load_plugins([module])
+            TrialConfig()
+        except (PluginError, TypeError, ValueError) as error:
+            sentence = str(error) if isinstance(error, PluginError) else f"{module}: {error}"
+            raise problem((index,), f"is of no use: {sentence}") from None
+    return modules
+
+
+def _known_trainable(name: Any) -> Any:
+    if not isinstance(name, str) or name not in TRAINABLES:
+        hint = did_you_mean(name, TRAINABLES) if isinstance(name, str) else ""
+        raise problem((), f"must be one of {', '.join(TRAINABLES)}, got {shown(name)}{hint}")
+    return name
 
 
 class StudySpec(Strict):
@@ -44,7 +65,10 @@ class StudySpec(Strict):
     of the file if left out."""
     title: str | None = None
     """Name to show in place of name, any text."""
-    trainable: Trainable = "adaptation"
+    plugins: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_loaded)] = ()
+    """Modules of the user's own with further data sets, methods, strategies or trainables. They
+    are imported before the rest is read, as it may name what they add."""
+    trainable: Annotated[str, BeforeValidator(_known_trainable)] = "adaptation"
     """What a trial trains."""
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1)]
     """Metrics; with several objectives the study is multi-objective. ``metric`` is accepted for a

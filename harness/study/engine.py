@@ -1,6 +1,5 @@
 """One study from spec to end state: Optuna, Ray, Tuner, interruption, clean-up."""
 
-import importlib
 import signal
 import time
 from collections.abc import Callable
@@ -15,14 +14,10 @@ from harness.spec import StudySpec
 from harness.spec.database import database_url
 from harness.study.launch import Launch
 from harness.study.limits import Limits
+from trainables.registry import TRAINABLES
 
 if TYPE_CHECKING:
     from harness.optuna_study.bridge import StudyBridge
-
-TRAINABLES = {
-    "adaptation": "trainables.adaptation_trainable:AdaptationTrainable",
-    "pose_vae": "trainables.pose_vae_trainable:PoseVAETrainable",
-}
 
 
 def run_study(
@@ -135,10 +130,11 @@ def _fit(
     if launch.address is not None:
         from harness.nodes.shared_storage import check_shared
 
-        check_shared(launch.storage.root)
+        check_shared(launch.storage.root, spec.plugins)
     parallel = parallel_runs(spec.resources, say)
     say(f"{spec.amount}, {parallel} at a time")
     shared_config = {
+        "plugins": spec.plugins,
         "cache": DiskStageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
         # A run with several GPUs has one process on each; a share of one is one process.
@@ -147,7 +143,7 @@ def _fit(
         "heartbeat_s": spec.failures.heartbeat_s,
     }
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
-    trainable = launch.trainable or _load(TRAINABLES[spec.trainable])
+    trainable = launch.trainable or TRAINABLES[spec.trainable].load()
 
     def tuner() -> Any:
         return tune.Tuner(
@@ -177,9 +173,3 @@ def _fit(
         raise OutageError(
             f"Ray broke off ({str(error).strip().splitlines()[0]}); run it again to continue"
         ) from error
-
-
-def _load(place: str) -> type:
-    module, name = place.split(":")
-    loaded: type = getattr(importlib.import_module(module), name)
-    return loaded

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.nodes.run_slots import fitting_runs, this_machine
+from harness.record.storage import absolute_paths
 from harness.spec import SpecError, StudySpec
 from harness.spec.named_files import named_files
-from trainables.config import FOLDER_DOMAINS, TrialConfig
+from trainables.config import TrialConfig
+from trainables.registry import DOMAINS, PluginError, check_plugins
 
 
 def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
@@ -25,6 +27,10 @@ def check_machine(spec: StudySpec, *, is_cluster: bool = False) -> None:
         SpecError: If something is missing, damaged or too much; one sentence with its place, of
             data sets all that is wrong with them.
     """
+    try:
+        check_plugins(spec.plugins)
+    except PluginError as error:
+        raise SpecError(f"plugins: {error}") from error
     check_bins(spec, check_data(spec.fixed))
     check_weights(spec)
     if not is_cluster:
@@ -45,22 +51,17 @@ def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
         SpecError: If labels or images of either domain cannot be used; tells everything that
             is wrong with both.
     """
-    fields = {**TrialConfig().to_flat(), **values}
+    from trainables.data.domain import image_request
+    from trainables.data.problems import DatasetError
+
+    of_data = {name: value for name, value in values.items() if name.startswith("data.")}
+    trial = TrialConfig.from_flat(absolute_paths(of_data))
     poses, problems = {}, []
     for role in ("source", "target"):
-        domain, root = fields[f"data.{role}"], fields[f"data.{role}_root"]
-        num = fields[f"data.num_{role}"]
-        if domain not in FOLDER_DOMAINS or root is None:
-            from trainables.data.splits import split_sizes
-
-            poses[role] = split_sizes(num, role)
-            continue
-        from trainables.data.leeds_check import check_leeds
-        from trainables.data.problems import DatasetError
-
-        place = f"fixed.data.{role}_root"
+        entry, request = DOMAINS[trial.data.of(role)[0]], image_request(trial, role, 1)
+        place = f"fixed.data.{role}" + ("_root" if entry.reads_folder else "")
         try:
-            poses[role] = check_leeds(domain, Path(root).expanduser().resolve(), role, num)
+            poses[role] = entry.load().check(request)
         except DatasetError as error:
             problems += [f"{place}: {problem}" for problem in error.problems]
         except (OSError, ValueError, RuntimeError) as error:

@@ -7,9 +7,8 @@ from typing import Any
 
 from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
-from harness.spec.metric_names import control_metric
 from harness.terminal.progress import short_names, value_text
-from trainables.metrics.metric_keys import CONSTANT, CONTROLS
+from trainables.metrics.metric_keys import CONSTANT, CONTROLS, control_metric
 
 SHOWN = 5
 """Best trials in the table; baselines and Pareto-optimal trials are all shown."""

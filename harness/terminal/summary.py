@@ -20,7 +20,7 @@ from harness.results.ranking import (
 )
 from harness.spec import StudySpec
 from harness.terminal.result_table import SHOWN, result_table, wrapped
-from trainables.config import SCORED_STRATEGIES
+from trainables.registry import STRATEGIES
 
 
 def as_json(
@@ -205,7 +205,7 @@ def _collapsed(result: StudyResult) -> Iterator[str]:
         record.name
         for record in result.runs
         if record.metrics.get("vae/is_collapsed")
-        and record.fields["sampling.strategy"] in SCORED_STRATEGIES
+        and STRATEGIES[record.fields["sampling.strategy"]].reads_scores
     ]
     if names:
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

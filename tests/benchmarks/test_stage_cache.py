@@ -90,6 +90,7 @@ def run_alone(record, reported, folder):
             "num_threads": 1,
             "num_replicas": 1,
             "read_test": False,
+            "plugins": (),
             "heartbeat_s": None,
         }
     )

@@ -17,6 +17,7 @@ import torch
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.config import TrialConfig
+from trainables.data.domain import ImageRequest
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.distributed.shard import WHOLE
 
@@ -30,7 +31,7 @@ def stores(tmp_path_factory):
     opened = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, role, domain, None, 300, 64, seed=0, num_threads=1)
+        build_image_store(folder, domain, ImageRequest(role, 300, 64))
         opened[role] = open_image_store(folder)
     return opened
 
@@ -131,7 +132,7 @@ def test_the_share_of_data_and_augmentation_on_a_gpu(tmp_path, method):
     opened = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         (tmp_path / role).mkdir()
-        build_image_store(tmp_path / role, role, domain, None, 200, 256, seed=0, num_threads=1)
+        build_image_store(tmp_path / role, domain, ImageRequest(role, 200, 256))
         opened[role] = open_image_store(tmp_path / role)
     config = TrialConfig.from_flat(
         {

@@ -21,8 +21,10 @@ budget: {run_cap: 2}
 DRIVER = """
 import sys
 from harness import run
-from harness.study.engine import TRAINABLES
-TRAINABLES["adaptation"] = "tests.noop_trainable:NoopTrainable"
+from dataclasses import replace
+from trainables.registry import TRAINABLES
+noop = replace(TRAINABLES["adaptation"], code="tests.noop_trainable:NoopTrainable")
+TRAINABLES["adaptation"] = noop
 sys.exit(run.main(sys.argv[1:]))
 """
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(0)]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,6 @@ from harness.record.ledger import read_events
 from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study import limits
-from harness.study.engine import TRAINABLES
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.conftest import optuna_states
@@ -24,6 +24,7 @@ from tests.noop_trainable import (
     NoopTrainable,
     SlowTrainable,
 )
+from trainables.registry import TRAINABLES
 
 STUDY = """
 name: noop
@@ -103,7 +104,8 @@ def test_failures_are_told_with_their_reason_and_the_study_goes_on(
 def test_a_study_whose_every_loss_is_nan_says_so_and_ends_with_3(
     write_study, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setitem(TRAINABLES, "adaptation", "tests.noop_trainable:NaNTrainable")
+    nans = replace(TRAINABLES["adaptation"], code="tests.noop_trainable:NaNTrainable")
+    monkeypatch.setitem(TRAINABLES, "adaptation", nans)
     path = write_study(STUDY.replace("run_cap: 8", "run_cap: 2"))
     assert run.main([str(path), "--storage", str(tmp_path)]) == 3
     shown = capsys.readouterr()

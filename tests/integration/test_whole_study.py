@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from harness.results import load_study
 from tests.conftest import ROOT, optuna_states
-from trainables.config import FIELD_TYPES
+from trainables.config import trial_fields
 
 SMOKE = "search_spaces/smoke.yaml"
 
@@ -84,7 +84,7 @@ def test_mlflow_has_a_parent_and_a_comparable_child_per_trial(smoke):
     for run, trial in zip(children, smoke["trials"], strict=True):
         curve = client.get_metric_history(run.info.run_id, "target_val/pck_05")
         assert [point.step for point in curve] == list(range(1, trial["epochs_run"] + 1))
-        assert set(json.loads(run.data.tags["config"])) == set(FIELD_TYPES)
+        assert set(json.loads(run.data.tags["config"])) == set(trial_fields())
         assert len(run.inputs.dataset_inputs) == 2
         if trial["state"] == "complete":
             bar = client.get_metric_history(run.info.run_id, "final/pck_bin/00")

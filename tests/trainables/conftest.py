@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.data.domain import ImageRequest
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.evaluation.judge import Domains
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
-from trainables.sampling.sampler import DifficultyView
+from trainables.sampling.difficulty_view import DifficultyView
 
 IMAGE_SIZE = 32
 HEATMAP_SIZE = 16
@@ -92,7 +93,7 @@ def domains(tmp_path_factory):
     stores = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, role, domain, None, 120, IMAGE_SIZE, seed=0, num_threads=1)
+        build_image_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
         stores[role] = open_image_store(folder)
     num_train = len(stores["source"].splits["train"])
     order = np.random.default_rng(0).permutation(num_train)

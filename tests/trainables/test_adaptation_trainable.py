@@ -94,6 +94,7 @@ def config(cache, folder, num_replicas=1, heartbeat_s=None, **fields):
         "num_threads": 1,
         "num_replicas": num_replicas,
         "read_test": False,
+        "plugins": (),
         "heartbeat_s": heartbeat_s,
     }
 

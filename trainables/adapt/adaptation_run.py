@@ -22,8 +22,9 @@ from trainables.distributed.shard import WHOLE, Shard
 from trainables.evaluation.judge import Domains, Judge
 from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
 from trainables.network.pose_net import PoseNet
-from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
-from trainables.seeding import derive_seed, torch_generator
+from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
+from trainables.sampling.sampler import epoch_weights
+from trainables.seeding import torch_generator
 
 
 class AdaptationRun:
@@ -93,14 +94,14 @@ class AdaptationRun:
         self.best: dict[str, Any] = {}
 
     def _build_restyler(self) -> Restyler | None:
-        domains, udape = self._domains, self._config.adapt.udape
-        if domains.style is None or not self._config.uses_style_transfer:
+        domains, restyling = self._domains, self._config.restyling
+        if domains.style is None or restyling is None:
             return None
         return Restyler(
             domains.style,
             {"source": domains.source.splits["train"], "target": domains.target.splits["train"]},
-            {"source": udape.style_target, "target": udape.style_source},
-            udape.style_alpha,
+            {"source": restyling.target, "target": restyling.source},
+            restyling.alpha,
             torch_generator(self._config.seed, "udape", "style"),
             is_one_strength=self._config.parity,
             shard=self._shard,
@@ -247,14 +248,7 @@ def sample_weights(
     """
     if config.adapt.method == "oracle":
         return np.ones(num_target)
-    return epoch_weights(
-        difficulty,
-        config.sampling,
-        config.curriculum,
-        config.bins.subset,
-        clock,
-        derive_seed(config.seed, "sampling", "random"),
-    )
+    return epoch_weights(difficulty, config, clock)
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:

@@ -1,6 +1,7 @@
 """Builds networks, augmentations and adapters from a trial's settings.
 
-Only this module reads ``adapt.method`` and ``parity``; what it builds takes plain arguments.
+Of the built-in methods, only this module reads ``parity`` and the options; what it builds takes
+plain arguments.
 """
 
 import torch
@@ -18,10 +19,12 @@ from trainables.adapt.restyle import Restyler
 from trainables.adapt.source_only import SourceOnly
 from trainables.adapt.udape import UDAPE, UDAPESettings
 from trainables.config import TrialConfig
+from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.data.augment import AffineRanges, AugmentRanges
 from trainables.data.skeleton import HAND21, Skeleton
 from trainables.distributed.shard import Shard
 from trainables.network.pose_net import PoseNet
+from trainables.registry import METHODS
 from trainables.seeding import derive_seed, torch_generator
 
 
@@ -64,50 +67,79 @@ def pretraining_adapter(
 def adaptation_adapter(
     config: TrialConfig, pretrained: SourceOnly, restyler: Restyler | None, shard: Shard
 ) -> Adapter:
-    """The method of the second phase, from the network and optimiser of the first."""
-    adapt, seed = config.adapt, config.seed
-    first_step = adapt.pretrain_epochs * adapt.steps_per_epoch
-    net = pretrained.net
-    if adapt.method == "regda":
+    """The method of the second phase, from the network and optimiser of the first.
+
+    The functions below build the built-in methods; those of plugins take the same arguments.
+
+    Args:
+        config: Settings of the trial; ``config.options(MyOptions)`` are the method's own.
+        pretrained: What pre-training leaves: the network and its optimiser.
+        restyler: Style transfer; None unless the method's options ask for it.
+        shard: Part of each batch that this process trains on.
+    """
+    adapter: Adapter = METHODS[config.adapt.method].load()(config, pretrained, restyler, shard)
+    return adapter
+
+
+def go_on_supervised(
+    config: TrialConfig, pretrained: SourceOnly, restyler: Restyler | None, shard: Shard
+) -> SourceOnly:
+    """Source only, and the oracle: pre-training goes on unchanged."""
+    return pretrained
+
+
+def build_regda(
+    config: TrialConfig, pretrained: SourceOnly, restyler: Restyler | None, shard: Shard
+) -> RegDA:
+    """RegDA; with ``parity`` both heads start anew, with the optimiser of the reference."""
+    adapt, net = config.adapt, pretrained.net
+    first_step = first_adaptation_step(config)
+    if config.parity:
+        recipe, first_step, ramp = regda_adaptation_recipe(), 0, REFERENCE_RAMP_STEPS
+    else:
+        recipe = pretraining_recipe(config)
+        ramp = ramp_steps(adapt.epochs * adapt.steps_per_epoch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(config.seed, "regda", "adversarial_head"))
         if config.parity:
-            recipe, first_step, ramp = regda_adaptation_recipe(), 0, REFERENCE_RAMP_STEPS
-        else:
-            recipe = pretraining_recipe(config)
-            ramp = ramp_steps(adapt.epochs * adapt.steps_per_epoch)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(seed, "regda", "adversarial_head"))
-            if config.parity:
-                net.renew_head()
-            return RegDA(
-                net, RegDAWeights(**vars(adapt.regda), ramp_steps=ramp), recipe, first_step
-            )
-    if adapt.method == "udape":
-        fields = dict(vars(adapt.udape))
-        settings = UDAPESettings(
-            loss=adapt.loss,
-            image_size=config.data.image_size,
-            per_joint=fields["mask"] == "joint",
-            **{
-                name: fields[name]
-                for name in (
-                    "labels", "ema_decay", "consistency", "keep", "occlusion",
-                    "occlusion_confidence",
-                )
-            },
-        )  # fmt: skip
-        udape = UDAPE(
-            net,
-            settings,
-            pretraining_recipe(config),
-            restyler,
-            torch_generator(seed, "udape", "occlusion"),
-            first_step,
-            shard,
-        )
-        if config.parity:  # the reference trains both phases with one Adam
-            udape.optimizer.load_state_dict(pretrained.optimizer.state_dict())
-        return udape
-    return pretrained  # source_only and oracle continue unchanged
+            net.renew_head()
+        weights = RegDAWeights(**vars(config.options(RegDAOptions)), ramp_steps=ramp)
+        return RegDA(net, weights, recipe, first_step)
+
+
+def build_udape(
+    config: TrialConfig, pretrained: SourceOnly, restyler: Restyler | None, shard: Shard
+) -> UDAPE:
+    """UDAPE; with ``parity`` both phases share one Adam, as in the reference."""
+    options = config.options(UDAPEOptions)
+    settings = UDAPESettings(
+        loss=config.adapt.loss,
+        image_size=config.data.image_size,
+        per_joint=options.mask == "joint",
+        labels=options.labels,
+        ema_decay=options.ema_decay,
+        consistency=options.consistency,
+        keep=options.keep,
+        occlusion=options.occlusion,
+        occlusion_confidence=options.occlusion_confidence,
+    )
+    udape = UDAPE(
+        pretrained.net,
+        settings,
+        pretraining_recipe(config),
+        restyler,
+        torch_generator(config.seed, "udape", "occlusion"),
+        first_adaptation_step(config),
+        shard,
+    )
+    if config.parity:
+        udape.optimizer.load_state_dict(pretrained.optimizer.state_dict())
+    return udape
+
+
+def first_adaptation_step(config: TrialConfig) -> int:
+    """Index of the first step of adaptation in the schedule of both phases."""
+    return config.adapt.pretrain_epochs * config.adapt.steps_per_epoch
 
 
 def pretraining_recipe(config: TrialConfig) -> Recipe:

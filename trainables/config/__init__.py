@@ -1,50 +1,48 @@
 """All settings of one run: nested dataclasses whose dotted paths are the names in a study's YAML.
 
-Read ``trial_config`` (every field, its default and its range), ``field_paths`` (dotted names and
-types), ``reference_recipe`` (the values of ``parity: true``). Imports nothing slow, and nothing
-from the other packages.
+Read ``trial_config`` (every field, its default and its range), ``method_options`` (fields of one
+method), ``field_paths`` (dotted names and types), ``reference_recipe`` (the values of ``parity:
+true``). Imports nothing slow, and of the other packages nothing but the registry of names.
 """
 
 from trainables.config.trial_config import (
-    FIELD_TYPES,
-    FOLDER_DOMAINS,
-    SCORED_STRATEGIES,
     AdaptConfig,
     CurriculumConfig,
     DataConfig,
     Loss,
     Method,
+    MethodOptions,
     Mode,
     NetConfig,
     Order,
     Pacing,
+    Restyling,
     SamplingConfig,
     Strategy,
     StyleConfig,
     TrialConfig,
     VAEConfig,
     coerce,
-    num_reports,
+    trial_fields,
 )
 
 __all__ = [
-    "FIELD_TYPES",
-    "FOLDER_DOMAINS",
-    "SCORED_STRATEGIES",
     "AdaptConfig",
     "CurriculumConfig",
     "DataConfig",
     "Loss",
     "Method",
+    "MethodOptions",
     "Mode",
     "NetConfig",
     "Order",
     "Pacing",
+    "Restyling",
     "SamplingConfig",
     "Strategy",
     "StyleConfig",
     "TrialConfig",
     "VAEConfig",
     "coerce",
-    "num_reports",
+    "trial_fields",
 ]

@@ -5,23 +5,33 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 
 def field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted path of every leaf field of a nested dataclass to its type."""
+    """Dotted path of every leaf field of a nested dataclass to its type.
+
+    A mapping is no leaf: it holds options, whose paths :data:`trainables.registry.SECTIONS` knows.
+    """
     found: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(cls).items():
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
         if dataclasses.is_dataclass(hint):
             found |= field_types(typing.cast(type[Any], hint), f"{prefix}{name}.")
-        else:
+        elif get_origin(hint) is not Mapping:
             found[prefix + name] = hint
     return found
 
 
-def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
-    """A nested dataclass from dotted paths; omitted fields keep their default."""
-    kwargs = {}
+def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "", **given: Any) -> Any:
+    """A nested dataclass from dotted paths; omitted fields keep their default.
+
+    Args:
+        cls: The dataclass.
+        values: Dotted path to value; other paths are ignored.
+        prefix: Of the paths of this dataclass.
+        given: Fields that are not among the paths.
+    """
+    kwargs = dict(given)
     for name, hint in typing.get_type_hints(cls).items():
         path = prefix + name
         if dataclasses.is_dataclass(hint):
@@ -54,8 +64,8 @@ def as_type(path: str, hint: Any, value: object) -> Any:
 
     Args:
         path: Name of the field, for the message.
-        hint: Its type: bool, int, float, str, a Literal, a tuple of ints, or one of these
-            ``| None``.
+        hint: Its type: bool, int, float, str, a Literal, a str that is annotated with the
+            mapping of names that it can be, a tuple of ints, or one of these ``| None``.
         value: A list becomes a sorted tuple, a whole float becomes an int.
 
     Raises:
@@ -65,8 +75,8 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         if value is None:
             return None
         hint = next(arg for arg in get_args(hint) if arg is not types.NoneType)
-    if get_origin(hint) is Literal:
-        return _one_of(path, get_args(hint), value)
+    if (options := choices(hint)) is not None:
+        return _one_of(path, options, value)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple) or not all(_is_int(v) for v in value):
             raise ValueError(f"{path} must be a list of whole numbers, got {written(value)}")
@@ -81,6 +91,15 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         return value
     kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
     raise ValueError(f"{path} must be {kind}, got {written(value)}")
+
+
+def choices(hint: Any) -> tuple[Any, ...] | None:
+    """The values that a type lists; None for other types."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) is Annotated:
+        return tuple(hint.__metadata__[0])
+    return None
 
 
 def _one_of(path: str, options: tuple[Any, ...], value: object) -> Any:

@@ -57,6 +57,11 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
 }
 
 
+def has_reference(method: str) -> bool:
+    """Whether ``parity`` has a recipe for an ``adapt.method``."""
+    return method in _BY_METHOD
+
+
 def reference_fields(method: str) -> dict[str, Any]:
     """Field path to the reference's value, for one ``adapt.method``.
 
@@ -64,4 +69,4 @@ def reference_fields(method: str) -> dict[str, Any]:
         >>> reference_fields("udape")["adapt.udape.ema_decay"]
         0.999
     """
-    return {**_ALL, **_BY_METHOD[method]}
+    return {**_ALL, **_BY_METHOD.get(method, {})}

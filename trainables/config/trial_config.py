@@ -8,30 +8,25 @@ module imports neither torch nor numpy, so that a study file is checked within a
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from trainables.config.field_paths import as_type, build, field_types, read_path, require
-from trainables.config.reference_recipe import reference_fields
+from trainables.config.reference_recipe import has_reference, reference_fields
+from trainables.registry import DOMAINS, METHODS, SECTIONS, STRATEGIES
 
-DomainName = Literal[
-    "people_clean", "people_wild", "people_wild_hard", "hands_clean", "hands_wild", "lsp", "lspet"
-]
+T = TypeVar("T")
+
+DomainName = Annotated[str, DOMAINS]
 PoseNorm = Literal["bbox", "raw", "root"]
-Strategy = Literal["all", "hardest", "easiest", "random", "bins", "curriculum"]
+Strategy = Annotated[str, STRATEGIES]
 Phase = Literal["pretrain", "adapt", "both"]
 Order = Literal["easy_to_hard", "hard_to_easy", "random"]
 Mode = Literal["cumulative", "exclusive", "window"]
-Method = Literal["source_only", "oracle", "regda", "udape"]
+Method = Annotated[str, METHODS]
 Depth = Literal[10, 18, 34, 50, 101]
 Loss = Literal["kl", "mse"]
 Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
-
-SCORED_STRATEGIES = frozenset({"hardest", "easiest", "bins", "curriculum"})
-"""Strategies that read the scores of the Pose VAE; the others do not depend on ``vae.*``."""
-FOLDER_DOMAINS = frozenset({"lsp", "lspet"})
-"""Domains read from a folder on disk; the others are rendered."""
-POSE_VAE_REPORTS = 5
-"""Most reports of a ``pose_vae`` trial, evenly spread over its epochs."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +63,13 @@ class DataConfig:
         for name in ("num_source", "num_target"):
             value = getattr(self, name)
             require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
-        if self.source.startswith("hands_") != self.target.startswith("hands_"):
+        if DOMAINS[self.source].skeleton != DOMAINS[self.target].skeleton:
             raise ValueError(
                 f"data.target must show the same figure as data.source ({self.source}), "
                 f"got {self.target!r}"
             )
         for domain, root in (("source", self.source_root), ("target", self.target_root)):
-            if getattr(self, domain) in FOLDER_DOMAINS and root is None:
+            if DOMAINS[getattr(self, domain)].reads_folder and root is None:
                 raise ValueError(
                     f"data.{domain}_root must name the folder of the {getattr(self, domain)} "
                     f"data set, got null"
@@ -196,62 +191,6 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
-class RegDAConfig:
-    """Fields that only RegDA reads."""
-
-    margin: float = 4.0
-    """Weight of the source disparity term of step A."""
-    tradeoff: float = 1.0
-    """Weight of every disparity term."""
-    gradient_scale: float = 1.0
-    """Final factor of the gradient from the adversarial head to the features (h of RegDA)."""
-
-    def __post_init__(self) -> None:
-        require(self.margin >= 0, "adapt.regda.margin", ">= 0", self.margin)
-        require(
-            self.gradient_scale >= 0, "adapt.regda.gradient_scale", ">= 0", self.gradient_scale
-        )
-        require(self.tradeoff >= 0, "adapt.regda.tradeoff", ">= 0", self.tradeoff)
-
-
-@dataclass(frozen=True)
-class UDAPEConfig:
-    """Fields that only UDAPE reads."""
-
-    ema_decay: float = 0.98
-    """Decay of the teacher's exponential moving average, per step."""
-    consistency: float = 1.0
-    """Weight of the target loss."""
-    keep: float = 0.5
-    """Fraction of the pseudo-labels to learn from: the most confident ones."""
-    mask: Literal["batch", "joint"] = "batch"
-    """Whether that fraction is taken over the batch or for each joint."""
-    occlusion: float = 0.5
-    """Probability that one confident joint of an image is hidden."""
-    occlusion_confidence: float = 0.5
-    """Lowest confidence of a joint that may be hidden, relative to a perfectly learned peak."""
-    labels: Literal["coord", "warp"] = "coord"
-    """coord moves the teacher's keypoints into the student's view; warp resamples the maps of
-    both into the stored image and compares them there, as the reference does."""
-    style_source: float = 0.5
-    """Probability that a source batch is restyled as target images, in both phases."""
-    style_target: float = 0.5
-    """Probability that the teacher's view of a target batch is restyled as source images."""
-    style_alpha: float = 1.0
-    """Largest strength of a style transfer; each image's is uniform from 0 to this."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.ema_decay < 1, "adapt.udape.ema_decay", "in [0, 1)", self.ema_decay)
-        require(self.consistency >= 0, "adapt.udape.consistency", ">= 0", self.consistency)
-        require(0 < self.keep <= 1, "adapt.udape.keep", "in (0, 1]", self.keep)
-        for name in (
-            "occlusion", "occlusion_confidence", "style_source", "style_target", "style_alpha",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"adapt.udape.{name}", "in [0, 1]", value)
-
-
-@dataclass(frozen=True)
 class AdaptConfig:
     """Training in two phases, the same for every method: source pre-training, then adaptation."""
 
@@ -271,10 +210,6 @@ class AdaptConfig:
     """Loss of labelled maps: kl, the spatial KL of RegDA, or mse, the heatmap error of UDAPE."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the network's products; auto is bfloat16 on GPUs that support it."""
-    regda: RegDAConfig = field(default_factory=RegDAConfig)
-    """Fields of RegDA."""
-    udape: UDAPEConfig = field(default_factory=UDAPEConfig)
-    """Fields of UDAPE."""
 
     def __post_init__(self) -> None:
         require(self.pretrain_epochs >= 0, "adapt.pretrain_epochs", ">= 0", self.pretrain_epochs)
@@ -286,11 +221,6 @@ class AdaptConfig:
         require(self.steps_per_epoch >= 1, "adapt.steps_per_epoch", ">= 1", self.steps_per_epoch)
         require(2 <= self.batch_size <= 4096, "adapt.batch_size", "2 to 4096", self.batch_size)
         require(0 < self.lr <= 10, "adapt.lr", "in (0, 10]", self.lr)
-        if self.method == "regda" and self.loss != "kl":
-            raise ValueError(
-                "adapt.loss must be kl for RegDA, whose disparities compare distributions, "
-                f"got {self.loss!r}"
-            )
 
 
 @dataclass(frozen=True)
@@ -346,6 +276,41 @@ class StyleConfig:
         require(self.style_weight >= 0, "style.style_weight", ">= 0", self.style_weight)
 
 
+class Restyling(NamedTuple):
+    """How often and how strongly a method shows images in the other domain's style."""
+
+    source: float
+    """Probability that a source batch is restyled as target images, in both phases."""
+    target: float
+    """Probability that the teacher's view of a target batch is restyled as source images."""
+    alpha: float
+    """Largest strength of a transfer, in [0, 1]."""
+
+
+class MethodOptions:
+    """What a method's options can say beside their fields. A method may leave all of it out."""
+
+    def check(self, trial: "TrialConfig") -> None:
+        """Compare a trial's other fields with what this method can do.
+
+        Raises:
+            ValueError: If they do not go together; starts with the path of the field to change.
+        """
+
+    @property
+    def restyling(self) -> Restyling | None:
+        """The style transfer that the method needs; None for none."""
+        return None
+
+
+Options = Mapping[str, Any]
+"""Prefix of the fields of an options class, such as ``adapt.regda``, to an instance of it."""
+
+
+def _default_options() -> Options:
+    return {prefix: cls() for prefix, cls in SECTIONS.items()}
+
+
 @dataclass(frozen=True)
 class TrialConfig:
     """Everything that determines a trial's numbers.
@@ -378,11 +343,15 @@ class TrialConfig:
     augmentations. Omitted fields take its values (:mod:`trainables.config.reference_recipe`)."""
     seed: int = 0
     """Seed from which all random streams of the trial are derived."""
+    registered: Options = field(default_factory=_default_options, hash=False)
+    """Options of methods, data sets, strategies and trainables; read them by :meth:`options`."""
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**31, "seed", "from 0 to 2147483647", self.seed)
-        if self.parity and self.adapt.method == "udape" and self.adapt.loss != "mse":
-            raise ValueError(f"adapt.loss must be mse for UDAPE's recipe, got {self.adapt.loss!r}")
+        if self.parity and not has_reference(self.adapt.method):
+            rule = f"false for adapt.method {self.adapt.method}, which has no reference recipe"
+            require(False, "parity", rule, self.parity)
+        self._method_options.check(self)
         if self.adapt.method == "oracle":
             for name, plain in (("strategy", "all"), ("trim", 0)):
                 value = getattr(self.sampling, name)
@@ -393,12 +362,28 @@ class TrialConfig:
         if self.sampling.strategy == "bins":
             self._check_subset()
 
+    def options(self, cls: type[T]) -> T:
+        """The options of one registered class.
+
+        Raises:
+            KeyError: If the class was not registered when the config was made.
+        """
+        for options in self.registered.values():
+            if type(options) is cls:
+                return options
+        raise KeyError(cls)
+
     @property
-    def uses_style_transfer(self) -> bool:
-        """Whether any image of the trial can be restyled."""
-        udape = self.adapt.udape
-        probability = max(udape.style_source, udape.style_target)
-        return self.adapt.method == "udape" and probability > 0 and udape.style_alpha > 0
+    def _method_options(self) -> MethodOptions:
+        options = self.registered.get(f"adapt.{self.adapt.method}")
+        return options if isinstance(options, MethodOptions) else MethodOptions()
+
+    @property
+    def restyling(self) -> Restyling | None:
+        """The style transfer between the domains; None if no image of the trial is restyled."""
+        found = self._method_options.restyling
+        can_happen = found is not None and max(found.source, found.target) > 0 and found.alpha > 0
+        return found if can_happen else None
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""
@@ -437,34 +422,40 @@ class TrialConfig:
             ValueError: On an unknown path, a wrong type or a value out of range; the message
                 names the path, the rule and the value.
         """
+        known = trial_fields()
         for path in values:
-            if path not in FIELD_TYPES:
+            if path not in known:
                 raise ValueError(f"{path} is not a field of a trial")
-        checked = {path: coerce(path, value) for path, value in values.items()}
+        checked = {path: as_type(path, known[path], value) for path, value in values.items()}
         if checked.get("parity"):
             method = checked.get("adapt.method", AdaptConfig().method)
             checked = {**reference_fields(method), **checked}
-        return typing.cast(TrialConfig, build(cls, checked))
+        options = {
+            prefix: build(section, checked, f"{prefix}.") for prefix, section in SECTIONS.items()
+        }
+        return typing.cast(TrialConfig, build(cls, checked, registered=options))
 
     def to_flat(self) -> dict[str, Any]:
         """Every field path with its value; tuples become lists (JSON and YAML have no tuple)."""
-        return {path: _plain(read_path(self, path)) for path in FIELD_TYPES}
+        return {path: _plain(self._value(path)) for path in trial_fields()}
+
+    def _value(self, path: str) -> Any:
+        prefix, _, name = path.rpartition(".")
+        options = self.registered.get(prefix)
+        return read_path(self, path) if options is None else getattr(options, name)
 
 
-FIELD_TYPES: dict[str, Any] = field_types(TrialConfig)
-"""Dotted path of every field of :class:`TrialConfig` to its type."""
+def trial_fields() -> Mapping[str, Any]:
+    """Dotted path of every field of a trial to its type, registered options included."""
+    return _trial_fields(tuple(SECTIONS.items()))
 
 
-def num_reports(trainable: str, fields: Mapping[str, Any]) -> int:
-    """Reports of a trial that runs to its end: one per epoch, or those of a ``pose_vae`` trial.
-
-    Args:
-        trainable: ``adaptation`` or ``pose_vae``.
-        fields: Flat fields of the trial, with those that it leaves out.
-    """
-    if trainable == "pose_vae":
-        return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
-    return int(fields["adapt.pretrain_epochs"]) + int(fields["adapt.epochs"])
+@cache
+def _trial_fields(sections: tuple[tuple[str, type[Any]], ...]) -> Mapping[str, Any]:
+    found = field_types(TrialConfig)
+    for prefix, section in sections:
+        found |= field_types(section, f"{prefix}.")
+    return found
 
 
 def coerce(path: str, value: object) -> Any:
@@ -473,7 +464,7 @@ def coerce(path: str, value: object) -> Any:
     Raises:
         ValueError: If the value does not fit; the message names what the field takes.
     """
-    return as_type(path, FIELD_TYPES[path], value)
+    return as_type(path, trial_fields()[path], value)
 
 
 def _plain(value: Any) -> Any:

@@ -15,17 +15,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.leeds import read_leeds
-from trainables.data.photographs import load_padded
-from trainables.data.rendered import LOOKS, figure_of, render_domain
-from trainables.data.skeleton import BODY16, HAND21, Skeleton
+from trainables.data.domain import SKELETONS, ImageRequest, LabelledImages
+from trainables.data.skeleton import Skeleton
 from trainables.data.splits import split
-
-_SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
+from trainables.registry import DOMAINS
 
 
 @dataclass(frozen=True)
@@ -56,64 +54,68 @@ class ImageStore:
         return int(self.images.shape[1])
 
 
-def build_image_store(  # noqa: PLR0913, PLR0917 - a store depends on all of these
-    folder: Path,
-    role: str,
-    domain: str,
-    root: Path | None,
-    num: int,
-    image_size: int,
-    seed: int,
-    num_threads: int,
-) -> None:
+def build_image_store(folder: Path, domain: str, request: ImageRequest) -> None:
     """Render or decode a domain into ``folder``.
 
     Args:
         folder: Existing empty folder.
-        role: ``source`` or ``target``: which splits to make.
-        domain: A rendered domain, ``lsp`` or ``lspet``.
-        root: Folder of the data set for domains on disk.
-        num: Number of images; a smaller data set gives all it has.
-        image_size: Side in pixels.
-        seed: Seed of a rendered domain.
-        num_threads: Decoding threads.
+        domain: One of :data:`trainables.registry.DOMAINS`.
+        request: Which images, and for which role: that decides which splits there are.
 
     Raises:
-        FileNotFoundError, ValueError: If the data set is missing or damaged.
+        OSError, ValueError: If the data set is missing or damaged.
     """
-    if domain in LOOKS:
-        keypoints, visible = [], []
-        # Not through a memory map: on a full disk, writing to one kills the process.
-        with (folder / "images.npy").open("wb") as file:
-            shape = (num, image_size, image_size, 3)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for chunk in render_domain(domain, num, image_size, seed):
-                file.write(np.ascontiguousarray(chunk.images).data)
-                keypoints.append(chunk.keypoints_px)
-                visible.append(chunk.visible)
-        all_keypoints, all_visible = np.concatenate(keypoints), np.concatenate(visible)
-        ids = tuple(f"{domain}/{seed}/{i:06d}" for i in range(num))
-    else:
-        if root is None:
-            raise ValueError(f"domain {domain} needs the folder of its data set, got None")
-        labels = read_leeds(domain, root, limit=num)
-        pixels, all_keypoints = load_padded(
-            labels.image_paths, labels.keypoints_px, image_size, num_threads
-        )
-        np.save(folder / "images.npy", pixels)
-        all_visible = labels.visible
-        ids = labels.ids
-    np.save(folder / "keypoints_px.npy", all_keypoints)
-    np.save(folder / "visible.npy", all_visible)
+    entry, side = DOMAINS[domain], request.image_size
+    skeleton = SKELETONS[entry.skeleton]
+    ids: list[str] = []
+    keypoints, visible = [], []
+    # Not through a memory map: on a full disk, writing to one kills the process.
+    with (folder / "images.npy").open("wb") as file:
+        _write_header(file, 0, side)
+        for chunk in entry.load().images(request):
+            _check_chunk(chunk, domain, side, skeleton.num_joints)
+            file.write(np.ascontiguousarray(chunk.images).data)
+            ids += chunk.ids
+            keypoints.append(chunk.keypoints_px)
+            visible.append(chunk.visible)
+        file.seek(0)
+        _write_header(file, len(ids), side)
+    if not ids:
+        raise ValueError(f"domain {domain} has no images")
+    np.save(folder / "keypoints_px.npy", np.concatenate(keypoints))
+    np.save(folder / "visible.npy", np.concatenate(visible))
     description = {
         "domain": domain,
-        "skeleton": (figure_of(domain).skeleton if domain in LOOKS else BODY16).name,
+        "skeleton": skeleton.name,
         "digest": _digest(folder, ids),
-        "splits": {name: [ids[i] for i in rows] for name, rows in split(ids, role).items()},
+        "splits": {n: [ids[i] for i in rows] for n, rows in split(ids, request.role).items()},
         "ids": ids,
     }
     (folder / "store.json").write_text(json.dumps(description))
+
+
+def _write_header(file: BinaryIO, num: int, side: int) -> None:
+    """Write a header of always the same length, so that the number can be filled in at the end."""
+    shape = f"({num}, {side}, {side}, 3)"
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    file.write(b"\x93NUMPY\x01\x00\x76\x00" + text.ljust(117).encode("latin1") + b"\n")
+
+
+def _check_chunk(chunk: LabelledImages, domain: str, side: int, num_joints: int) -> None:
+    """Refuse what a domain must not yield, before it fails somewhere else."""
+    num = len(chunk.ids)
+    for name, array, kind, shape in (
+        ("images", chunk.images, np.uint8, (num, side, side, 3)),
+        ("keypoints_px", chunk.keypoints_px, np.float32, (num, num_joints, 2)),
+        ("visible", chunk.visible, np.bool_, (num, num_joints)),
+    ):
+        if array.dtype != kind or array.shape != shape:
+            raise ValueError(
+                f"domain {domain}: {name} must be {np.dtype(kind)} of shape {shape}, got "
+                f"{array.dtype} of shape {array.shape}"
+            )
+    if not np.isfinite(chunk.keypoints_px).all():
+        raise ValueError(f"domain {domain}: keypoints_px must be finite")
 
 
 def open_image_store(folder: Path) -> ImageStore:
@@ -135,7 +137,7 @@ def open_image_store(folder: Path) -> ImageStore:
                 name: np.array([position[sample] for sample in members], dtype=np.int64)
                 for name, members in description["splits"].items()
             },
-            skeleton=_SKELETONS[description["skeleton"]],
+            skeleton=SKELETONS[description["skeleton"]],
             digest=description["digest"],
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -24,7 +24,7 @@ from trainables.metrics.metric_keys import (
 )
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.pose_scorer import PoseScorer
-from trainables.sampling.sampler import DifficultyView
+from trainables.sampling.difficulty_view import DifficultyView
 from trainables.style.style_transfer import StyleTransfer
 
 

@@ -2,6 +2,6 @@
 
 Pure functions on tensors and plain lists. Read ``pck``, ``evalpose``, ``controls`` (predictions
 made without a network), ``validators`` and ``discrepancies``, ``selection`` (which checkpoint to
-keep), ``intervals``, ``metric_keys`` (names of reported metrics). Of the trainables, ``analysis``
-imports only this package and ``data.skeleton``.
+keep), ``intervals``, ``metric_keys`` (names of metrics), ``reported`` (what each trainable
+reports). Of the trainables, ``analysis`` imports only this package and ``data.skeleton``.
 """

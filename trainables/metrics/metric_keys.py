@@ -36,3 +36,9 @@ def bin_key(prefix: str, index: int) -> str:
 def bin_keys(keys: Iterable[str], prefix: str) -> list[str]:
     """Those of some keys that are of bins with a prefix, in the order of the bins."""
     return sorted(key for key in keys if key.startswith(f"{prefix}/"))
+
+
+def control_metric(metric: str, control: str) -> str:
+    """Key of a control's value of ``<split>/<metric>``."""
+    split, _, name = metric.partition("/")
+    return f"{split}/control/{name}/{control}"

@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.config import SCORED_STRATEGIES, TrialConfig
-from trainables.sampling.sampler import DifficultyView, TrainingClock, epoch_weights
+from trainables.config import TrialConfig
+from trainables.registry import STRATEGIES
+from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
+from trainables.sampling.sampler import epoch_weights
 
 NUM_CELLS = 360
 """Equal cells of the quantiles; every bin count up to 6, and 8, 9, 10 and 12, divides them."""
@@ -32,20 +34,15 @@ def difficulty_exposure(trial: TrialConfig) -> NDArray[np.float64]:
         >>> float(difficulty_exposure(hardest)[240:].sum().round(6))
         1.0
     """
-    adapt, sampling = trial.adapt, trial.sampling
+    adapt, strategy = trial.adapt, trial.sampling.strategy
     num_epochs = adapt.pretrain_epochs + adapt.epochs
-    if sampling.strategy not in SCORED_STRATEGIES or (
-        sampling.strategy == "curriculum" and trial.curriculum.order == "random"
+    if not STRATEGIES[strategy].reads_scores or (
+        strategy == "curriculum" and trial.curriculum.order == "random"
     ):
-        sampling = replace(sampling, strategy="all")
+        trial = replace(trial, sampling=replace(trial.sampling, strategy="all"))
     cells = np.arange(NUM_CELLS)
     view = DifficultyView(NUM_CELLS, cells, cells * trial.bins.count // NUM_CELLS)
     clocks = [TrainingClock(e, adapt.pretrain_epochs, num_epochs) for e in range(num_epochs)]
-    weights = np.array(
-        [
-            epoch_weights(view, sampling, trial.curriculum, trial.bins.subset, clock, trial.seed)
-            for clock in clocks
-        ]
-    )  # (epochs, NUM_CELLS)
+    weights = np.array([epoch_weights(view, trial, clock) for clock in clocks])  # (epochs, cells)
     shares: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
     return np.asarray(shares.mean(axis=0))

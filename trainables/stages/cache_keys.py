@@ -14,7 +14,8 @@ from trainables.adapt.methods import augment_ranges, pretraining_recipe
 from trainables.config import TrialConfig
 from trainables.data.skeleton import Skeleton
 from trainables.fingerprint import code_digest
-from trainables.sampling.sampler import DifficultyView, TrainingClock
+from trainables.registry import METHODS
+from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
 
 PRETRAIN_VERSION = 1
@@ -24,12 +25,12 @@ _REPRESENTED_FIELDS = (
     "data.source", "data.target", "data.source_root", "data.target_root", "data.image_size",
     "data.num_source", "data.num_target",
     "vae.", "bins.", "sampling.", "curriculum.",
-    "adapt.method", "adapt.epochs", "adapt.lr", "adapt.precision", "adapt.regda.", "adapt.udape.",
-    "net.weights",
+    "adapt.method", "adapt.epochs", "adapt.lr", "adapt.precision", "net.weights",
     "style.",
 )  # fmt: skip
 """Fields, or prefixes of fields, that affect pre-training only through other entries of
-:func:`pretraining_inputs`. All other fields, including new ones, are in the key themselves."""
+:func:`pretraining_inputs`; the options of methods are such fields too. All other fields, including
+new ones, are in the key themselves."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,9 @@ def pretraining_inputs(
         OSError: If the file of ``net.weights`` cannot be read.
     """
     adapt = config.adapt
+    represented = (*_REPRESENTED_FIELDS, *(f"adapt.{method}." for method in METHODS))
     fields = {
-        path: value
-        for path, value in config.to_flat().items()
-        if not path.startswith(_REPRESENTED_FIELDS)
+        path: value for path, value in config.to_flat().items() if not path.startswith(represented)
     }
     recipe = pretraining_recipe(config)
     steps = range(adapt.pretrain_epochs * adapt.steps_per_epoch)
@@ -136,11 +136,11 @@ def _weights_by_epoch(config: TrialConfig, data: PretrainingData) -> Iterable[ND
 
 
 def _style(config: TrialConfig, style_key: str | None) -> dict[str, Any] | None:
-    """How UDAPE's pre-training restyles source images."""
-    if style_key is None:
+    """How pre-training restyles source images."""
+    restyling = config.restyling
+    if style_key is None or restyling is None:
         return None
-    udape = config.adapt.udape
-    return {"stage": style_key, "chance": udape.style_source, "strength": udape.style_alpha}
+    return {"stage": style_key, "chance": restyling.source, "strength": restyling.alpha}
 
 
 def _weights_digest(config: TrialConfig) -> str | None:

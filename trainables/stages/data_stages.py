@@ -1,7 +1,7 @@
 """The stages of a trial's data: images of a domain, a Pose VAE and its scores."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.config import FOLDER_DOMAINS, DataConfig, VAEConfig
+from trainables.config import TrialConfig, VAEConfig
+from trainables.data.domain import image_request
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
-from trainables.data.leeds import leeds_fingerprint
 from trainables.network.weight_file import read_weights
 from trainables.pose_vae.fit import VAEEpoch, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.normalise import pose_vae_inputs
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information, information
+from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import StageCache, StageEntry
 
@@ -68,41 +69,44 @@ def lineage(entries: Mapping[str, StageEntry]) -> dict[str, list[str | float]]:
     return {name: [entry.outcome, entry.key, entry.seconds] for name, entry in entries.items()}
 
 
-def image_stage(cache: StageCache, data: DataConfig, role: str, num_threads: int) -> ImageStage:
+def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: int) -> ImageStage:
     """Get or make the images of a trial's ``source`` or ``target`` domain.
 
     The domains are the same for every seed of a study: seeds vary training, not data.
     """
-    domain, root, num = data.of(role)
+    request = image_request(trial, role, num_threads)
     entry = cache.get(
         "images",
-        image_stage_inputs(data, role),
-        lambda folder: build_image_store(
-            folder,
-            role,
-            domain,
-            Path(root) if root is not None else None,
-            num,
-            data.image_size,
-            seed=0,
-            num_threads=num_threads,
-        ),
+        image_stage_inputs(trial, role),
+        lambda folder: build_image_store(folder, trial.data.of(role)[0], request),
     )
     return ImageStage(open_image_store(entry.path), entry)
 
 
-def image_stage_inputs(data: DataConfig, role: str) -> dict[str, Any]:
-    """What the stage of :func:`image_stage` depends on."""
-    domain, root, num = data.of(role)
-    return {
+def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
+    """What the stage of :func:`image_stage` depends on.
+
+    Raises:
+        OSError: If the data set is missing.
+    """
+    domain, root, num = trial.data.of(role)
+    entry, request = DOMAINS[domain], image_request(trial, role, 1)
+    inputs = {
         "version": IMAGES_VERSION,
         "role": role,
         "domain": domain,
         "root": root,
-        "files": leeds_fingerprint(Path(root)) if root and domain in FOLDER_DOMAINS else None,
+        "files": entry.load().digest(request),
         "num": num,
-        "image_size": data.image_size,
+        "image_size": trial.data.image_size,
     }
+    if not entry.is_builtin:  # whose code has no version
+        inputs |= {"code": source_digest(entry), "options": _fields(request.options)}
+    return inputs
+
+
+def _fields(options: Any) -> dict[str, Any]:
+    return {} if options is None else asdict(options)
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:

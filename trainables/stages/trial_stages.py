@@ -24,7 +24,7 @@ from trainables.evaluation.judge import Domains
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
 from trainables.sampling.bins import assign_bins, difficulty_order
-from trainables.sampling.sampler import DifficultyView
+from trainables.sampling.difficulty_view import DifficultyView
 from trainables.stages.cache_keys import PretrainingData, pretraining_inputs, training_inputs
 from trainables.stages.cached_run import Span
 from trainables.stages.data_stages import (
@@ -130,7 +130,7 @@ class TrialStages:
     def tags(self) -> dict[str, str]:
         """Notes for readers of the results, beside the settings."""
         tags = {}
-        if self.trial.uses_style_transfer:
+        if self.trial.restyling is not None:
             is_trained = self.trial.style.encoder is None
             tags["style_encoder"] = "trained on both domains" if is_trained else "vgg19"
         for name, vae in {
@@ -152,11 +152,11 @@ class TrialStages:
 
     @cached_property
     def _source(self) -> ImageStage:
-        return image_stage(self.cache, self.trial.data, "source", self.num_threads)
+        return image_stage(self.cache, self.trial, "source", self.num_threads)
 
     @cached_property
     def _target(self) -> ImageStage:
-        return image_stage(self.cache, self.trial.data, "target", self.num_threads)
+        return image_stage(self.cache, self.trial, "target", self.num_threads)
 
     @cached_property
     def _own_vae(self) -> PoseVAEStage:
@@ -179,7 +179,7 @@ class TrialStages:
 
     @cached_property
     def _style(self) -> StyleStage | None:
-        if not self.trial.uses_style_transfer:
+        if self.trial.restyling is None:
             return None
         style, device = self.trial.style, _device_type()
         return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)
@@ -237,7 +237,7 @@ def stage_keys(
         "pose_vae": pose_vae(trial.vae, trial.seed, _SCORED),
         "pose_vae/reference": pose_vae(REFERENCE_VAE, 0, _EVALUATED),
     }
-    if trial.uses_style_transfer:
+    if trial.restyling is not None:
         keys["style"] = key_of("style", style_stage_inputs(source, target, trial.style))
     return keys
 

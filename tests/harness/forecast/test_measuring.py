@@ -80,7 +80,7 @@ def test_a_trial_is_measured_as_it_really_is(tmp_path):
     save_states(place, {"last": run.state_dict(), "best": run.best})
     assert found.checkpoint_bytes == pytest.approx(size(place), rel=0.02)
     for role in ("source", "target"):
-        path = image_stage(cache, small().data, role, 1).entry.path
+        path = image_stage(cache, small(), role, 1).entry.path
         assert found.stages[f"images/{role}"][1] == pytest.approx(size(path), rel=0.05)
 
 

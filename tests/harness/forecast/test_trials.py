@@ -72,7 +72,7 @@ def test_the_keys_of_stages_are_those_of_a_real_trial(tmp_path, method):
     config = TrialConfig.from_flat(fields)
     stages = TrialStages(config, DiskStageCache(tmp_path), 1, read_test=False)
     images = {
-        role: stage_key("images", image_stage_inputs(config.data, role))
+        role: stage_key("images", image_stage_inputs(config, role))
         for role in ("source", "target")
     }
     found = stage_keys(config, images, stage_key)

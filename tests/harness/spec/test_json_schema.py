@@ -13,7 +13,7 @@ from harness.spec import SpecError, load_study
 from harness.spec.json_schema import study_schema
 from harness.yaml.source import read_yaml
 from tests.conftest import ROOT
-from trainables.config import FIELD_TYPES
+from trainables.config import trial_fields
 
 STUDIES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
 SWEEPS = sorted((ROOT / "tests" / "harness" / "spec" / "wandb").glob("*.yaml"))
@@ -55,7 +55,7 @@ def test_every_study_and_sweep_is_accepted(path):
 
 def test_every_field_of_a_trial_is_described_with_its_values():
     fields = SCHEMA["$defs"]["fields"]["properties"]
-    assert set(FIELD_TYPES) <= set(fields)
+    assert set(trial_fields()) <= set(fields)
     assert all(entry["description"] for entry in fields.values())
     assert fields["adapt.method"]["enum"] == ["source_only", "oracle", "regda", "udape"]
     assert fields["vae.epochs"]["type"] == "integer"

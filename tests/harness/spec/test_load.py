@@ -8,7 +8,7 @@ import pytest
 
 from harness.spec import SpecError, StudySpec, checked_study, load_study
 from tests.conftest import ROOT
-from trainables.config import SCORED_STRATEGIES
+from trainables.registry import STRATEGIES
 
 SEARCH_SPACES = ROOT / "search_spaces"
 SMOKE = SEARCH_SPACES / "smoke.yaml"
@@ -48,7 +48,9 @@ def test_every_search_space_loads_and_starts_with_its_question(path):
 def idle(name, config):
     """Whether a field changes nothing in a trial."""
     strategy = config.get("sampling.strategy", "all")
-    scores_are_read = strategy in SCORED_STRATEGIES and config.get("curriculum.order") != "random"
+    scores_are_read = (
+        STRATEGIES[strategy].reads_scores and config.get("curriculum.order") != "random"
+    )
     rules = {
         "vae.": not scores_are_read,
         "bins.": strategy != "bins",
@@ -165,7 +167,7 @@ TOP = [  # changes to the head of a valid study: key, text of the line, line:col
     (
         "name",
         "nam: t",
-        "1:1: nam is not a known key (did you mean name?); allowed are name, title, train",
+        "1:1: nam is not a known key (did you mean name?); allowed are name, title, plugi",
     ),
     (
         "trainable",

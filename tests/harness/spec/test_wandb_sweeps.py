@@ -263,7 +263,7 @@ UNSUPPORTED = [  # lines of a sweep, and what the message names
         "early_terminate: {type: hyperband, min_iter: 2, eta: 1}",
         "early_terminate.eta must be > 1, got 1",
     ),
-    ("prior_runs: [a]", "prior_runs is not a known key; allowed are name, title, trainable"),
+    ("prior_runs: [a]", "prior_runs is not a known key; allowed are name, title, plugins"),
 ]
 
 

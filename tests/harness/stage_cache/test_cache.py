@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.manifest import stage_key
 from tests.small_disk import fill
+from trainables.data.domain import ImageRequest
 from trainables.data.image_store import build_image_store
 from trainables.stages.protocol import StageError, WaitStoppedError
 
@@ -411,7 +412,7 @@ WRITERS = {
     "numpy": lambda path: np.save(path, np.zeros(2_000_000, np.uint8)),
     "torch": lambda path: torch.save(torch.zeros(500_000), path),
     "images": lambda path: build_image_store(
-        path.parent, "source", "people_clean", None, 200, 64, seed=0, num_threads=1
+        path.parent, "people_clean", ImageRequest("source", 200, 64)
     ),
 }
 

@@ -1,7 +1,6 @@
 """A run on tiny rendered domains: its metrics, its phases, its sampling, its failures."""
 
 import dataclasses
-import typing
 
 import numpy as np
 import pytest
@@ -17,10 +16,10 @@ from tests.trainables.adapt.tiny_run import (
     trained,
 )
 from trainables.adapt.methods import augment_ranges, build_net
-from trainables.config import Strategy
 from trainables.data.augment import AugmentRanges
 from trainables.evaluation.evaluate import evaluate
 from trainables.metrics.metric_keys import CONTROLS
+from trainables.registry import STRATEGIES
 
 GROUPS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "head")
 
@@ -150,7 +149,7 @@ def test_all_methods_share_their_pretraining_but_for_the_style_of_udape(domains)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_sampling_strategy_takes_the_same_number_of_steps_and_draws(method, domains):
     states, fractions = {}, {}
-    for strategy in typing.get_args(Strategy):
+    for strategy in STRATEGIES:
         config = make_config(
             adapt__method=method,
             adapt__pretrain_epochs=1,

@@ -15,12 +15,13 @@ from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.config import TrialConfig
+from trainables.data.domain import ImageRequest
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.distributed.shard import WHOLE
 from trainables.evaluation.judge import Domains
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
-from trainables.sampling.sampler import DifficultyView
+from trainables.sampling.difficulty_view import DifficultyView
 
 CPU = torch.device("cpu")
 FIELDS = {
@@ -82,7 +83,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("stores")
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         (root / role).mkdir()
-        build_image_store(root / role, role, domain, None, 120, 32, seed=0, num_threads=1)
+        build_image_store(root / role, domain, ImageRequest(role, 120, 32))
     return root
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from trainables.config import Method, TrialConfig, coerce
+from trainables.config import TrialConfig, coerce
+from trainables.config.method_options import RegDAOptions
 from trainables.config.reference_recipe import reference_fields
+from trainables.registry import METHODS
 
 # What the references' scripts and READMEs say, where it differs from the defaults of a trial.
 REFERENCE = {
@@ -19,7 +21,7 @@ REFERENCE = {
 
 
 def test_every_method_has_a_reference_recipe():
-    assert set(REFERENCE) == set(Method.__args__)
+    assert set(REFERENCE) == set(METHODS)
 
 
 @pytest.mark.parametrize("method", REFERENCE)
@@ -39,7 +41,7 @@ def test_parity_without_a_method_is_that_of_the_default_method():
 def test_fields_that_are_given_stay_with_parity():
     values = {"parity": True, "adapt.epochs": 3, "adapt.regda.gradient_scale": 1.0}
     trial = TrialConfig.from_flat(values)
-    assert (trial.adapt.epochs, trial.adapt.regda.gradient_scale) == (3, 1.0)
+    assert (trial.adapt.epochs, trial.options(RegDAOptions).gradient_scale) == (3, 1.0)
     assert trial.adapt.pretrain_epochs == 70
 
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.config import FIELD_TYPES, TrialConfig, coerce
+from trainables.config import TrialConfig, coerce, trial_fields
 from trainables.config import trial_config as config
+from trainables.config.method_options import RegDAOptions
 
 # A value other than the default for every field, all valid together.
 OTHER = {
@@ -96,7 +97,7 @@ CLASSES = pytest.mark.parametrize(
 
 
 def test_the_table_of_this_test_names_every_field():
-    assert set(OTHER) == set(FIELD_TYPES)
+    assert set(OTHER) == set(trial_fields())
     defaults = TrialConfig().to_flat()
     assert all(OTHER[path] != defaults[path] for path in OTHER)
 
@@ -119,8 +120,8 @@ def test_a_flat_trial_survives_json():
 
 def test_fields_that_are_left_out_keep_their_default():
     trial = TrialConfig.from_flat({"adapt.regda.margin": 1})
-    assert trial.adapt.regda.margin == 1.0
-    assert trial.adapt.regda.tradeoff == TrialConfig().adapt.regda.tradeoff
+    assert trial.options(RegDAOptions).margin == 1.0
+    assert trial.options(RegDAOptions).tradeoff == RegDAOptions().tradeoff
     assert dataclasses.replace(trial, adapt=TrialConfig().adapt) == TrialConfig()
 
 
@@ -285,7 +286,7 @@ PLAIN = st.one_of(
 )  # fmt: skip
 
 
-@given(path=st.sampled_from(sorted(FIELD_TYPES)), value=PLAIN)
+@given(path=st.sampled_from(sorted(trial_fields())), value=PLAIN)
 def test_any_value_is_taken_or_refused_by_the_fields_name(path, value):
     try:
         trial = TrialConfig.from_flat({path: value})

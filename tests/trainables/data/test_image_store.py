@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.leeds_files import write_leeds
+from trainables.data.domain import ImageRequest
 from trainables.data.image_store import build_image_store, open_image_store
 from trainables.data.rendered import render_domain
 from trainables.data.skeleton import BODY16
@@ -18,7 +19,7 @@ ROLES = pytest.mark.parametrize("role", ["source", "target"])
 
 def build(folder, role="source", domain="people_clean", root=None, num=60, seed=0):
     folder.mkdir()
-    build_image_store(folder, role, domain, root, num, 32, seed, num_threads=1)
+    build_image_store(folder, domain, ImageRequest(role, num, 32, root, seed=seed))
     return open_image_store(folder)
 
 
@@ -141,7 +142,7 @@ def test_the_digest_changes_with_a_single_value(change, tmp_path, monkeypatch):
             yield chunk
 
     before = build(tmp_path / "before").digest
-    monkeypatch.setattr("trainables.data.image_store.render_domain", changed)
+    monkeypatch.setattr("trainables.data.rendered.render_domain", changed)
     assert build(tmp_path / "after").digest != before
 
 
@@ -165,5 +166,5 @@ def test_a_data_set_with_fewer_images_gives_what_it_has(tmp_path):
 
 
 def test_a_data_set_on_disk_needs_its_folder(tmp_path):
-    with pytest.raises(ValueError, match="domain lsp needs the folder of its data set, got None"):
+    with pytest.raises(ValueError, match="data.source_root must name the folder of the data set"):
         build(tmp_path / "store", domain="lsp")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
+from trainables.data.domain import ImageRequest
 from trainables.data.image_store import ImageStore, build_image_store, open_image_store
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.evaluation.validation import LabelFreeValidation, evenly_spaced
@@ -54,7 +55,7 @@ def stores(tmp_path_factory):
     opened = []
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, role, domain, None, 120, IMAGE_SIZE, seed=0, num_threads=1)
+        build_image_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
         opened.append(open_image_store(folder))
     return opened
 

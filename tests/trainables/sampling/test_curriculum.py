@@ -9,13 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.config import CurriculumConfig, Mode, Order, SamplingConfig
-from trainables.sampling.sampler import (
-    DifficultyView,
-    TrainingClock,
-    draw_indices,
-    epoch_weights,
-)
+from trainables.config import CurriculumConfig, Mode, Order, SamplingConfig, TrialConfig
+from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
+from trainables.sampling.sampler import draw_indices, epoch_weights
 from trainables.sampling.schedule import PACINGS
 
 ORDERS = ["easy_to_hard", "hard_to_easy", "random"]
@@ -32,14 +28,12 @@ def view(num):
 def active(epoch, num_epochs, num=9, *, trim=0.0, seed=0, clock=None, phase="both", **curriculum):
     """Ranks of the active samples; the unscored count on from ``num``."""
     samples = view(num)
-    weights = epoch_weights(
-        samples,
-        SamplingConfig(strategy="curriculum", trim=trim, phase=phase),
-        CurriculumConfig(**curriculum),
-        None,
-        clock or TrainingClock(epoch, 0, num_epochs),
-        seed,
+    trial = TrialConfig(
+        sampling=SamplingConfig(strategy="curriculum", trim=trim, phase=phase),
+        curriculum=CurriculumConfig(**curriculum),
+        seed=seed,
     )
+    weights = epoch_weights(samples, trial, clock or TrainingClock(epoch, 0, num_epochs))
     unscored = np.setdiff1d(np.arange(samples.num_samples), samples.order)
     return np.flatnonzero(weights[np.concatenate([samples.order, unscored])]).tolist()
 
@@ -174,15 +168,12 @@ def test_the_random_order_is_not_the_choice_of_the_random_strategy():
     in_order = DifficultyView(30, np.arange(30), np.full(30, -1))
 
     def first_third(seed, **sampling):
-        weights = epoch_weights(
-            in_order,
-            SamplingConfig(**sampling),
-            CurriculumConfig(order="random"),
-            None,
-            TrainingClock(0, 0, 3),
-            seed,
+        trial = TrialConfig(
+            sampling=SamplingConfig(**sampling),
+            curriculum=CurriculumConfig(order="random"),
+            seed=seed,
         )
-        return set(np.flatnonzero(weights))
+        return set(np.flatnonzero(epoch_weights(in_order, trial, TrainingClock(0, 0, 3))))
 
     overlaps = [
         len(first_third(seed, strategy="curriculum") & first_third(seed, strategy="random"))
@@ -193,16 +184,13 @@ def test_the_random_order_is_not_the_choice_of_the_random_strategy():
 
 def test_the_random_order_does_not_know_the_scores():
     samples = view(30)
+    trial = TrialConfig(
+        sampling=SamplingConfig(strategy="curriculum"), curriculum=CurriculumConfig(order="random")
+    )
     drawn = []
     for order in (samples.order, samples.order[::-1], np.sort(samples.order)):
-        weights = epoch_weights(
-            DifficultyView(samples.num_samples, order, samples.bin_index),
-            SamplingConfig(strategy="curriculum"),
-            CurriculumConfig(order="random"),
-            None,
-            TrainingClock(0, 0, 3),
-            0,
-        )
+        other = DifficultyView(samples.num_samples, order, samples.bin_index)
+        weights = epoch_weights(other, trial, TrainingClock(0, 0, 3))
         drawn.append(np.flatnonzero(weights).tolist())
     assert drawn[0] == drawn[1] == drawn[2]
 

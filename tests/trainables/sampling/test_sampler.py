@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.config import CurriculumConfig, SamplingConfig, Strategy
+from trainables import registry
+from trainables.config import CurriculumConfig, SamplingConfig, TrialConfig
+from trainables.config.trial_config import BinsConfig
 from trainables.sampling.bins import assign_bins, difficulty_order
-from trainables.sampling.sampler import (
-    DifficultyView,
-    TrainingClock,
-    draw_indices,
-    epoch_weights,
-)
+from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
+from trainables.sampling.sampler import draw_indices, epoch_weights
 
 STRATEGIES = ["all", "hardest", "easiest", "random", "bins", "curriculum"]
 PRETRAIN, TOTAL = 3, 9
@@ -31,14 +29,13 @@ def view():
 
 
 def active(epoch=0, subset=None, seed=0, curriculum=None, clock=None, **sampling):
-    weights = epoch_weights(
-        view(),
-        SamplingConfig(**sampling),
-        curriculum or CurriculumConfig(),
-        subset,
-        clock or TrainingClock(epoch, PRETRAIN, TOTAL),
-        seed,
+    trial = TrialConfig(
+        bins=BinsConfig(8, subset),
+        sampling=SamplingConfig(**sampling),
+        curriculum=curriculum or CurriculumConfig(),
+        seed=seed,
     )
+    weights = epoch_weights(view(), trial, clock or TrainingClock(epoch, PRETRAIN, TOTAL))
     assert weights.shape == (NUM,)
     assert set(weights.tolist()) <= {0.0, 1.0}
     return np.flatnonzero(weights).tolist()
@@ -49,7 +46,7 @@ EASIEST, MIDDLE, HARDEST = [8, 9, 10, 11], [4, 5, 6, 7], [0, 1, 2, 3]
 
 
 def test_every_strategy_of_the_configuration_is_covered():
-    assert set(STRATEGIES) == set(Strategy.__args__)
+    assert set(STRATEGIES) == set(registry.STRATEGIES)
 
 
 @pytest.mark.parametrize(
@@ -74,14 +71,9 @@ def test_static_strategies_choose_the_same_samples_in_every_epoch(sampling, subs
 @pytest.mark.parametrize(("num", "kept"), [(12, 4), (13, 4), (14, 4), (15, 5), (3000, 1000)])
 def test_vae_hm_is_the_last_whole_third(num, kept):
     order = np.random.default_rng(0).permutation(num)
-    weights = epoch_weights(
-        DifficultyView(num, order, np.zeros(num, dtype=np.int64)),
-        SamplingConfig(strategy="hardest"),
-        CurriculumConfig(),
-        None,
-        TrainingClock(0, PRETRAIN, TOTAL),
-        0,
-    )
+    samples = DifficultyView(num, order, np.zeros(num, dtype=np.int64))
+    trial = TrialConfig(sampling=SamplingConfig(strategy="hardest"))
+    weights = epoch_weights(samples, trial, TrainingClock(0, PRETRAIN, TOTAL))
     assert set(np.flatnonzero(weights)) == set(order[-kept:])
 
 
@@ -211,24 +203,17 @@ def test_the_clock_knows_phase_and_progress(epoch, pretrain, total, phase, progr
         assert clock.progress(name) == pytest.approx(value)
 
 
-@pytest.mark.parametrize(("strategy", "subset"), [("bins", None), ("bins", (7,))])
-def test_a_strategy_that_leaves_nothing_is_refused(strategy, subset):
+def test_a_strategy_that_leaves_nothing_is_refused():
     with pytest.raises(ValueError, match="'bins' leaves no source sample"):
-        active(0, subset, strategy=strategy)
+        active(0, (7,), strategy="bins")
 
 
 @pytest.mark.parametrize("strategy", ["hardest", "easiest", "random", "curriculum"])
 def test_poses_without_any_score_leave_nothing_to_choose_from(strategy):
     nothing = DifficultyView(4, np.array([], dtype=np.int64), np.full(4, -1))
+    trial = TrialConfig(sampling=SamplingConfig(strategy=strategy))
     with pytest.raises(ValueError, match="leaves no source sample"):
-        epoch_weights(
-            nothing,
-            SamplingConfig(strategy=strategy),
-            CurriculumConfig(),
-            None,
-            TrainingClock(0, PRETRAIN, TOTAL),
-            0,
-        )
+        epoch_weights(nothing, trial, TrainingClock(0, PRETRAIN, TOTAL))
 
 
 def generator(seed=0):

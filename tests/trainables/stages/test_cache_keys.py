@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
-from trainables.config import FIELD_TYPES, TrialConfig
+from trainables.config import TrialConfig, trial_fields
+from trainables.config.field_paths import choices
 from trainables.data.skeleton import BODY16
-from trainables.sampling.sampler import DifficultyView
+from trainables.sampling.difficulty_view import DifficultyView
 from trainables.stages.cache_keys import PretrainingData, pretraining_inputs
 from trainables.stages.trial_stages import TrialStages, start_run
 
@@ -84,11 +85,11 @@ def alternatives(path, value):
     """Other values of a field, not all of them valid beside the others."""
     if path in VALUES:
         return VALUES[path]
-    hint = FIELD_TYPES[path]
+    hint = trial_fields()[path]
     if typing.get_origin(hint) in (UnionType, typing.Union):
         raise KeyError(f"VALUES must say what {path} may be")
-    if typing.get_origin(hint) is typing.Literal:
-        return [option for option in typing.get_args(hint) if option != value]
+    if (options := choices(hint)) is not None:
+        return [option for option in options if option != value]
     if hint is bool:
         return [not value]
     return [value + 1] if hint is int else [value * 0.75 if value else 0.25]
@@ -145,7 +146,7 @@ def is_same(a, b):
 def unread_changes(cache, base):
     """Changes of one field that leave the key as it is: path and value."""
     expected = inputs_of(cache, base)
-    for path in FIELD_TYPES:
+    for path in trial_fields():
         if path in WITH_FILES:
             continue
         for value in alternatives(path, base[path]):

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
-from trainables.config import DataConfig, VAEConfig
+from trainables.config import DataConfig, TrialConfig, VAEConfig
 from trainables.data.image_store import open_image_store
 from trainables.stages.data_stages import image_stage, lineage, pose_vae_stage
 from trainables.stages.protocol import StageEntry
 from trainables.style.style_net import StyleNet, load_style_net, save_style_net, small_plan
 
-DATA = DataConfig(image_size=32, heatmap_size=16, num_source=50, num_target=50)
+TRIAL = TrialConfig(data=DataConfig(image_size=32, heatmap_size=16, num_source=50, num_target=50))
 VAE = VAEConfig(latent_dim=2, hidden_dim=16, epochs=1)
 
 
@@ -50,7 +50,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def domains(cache):
-    return [image_stage(cache, DATA, role, 1) for role in ("source", "target")]
+    return [image_stage(cache, TRIAL, role, 1) for role in ("source", "target")]
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_damage_of_a_stored_stage_is_repaired_and_the_result_is_the_same(cache, 
     content[-1] ^= 1
     (entry.path / "images.npy").unlink()  # the other tests' memory map keeps the old file
     (entry.path / "images.npy").write_bytes(content)
-    repaired, second = image_stage(cache, DATA, "source", 1)
+    repaired, second = image_stage(cache, TRIAL, "source", 1)
     assert (second.outcome, second.key) == ("repaired", entry.key)
     assert repaired.digest == digest
     np.testing.assert_array_equal(repaired.images, expected)

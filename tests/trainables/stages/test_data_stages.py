@@ -8,7 +8,7 @@ import torch
 
 from harness.stage_cache.cache import DiskStageCache
 from tests.leeds_files import write_leeds
-from trainables.config import DataConfig, VAEConfig
+from trainables.config import DataConfig, TrialConfig, VAEConfig
 from trainables.data.rendered import render_domain
 from trainables.pose_vae.score import score_poses
 from trainables.stages.data_stages import (
@@ -22,6 +22,7 @@ from trainables.stages.data_stages import (
 )
 
 DATA = DataConfig(image_size=32, heatmap_size=16, num_source=80, num_target=60)
+TRIAL = TrialConfig(data=DATA)
 VAE = VAEConfig(latent_dim=3, hidden_dim=16, epochs=3)
 
 SPLITS = ("source/train", "source/val", "target/val", "target/test")
@@ -34,12 +35,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(cache):
-    return image_stage(cache, DATA, "source", 1)
+    return image_stage(cache, TRIAL, "source", 1)
 
 
 @pytest.fixture(scope="module")
 def target(cache):
-    return image_stage(cache, DATA, "target", 1)
+    return image_stage(cache, TRIAL, "target", 1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def leeds_data(tmp_path_factory):
     visible[::4, 5:] = False
     visible[1] = True
     write_leeds("lspet", root, people.images, people.keypoints_px, visible)
-    return dataclasses.replace(DATA, target="lspet", target_root=str(root))
+    return TrialConfig(data=dataclasses.replace(DATA, target="lspet", target_root=str(root)))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def leeds(cache, leeds_data):
 
 def test_a_domain_is_rendered_once_and_then_found(cache, source):
     store, entry = source
-    again, second = image_stage(cache, DATA, "source", 1)
+    again, second = image_stage(cache, TRIAL, "source", 1)
     assert second.hit
     assert second.key == entry.key
     assert again.digest == store.digest
@@ -99,20 +100,20 @@ def test_images_are_made_anew_if_and_only_if_they_would_differ(source, change, i
             return source.entry
 
     before, after = Recorder(), Recorder()
-    image_stage(before, DATA, "source", 1)
-    image_stage(after, dataclasses.replace(DATA, **change), "source", 1)
+    image_stage(before, TRIAL, "source", 1)
+    image_stage(after, TrialConfig(data=dataclasses.replace(DATA, **change)), "source", 1)
     assert (before.inputs == after.inputs) is is_hit
 
 
 def test_the_number_of_threads_is_no_input_of_a_stage(cache, source):
-    assert image_stage(cache, DATA, "source", 2).entry.hit
+    assert image_stage(cache, TRIAL, "source", 2).entry.hit
 
 
 def test_a_broken_data_set_leaves_no_stage(tmp_path):
     cache = DiskStageCache(tmp_path / "stages")
     data = dataclasses.replace(DATA, target="lsp", target_root=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
-        image_stage(cache, data, "target", 1)
+        image_stage(cache, TrialConfig(data=data), "target", 1)
     assert not [path for path in cache.root.rglob("*") if path.suffix == ".npy"]
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
-from trainables.config import DataConfig, StyleConfig
+from trainables.config import DataConfig, StyleConfig, TrialConfig
 from trainables.stages.data_stages import image_stage
 from trainables.stages.style_stage import style_stage
 from trainables.style.style_net import VGG19_PLAN, StyleNet, small_plan
 
-DATA = DataConfig(image_size=32, heatmap_size=16, num_source=60, num_target=60)
+TRIAL = TrialConfig(data=DataConfig(image_size=32, heatmap_size=16, num_source=60, num_target=60))
 STYLE = StyleConfig(width=4, encoder_steps=2, steps=2, batch_size=2)
 
 
@@ -23,12 +23,12 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(cache):
-    return image_stage(cache, DATA, "source", 1)
+    return image_stage(cache, TRIAL, "source", 1)
 
 
 @pytest.fixture(scope="module")
 def target(cache):
-    return image_stage(cache, DATA, "target", 1)
+    return image_stage(cache, TRIAL, "target", 1)
 
 
 @pytest.fixture

@@ -1,0 +1,159 @@
+"""The recipes of CONTRIBUTING.md, followed word by word from a folder outside the project."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.record.ledger import read_runs
+from tests.conftest import ROOT
+from trainables.data.rendered import render_domain
+
+SMALL = {
+    "fixed.data.image_size": "32", "fixed.data.heatmap_size": "16", "fixed.data.num_source": "80",
+    "fixed.data.num_target": "60", "fixed.vae.epochs": "2", "fixed.net.width": "4",
+    "fixed.adapt.steps_per_epoch": "2", "fixed.adapt.batch_size": "4",
+    "fixed.evaluation.bin_count": "2", "fixed.bins.count": "2",
+}  # fmt: skip
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A folder with the files that the recipes show, and photographs for the data set."""
+    blocks = re.findall("```(?:python|yaml)\n# (\\S+)\n(.*?)```", _recipes(), re.DOTALL)
+    assert len(blocks) == 6
+    for name, text in blocks:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    people = next(render_domain("people_wild", 60, 48, 0))
+    photographs = tmp_path / "studio_photographs"
+    photographs.mkdir()
+    names = [f"{row:03d}.png" for row in range(60)]
+    for name, image in zip(names, people.images, strict=True):
+        Image.fromarray(image).save(photographs / name)
+    visible = people.visible.copy()
+    visible[:10, 8:] = False  # eight visible joints: fewer than the ten that the study asks for
+    np.savez(
+        photographs / "labels.npz", names=names, keypoints_px=people.keypoints_px, visible=visible
+    )
+    return tmp_path
+
+
+def _recipes():
+    return (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def start(lab, module, *arguments):
+    """Run a command in the lab's folder, as its owner would."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=lab,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def study(lab, name, *more, small=SMALL):
+    changes = [word for path, value in small.items() for word in ("--set", f"{path}={value}")]
+    return start(lab, "harness.run", name, "--json", *changes, *more)
+
+
+@pytest.mark.slow
+def test_a_study_runs_a_data_set_a_method_and_a_strategy_of_the_users_own(lab):
+    done = study(lab, "my_study.yaml")
+    assert done.returncode == 0, done.stderr
+    folder = lab / "runs" / "studies" / "my_study"
+    description, runs = read_runs(folder / "events.jsonl")
+    assert description["plugins"] == ["my_lab.poses", "my_lab.methods", "my_lab.strategies"]
+    assert [record.state for record in runs.values()] == ["complete"] * 3
+    plain, entropy, medium = runs.values()
+    assert entropy.fields["adapt.entropy.weight"] == 0.2
+    assert entropy.metrics["train/entropy"] > 0
+    assert plain.fields["data.target"] == "studio"
+    assert plain.fields["data.studio.min_visible"] == 10
+    assert medium.fields["sampling.around.centre"] == 0.5
+    # 50 of the 60 photographs show ten joints; a fifth of them validates.
+    stores = [json.loads(path.read_text()) for path in lab.glob("runs/stages/images/*/store.json")]
+    (studio,) = (store for store in stores if store["domain"] == "studio")
+    assert len(studio["ids"]) == 50
+    assert studio["ids"][0] == "010.png"
+
+    (lab / "my_lab" / "methods.py").write_text(
+        (lab / "my_lab" / "methods.py").read_text() + "# another version\n"
+    )
+    again = study(lab, "my_study.yaml")
+    assert again.returncode == 2
+    assert "by another version of the code" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_study_trains_a_trainable_of_the_users_own(lab):
+    done = study(lab, "spread_study.yaml", small={"fixed.data.num_source": "80"})
+    assert done.returncode == 0, done.stderr
+    _, runs = read_runs(lab / "runs" / "studies" / "spread_study" / "events.jsonl")
+    spread = {r.fields["pose_spread.quantile"]: r.metrics["poses/spread"] for r in runs.values()}
+    assert set(spread) == {0.5, 0.9}
+    assert 0 < spread[0.5] < spread[0.9]
+
+
+def test_mistakes_in_a_plugins_fields_are_reported_like_all_others(lab):
+    for wrong, sentence in {
+        "fixed.data.studio.min_visible=20": "must be from 1 to 16, got 20",
+        "fixed.data.studio.min_visble=9": "did you mean data.studio.min_visible?",
+        "fixed.adapt.entropy.weight=heavy": "must be a number, got 'heavy'",
+        "fixed.adapt.method=entropie": "must be one of source_only, oracle, regda, udape, entropy",
+        "fixed.parity=true": "must be false",
+        "metric.name=train/entropi": "did you mean train/entropy?",
+    }.items():
+        refused = start(lab, "harness.run", "my_study.yaml", "--dry-run", "--set", wrong)
+        assert refused.returncode == 2, wrong
+        assert sentence in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (None, "No module named 'my_lab.absent'"),
+        ("1 / 0", "division by zero"),
+        (
+            'from trainables.registry import register_method\n'
+            'register_method("regda", "my_lab.absent:build", losses={})',
+            "regda is already the name of trainables.adapt.methods:build_regda",
+        ),
+        (
+            'from trainables.registry import register_strategy\n'
+            'register_strategy("mine", "my_lab.absent:nowhere")',
+            "registers mine as my_lab.absent:nowhere",
+        ),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_cannot_be_used_ends_in_one_sentence(lab, code, sentence):
+    if code is not None:
+        (lab / "my_lab" / "absent.py").write_text(code)
+    refused = study(lab, "my_study.yaml", "--set", "plugins=[my_lab.absent]", small={
+        "fixed.data": "{target: people_wild}",
+        "baselines": "{all: {}}",
+    })  # fmt: skip
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (lab / "runs" / "studies" / "my_study").exists()
+
+
+def test_the_schema_knows_the_fields_of_plugins(lab):
+    made = start(lab, "harness.spec", "my_lab.poses", "my_lab.methods")
+    schema = json.loads(made.stdout)
+    studio = schema["$defs"]["data.studio.fields"]["properties"]["min_visible"]
+    assert studio == {
+        "description": "Photographs with fewer visible joints are left out.", "type": "integer"
+    }  # fmt: skip
+    assert "entropy" in schema["$defs"]["fields"]["properties"]["adapt.method"]["enum"]
+    assert "data.studio.fields" not in json.loads(start(lab, "harness.spec").stdout)["$defs"]

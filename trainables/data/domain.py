@@ -1,0 +1,102 @@
+"""What a data set must be able to do to serve as a source or target domain."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.config import TrialConfig
+from trainables.data.skeleton import BODY16, HAND21
+from trainables.data.splits import split_sizes
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
+"""Joint orders that a domain can have."""
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """Which images of a domain a trial wants.
+
+    Attributes:
+        role: ``source`` or ``target``.
+        num: Number of images; a smaller data set gives all it has.
+        image_size: Side S of the square images in pixels.
+        root: Folder of the data set; None for domains without one.
+        options: Instance of the options class of the domain; None if it has none.
+        num_threads: Threads that may read or decode.
+        seed: Seed of drawn images.
+    """
+
+    role: str
+    num: int
+    image_size: int
+    root: Path | None = None
+    options: Any = None
+    num_threads: int = 1
+    seed: int = 0
+
+
+def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageRequest:
+    """Which images a trial wants of its ``source`` or ``target`` domain."""
+    domain, root, num = trial.data.of(role)
+    return ImageRequest(
+        role=role,
+        num=num,
+        image_size=trial.data.image_size,
+        root=None if root is None else Path(root),
+        options=trial.registered.get(f"data.{domain}"),
+        num_threads=num_threads,
+    )
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Consecutive images of a domain with their labels.
+
+    Attributes:
+        ids: B different sample ids; they decide which split a sample belongs to.
+        images: (B, S, S, 3) uint8, RGB.
+        keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
+            centres. Meaningless where not visible.
+        visible: (B, K) bool; False where a joint is unlabelled, hidden or outside the image.
+    """
+
+    ids: tuple[str, ...]
+    images: NDArray[np.uint8]
+    keypoints_px: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+
+
+class Domain(ABC):
+    """A data set or a renderer."""
+
+    @abstractmethod
+    def images(self, request: ImageRequest) -> Iterator[LabelledImages]:
+        """Yield the images in a fixed order, as many at once as fit into memory.
+
+        Raises:
+            OSError, ValueError: If the data set is missing or damaged.
+        """
+
+    def digest(self, request: ImageRequest) -> str | None:
+        """Text that changes when the files of the data set do; None if there are none.
+
+        Images are read again when it changes.
+        """
+        return None
+
+    def check(self, request: ImageRequest) -> dict[str, int]:
+        """Look, before a study starts and within seconds, whether the images can be read.
+
+        Returns:
+            Name of each split to the number of its poses that can be put into a bin.
+
+        Raises:
+            trainables.data.problems.DatasetError: With everything that is wrong.
+            OSError, ValueError: With the first thing that is wrong.
+        """
+        return split_sizes(request.num, request.role)

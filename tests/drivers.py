@@ -61,12 +61,15 @@ class Driver:
     def __init__(self, study: Path, storage: Path, *arguments: str) -> None:
         self.lines: list[str] = []
         self.started = time.monotonic()
+        # Under nohup the tests ignore SIGHUP, and so would the driver.
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness.run", str(study), "--storage", str(storage),
              *arguments],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip
+        signal.signal(signal.SIGHUP, hangup)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 from harness.mlflow_tracking.cursor import Cursor, load_cursor, num_events_from
-from harness.mlflow_tracking.writer import CLOSE_S
 from harness.record.ledger import Event
 from harness.record.masking import masked
 
 RESTART_S = 30.0
+WAIT_S = 300.0
+"""Longest wait for the writer, which ends itself long before unless the machine is overloaded."""
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -86,12 +87,13 @@ class MLflowTracker:
     def close(self) -> None:
         """Let the writer write the rest and end.
 
-        Takes a few seconds at most if the store refuses, under 20 if it hangs, and up to
-        :data:`harness.mlflow_tracking.writer.CLOSE_S` while it accepts events.
+        Takes a few seconds at most if the store refuses, about 20 if it hangs, and up to
+        :data:`harness.mlflow_tracking.writer.CLOSE_S` while it accepts events; on a busy machine
+        also as long as MLflow takes to start.
         """
         self._hang_up()
         try:
-            self._process.wait(CLOSE_S + 10)
+            self._process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -27,7 +27,12 @@ RETRY_S, MAX_RETRY_S = 1.0, 15.0
 CLOSE_RETRY_S = 3.0
 """How long a store that fails at once is tried again after the end of the input."""
 STUCK_S, CLOSE_S = 18.0, 60.0
-"""How long one write, and all of them, may take after the end of the input."""
+"""How long one write may wait for an answer, and all of them may take, after the end of the
+input. On a busy machine MLflow's import and a new database take longer than the first: time in
+which this process computes does not count for it, nor the time before the first write for the
+second."""
+COMPUTES = 0.02
+"""Share of a core from which on the process counts as computing; the watch itself takes less."""
 NICENESS = 10
 """Training comes first where both want the core."""
 MAX_ERROR = 300
@@ -42,11 +47,13 @@ class Ending:
         due: Set when the writer is to end.
         since: Monotonic time of that.
         seen_alive: Monotonic time of the last step forward.
+        first_write: Monotonic time at which MLflow was ready; None before.
     """
 
     due: threading.Event
     since: float = 0.0
     seen_alive: float = 0.0
+    first_write: float | None = None
 
     def watch(self) -> None:
         """Wait for the end of the standard input, then end the process in time."""
@@ -54,11 +61,18 @@ class Ending:
             pass
         self.since = time.monotonic()
         self.due.set()
+        looked_at, computed_s = self.since, time.process_time()
         while True:
-            time.sleep(0.1)
-            now = time.monotonic()
+            time.sleep(0.5)
+            now, cpu_s = time.monotonic(), time.process_time()
+            if cpu_s - computed_s > COMPUTES * (now - looked_at):
+                self.seen_alive = now
+            looked_at, computed_s = now, cpu_s
             is_stuck = now - max(self.since, self.seen_alive) > STUCK_S
-            if is_stuck or now - self.since > CLOSE_S:
+            is_late = (
+                self.first_write is not None and now - max(self.since, self.first_write) > CLOSE_S
+            )
+            if is_stuck or is_late:
                 os._exit(1)  # what is unwritten is in the ledger for the next writer
 
     def note_progress(self) -> None:
@@ -129,6 +143,7 @@ class LedgerFollower:
             cursor = load_cursor(self._path, self._uri)
             self._runs = RunWriter(*self._place, first[0], cursor)
             self._ending.note_progress()
+            self._ending.first_write = self._ending.first_write or time.monotonic()
         events, offset = read_from(self._path, self._runs.cursor.offset, self._num_bytes)
         if not events:
             return False

@@ -122,7 +122,7 @@ def test_fields_that_are_left_out_keep_their_default():
     trial = TrialConfig.from_flat({"adapt.regda.margin": 1})
     assert trial.options(RegDAOptions).margin == 1.0
     assert trial.options(RegDAOptions).tradeoff == RegDAOptions().tradeoff
-    assert dataclasses.replace(trial, adapt=TrialConfig().adapt) == TrialConfig()
+    assert dataclasses.replace(trial, registered=TrialConfig().registered) == TrialConfig()
 
 
 @CLASSES

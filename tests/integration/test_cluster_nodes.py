@@ -20,6 +20,7 @@ from harness.nodes.shared_storage import check_shared
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
 from tests.conftest import ROOT
+from trainables import registry
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,9 +97,15 @@ def test_the_drivers_thread_counts_reach_the_workers_and_its_secrets_do_not(monk
 @pytest.mark.faults
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare of util-linux is missing")
-def test_a_node_with_another_file_system_or_other_code_is_told(tmp_path):
-    shared, other_code = tmp_path / "shared", tmp_path / "trainables"
+def test_a_node_with_another_file_system_or_other_code_is_told(tmp_path, monkeypatch):
+    shared, other_code, lab = tmp_path / "shared", tmp_path / "trainables", tmp_path / "lab"
     shared.mkdir()
+    lab.mkdir()
+    (lab / "lab_of_this_test.py").write_text("")
+    monkeypatch.syspath_prepend(str(lab))
+    monkeypatch.setenv("PYTHONPATH", str(lab))  # of the nodes
+    monkeypatch.setattr(registry, "_PLUGINS", [])
+    registry.load_plugins(["lab_of_this_test"])
     shutil.copytree(ROOT / "trainables", other_code)
     (other_code / "seeding.py").write_text("# edited on this node only\n")
     mounts = {
@@ -106,12 +113,13 @@ def test_a_node_with_another_file_system_or_other_code_is_told(tmp_path):
         f"mount --bind {shared} {shared}; mount -o remount,bind,ro {shared}":
             "does not reach the driver",
         f"mount --bind {other_code} {ROOT}/trainables": "the driver has Python",
+        f"mount -t tmpfs none {lab}": "plugin lab_of_this_test cannot be imported: No module",
     }  # fmt: skip
     with joined(1) as (cluster, _):
         for mount, words in mounts.items():
             with node_behind(cluster, mount):
                 with pytest.raises(SpecError) as caught:
-                    check_shared(shared)
+                    check_shared(shared, ["lab_of_this_test"])
                 assert words in str(caught.value)
                 assert os.listdir(shared) == []
             while len(alive_nodes()) > 1:

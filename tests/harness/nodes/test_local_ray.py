@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -77,12 +78,14 @@ def test_a_ray_that_does_not_start_is_one_sentence_and_exit_code_4(
 ):
     monkeypatch.setattr(local_ray, name, value)
     study = ROOT / "search_spaces" / "smoke.yaml"
-    before = set(Path("/tmp").glob("ray-*"))
-    assert run.main([str(study), "--storage", str(tmp_path)]) == 4
+    temporary = Path(tempfile.mkdtemp(dir="/tmp"))
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        assert run.main([str(study), "--storage", str(tmp_path)]) == 4
     errors = capfd.readouterr().err.splitlines()
     assert len(errors) == 1, errors
     assert errors[0].startswith(f"error: Ray did not start: {reason}")
     assert "run the same command again" in errors[0]
     names = {process.name() for process in psutil.Process().children(recursive=True)}
     assert not names & {"raylet", "gcs_server"}
-    assert set(Path("/tmp").glob("ray-*")) <= before
+    temporary.rmdir()  # raises if Ray's folder is still in it

@@ -52,7 +52,7 @@ def change(monkeypatch):
     """Let the nodes' views be taken in this process, the second one changed."""
 
     def set_changes(**changes):
-        def views(nodes, probe):
+        def views(nodes, probe, plugins):
             own = [node_view(probe, node["NodeID"]) for node in nodes]
             return [own[0], dataclasses.replace(own[1], host="host-b", **changes)]
 
@@ -78,6 +78,7 @@ def test_equal_views_pass_and_leave_nothing(tmp_path, change):
         ({"python": "3.9"}, "Python 3.9, code"),
         ({"code": "0" * 64}, "code 000000000000; the driver has Python"),
         ({"code": None}, "code none; the driver has Python"),
+        ({"plugin_problem": "lab cannot be imported: why"}, "plugin lab cannot be imported: why"),
         ({"free_bytes": 2**29}, "{folder} must have 1 GiB of free space, has 0.50"),
     ],
 )

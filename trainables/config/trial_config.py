@@ -18,6 +18,7 @@ from trainables.registry import DOMAINS, METHODS, SECTIONS, STRATEGIES
 T = TypeVar("T")
 
 DomainName = Annotated[str, DOMAINS]
+Crop = Literal["image", "person"]
 PoseNorm = Literal["bbox", "raw", "root"]
 Strategy = Annotated[str, STRATEGIES]
 Phase = Literal["pretrain", "adapt", "both"]
@@ -41,6 +42,13 @@ class DataConfig:
     """Folder of the source data set; None for rendered domains."""
     target_root: str | None = None
     """Folder of the target data set; None for rendered domains."""
+    source_crop: Crop = "image"
+    """image takes whole images, padded to squares; person a square around the labelled figure."""
+    target_crop: Crop = "image"
+    """The same for target images. Where the data set has no boxes of its own, person uses the
+    joints, a weak use of target labels that the run's tags name."""
+    crop_scale: float = 1.5
+    """Side of a person's square over the longer side of its box; read by person only."""
     image_size: int = 64
     """Side of the square network input in pixels."""
     heatmap_size: int = 32
@@ -68,6 +76,11 @@ class DataConfig:
                 f"data.target must show the same figure as data.source ({self.source}), "
                 f"got {self.target!r}"
             )
+        require(1 <= self.crop_scale <= 4, "data.crop_scale", "from 1 to 4", self.crop_scale)
+        for role in ("source", "target"):
+            name, crop = getattr(self, role), getattr(self, f"{role}_crop")
+            if not DOMAINS[name].reads_folder:
+                require(crop == "image", f"data.{role}_crop", f"image for {name}", crop)
         for domain, root in (("source", self.source_root), ("target", self.target_root)):
             if DOMAINS[getattr(self, domain)].reads_folder and root is None:
                 raise ValueError(

@@ -27,6 +27,8 @@ class ImageRequest:
         image_size: Side S of the square images in pixels.
         root: Folder of the data set; None for domains without one.
         options: Instance of the options class of the domain; None if it has none.
+        crop: ``image`` for the whole image or ``person`` for a square around the figure.
+        crop_scale: Side of that square over the longer side of the figure's box.
         num_threads: Threads that may read or decode.
         seed: Seed of drawn images.
     """
@@ -36,6 +38,8 @@ class ImageRequest:
     image_size: int
     root: Path | None = None
     options: Any = None
+    crop: str = "image"
+    crop_scale: float = 1.5
     num_threads: int = 1
     seed: int = 0
 
@@ -49,6 +53,8 @@ def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageReque
         image_size=trial.data.image_size,
         root=None if root is None else Path(root),
         options=trial.registered.get(f"data.{domain}"),
+        crop=getattr(trial.data, f"{role}_crop"),
+        crop_scale=trial.data.crop_scale,
         num_threads=num_threads,
     )
 
@@ -63,12 +69,25 @@ class LabelledImages:
         keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
             centres. Meaningless where not visible.
         visible: (B, K) bool; False where a joint is unlabelled, hidden or outside the image.
+        notes: What readers of results should know of the data set, in sentences.
     """
 
     ids: tuple[str, ...]
     images: NDArray[np.uint8]
     keypoints_px: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def nothing(cls, num_joints: int, side: int, notes: tuple[str, ...]) -> "LabelledImages":
+        """No images, but notes."""
+        return cls(
+            (),
+            np.zeros((0, side, side, 3), np.uint8),
+            np.zeros((0, num_joints, 2), np.float32),
+            np.zeros((0, num_joints), np.bool_),
+            notes,
+        )
 
 
 class Domain(ABC):

@@ -38,6 +38,7 @@ class ImageStore:
         splits: Split name to indices.
         skeleton: Joint order.
         digest: 16 hex digits over all arrays and ids.
+        notes: What readers of results should know of the images.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class ImageStore:
     splits: Mapping[str, NDArray[np.int64]]
     skeleton: Skeleton
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> int:
@@ -68,6 +70,7 @@ def build_image_store(folder: Path, domain: str, request: ImageRequest) -> None:
     entry, side = DOMAINS[domain], request.image_size
     skeleton = SKELETONS[entry.skeleton]
     ids: list[str] = []
+    notes: list[str] = []
     keypoints, visible = [], []
     # Not through a memory map: on a full disk, writing to one kills the process.
     with (folder / "images.npy").open("wb") as file:
@@ -76,6 +79,7 @@ def build_image_store(folder: Path, domain: str, request: ImageRequest) -> None:
             _check_chunk(chunk, domain, side, skeleton.num_joints)
             file.write(np.ascontiguousarray(chunk.images).data)
             ids += chunk.ids
+            notes += chunk.notes
             keypoints.append(chunk.keypoints_px)
             visible.append(chunk.visible)
         file.seek(0)
@@ -90,6 +94,7 @@ def build_image_store(folder: Path, domain: str, request: ImageRequest) -> None:
         "digest": _digest(folder, ids),
         "splits": {n: [ids[i] for i in rows] for n, rows in split(ids, request.role).items()},
         "ids": ids,
+        "notes": notes,
     }
     (folder / "store.json").write_text(json.dumps(description))
 
@@ -139,6 +144,7 @@ def open_image_store(folder: Path) -> ImageStore:
             },
             skeleton=SKELETONS[description["skeleton"]],
             digest=description["digest"],
+            notes=tuple(description["notes"]),
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder} is not a readable image store: {error!r}") from error

@@ -14,19 +14,18 @@ checks the flags. Coordinates count pixels from 1, in the frame in which the ima
 whatever its EXIF orientation. (Johnson and Everingham 2010, 2011.)
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from trainables.data.annotations import Annotations, Scan, scanned
+from trainables.data.domain import ImageRequest
 from trainables.data.flags import flag_problems
-from trainables.data.frame import in_frame
-from trainables.data.photographs import Header, image_problems, read_headers
-from trainables.data.problems import DatasetError, Problem
+from trainables.data.photograph_domain import PhotographDomain
+from trainables.data.problems import Problem
 from trainables.data.skeleton import BODY16
 
 _SLOTS = (0, 1, 2, 3, 4, 5, -1, -1, 12, 13, 6, 7, 8, 9, 10, 11)
@@ -38,42 +37,7 @@ _JOINT_NAMES = tuple(
 """In the order of Leeds."""
 
 
-@dataclass(frozen=True)
-class LeedsAnnotations:
-    """Labels of a Leeds data set in the sixteen-joint order.
-
-    Attributes:
-        ids: N sample ids.
-        image_paths: N files, in the order of the annotations.
-        keypoints_px: (N, 16, 2) float32, finite, in pixels of the original image; integers are
-            pixel centres. Meaningless where not visible.
-        visible: (N, 16) bool; False where unlabelled, occluded, absent from Leeds or outside
-            the image on any side.
-    """
-
-    ids: tuple[str, ...]
-    image_paths: tuple[Path, ...]
-    keypoints_px: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class LeedsScan:
-    """Everything readable of a data set, even if parts of it are wrong.
-
-    Attributes:
-        labels: As far as they can be read.
-        headers: For each of the N images its header or the reason why it cannot be used, see
-            :func:`trainables.data.photographs.read_headers`.
-        problems: What is wrong with the labels.
-    """
-
-    labels: LeedsAnnotations
-    headers: Sequence[Header | str]
-    problems: Sequence[Problem]
-
-
-def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotations:
+def scan_leeds(name: str, root: Path, limit: int | None = None) -> Scan:
     """Read the annotations of ``lsp`` or ``lspet``, and the size of each image from its header.
 
     Args:
@@ -84,20 +48,6 @@ def read_leeds(name: str, root: Path, limit: int | None = None) -> LeedsAnnotati
     Raises:
         FileNotFoundError: If the folder or ``joints.mat`` is missing.
         ValueError: If ``joints.mat`` cannot be read or does not have this data set's layout.
-        DatasetError: If flags, coordinates or images cannot be used; lists all of them.
-    """
-    scan = scan_leeds(name, root, limit)
-    problems = [*scan.problems, *image_problems(scan.labels.image_paths, scan.headers)]
-    if problems:
-        raise DatasetError(problems)
-    return scan.labels
-
-
-def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
-    """Read a data set as :func:`read_leeds` does, but collect the problems.
-
-    Raises:
-        FileNotFoundError, ValueError: As :func:`read_leeds`, if nothing can be read.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
@@ -121,37 +71,14 @@ def scan_leeds(name: str, root: Path, limit: int | None = None) -> LeedsScan:
     # With an inverted flag, joints without coordinates count as visible: report the flag alone.
     problems = problems or _coordinate_problems(joints, flagged & ~is_finite, paths)
     problems = [Problem(f"{root / 'joints.mat'}: {p.sentence}", p.cases) for p in problems]
-    headers = read_headers(paths)
-    width, height = (  # (N, 1) each; infinite for an image without a readable header
-        np.array([[getattr(header, side, np.inf)] for header in headers]).reshape(-1, 1)
-        for side in ("width", "height")
-    )
-    is_visible = flagged & in_frame(keypoints, width, height)
     slots = np.array(_SLOTS)
-    labels = LeedsAnnotations(
+    labels = Annotations(
         ids=tuple(f"{name}/{path.stem}" for path in paths),
         image_paths=paths,
         keypoints_px=np.where(is_finite[..., None], keypoints, 0)[:, slots],
-        visible=is_visible[:, slots] & (slots >= 0),
+        visible=flagged[:, slots] & (slots >= 0),
     )
-    return LeedsScan(labels, headers, problems)
-
-
-def leeds_fingerprint(root: Path) -> str:
-    """16 hex digits that change with ``joints.mat`` or the name, size or time of an image.
-
-    Raises:
-        FileNotFoundError: If the folder or ``joints.mat`` is missing.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder")
-    if not (root / "joints.mat").is_file():
-        raise FileNotFoundError(f"{root / 'joints.mat'} is missing")
-    digest = hashlib.sha256((root / "joints.mat").read_bytes())
-    for path in sorted((root / "images").glob("*.jpg")):
-        status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    return scanned(labels, problems, str(root / "joints.mat"))
 
 
 def _load_joints(path: Path) -> NDArray[np.float64]:
@@ -197,3 +124,15 @@ def _coordinate_problems(
         "coordinates; only joints that are flagged otherwise may have none"
     )
     return [Problem(sentence, tuple(cases))]
+
+
+def _domain(name: str) -> PhotographDomain:
+    def scan(request: ImageRequest) -> Scan:
+        if request.root is None:
+            raise ValueError(f"data.{request.role}_root must name the folder of the data set")
+        return scan_leeds(name, request.root, request.num)
+
+    return PhotographDomain(scan, ("joints.mat",), ("images/*.jpg",))
+
+
+LSP, LSPET = _domain("lsp"), _domain("lspet")

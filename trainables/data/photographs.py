@@ -136,13 +136,17 @@ def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> lis
     return found
 
 
-def image_problems(paths: Sequence[Path], headers: Sequence[Header | str]) -> list[Problem]:
+def image_problems(
+    paths: Sequence[Path], headers: Sequence[Header | str], total: int | None = None
+) -> list[Problem]:
     """Problems of the images of one folder: missing ones, and ones that cannot be used.
 
     Args:
         paths: N images.
         headers: As :func:`read_headers` or :func:`decode_sample` return them.
+        total: Number of images that these are part of; None for just these.
     """
+    total = len(paths) if total is None else total
     found = {
         path: text for path, text in zip(paths, headers, strict=True) if isinstance(text, str)
     }
@@ -151,7 +155,7 @@ def image_problems(paths: Sequence[Path], headers: Sequence[Header | str]) -> li
     cases = [f"{path.name}: {text}" for path, text in found.items() if text != MISSING]
     if cases:
         sentence = (
-            f"{paths[0].parent}: {len(cases):,} of {len(paths):,} images cannot be used; each "
+            f"{paths[0].parent}: {len(cases):,} of {total:,} images cannot be used; each "
             f"must be {ALLOWED}"
         )
         problems.append(Problem(sentence, tuple(cases)))
@@ -202,39 +206,3 @@ def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if image is None:
         raise ValueError("damaged or cut short, cannot be decoded")
     return np.asarray(image)
-
-
-def load_padded(
-    paths: Sequence[Path], keypoints_px: NDArray[np.float32], image_size: int, num_threads: int
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Decode images, scale the longer side to ``image_size`` and pad the shorter with black.
-
-    Args:
-        paths: N image files.
-        keypoints_px: (N, K, 2) pixels of the originals.
-        image_size: Side S of the result.
-        num_threads: Decoding threads; OpenCV releases the interpreter lock.
-
-    Returns:
-        (N, S, S, 3) RGB images and (N, K, 2) keypoints moved with them.
-
-    Raises:
-        ValueError: If a file cannot be decoded; the message names it.
-    """
-    images = np.zeros((len(paths), image_size, image_size, 3), np.uint8)
-    moved = np.empty_like(keypoints_px)
-
-    def load(i: int) -> None:
-        image = read_image(paths[i])
-        height, width = image.shape[:2]
-        scale = image_size / max(height, width)
-        new_width, new_height = (max(1, round(side * scale)) for side in (width, height))
-        shrunk = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA)
-        left, top = (image_size - new_width) // 2, (image_size - new_height) // 2
-        images[i, top : top + new_height, left : left + new_width] = shrunk[..., ::-1]
-        ratio = np.array([new_width / width, new_height / height], np.float32)
-        moved[i] = (keypoints_px[i] + 0.5) * ratio - 0.5 + np.array([left, top], np.float32)
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(load, range(len(paths))))
-    return images, moved

@@ -22,7 +22,7 @@ from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import StageCache, StageEntry
 
-IMAGES_VERSION = 3
+IMAGES_VERSION = 4
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when changed code of a stage changes its results."""
 
@@ -100,6 +100,8 @@ def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
         "num": num,
         "image_size": trial.data.image_size,
     }
+    if request.crop != "image":
+        inputs |= {"crop": request.crop, "crop_scale": request.crop_scale}
     if not entry.is_builtin:  # whose code has no version
         inputs |= {"code": source_digest(entry), "options": _fields(request.options)}
     return inputs

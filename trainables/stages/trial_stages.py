@@ -129,7 +129,11 @@ class TrialStages:
     @property
     def tags(self) -> dict[str, str]:
         """Notes for readers of the results, beside the settings."""
-        tags = {}
+        tags = {
+            f"images_{role}": "; ".join(stage.store.notes)
+            for role, stage in (("source", self._source), ("target", self._target))
+            if stage.store.notes
+        }
         if self.trial.restyling is not None:
             is_trained = self.trial.style.encoder is None
             tags["style_encoder"] = "trained on both domains" if is_trained else "vgg19"

@@ -8,8 +8,9 @@ import pytest
 import scipy.io
 
 from tests.leeds_files import write_leeds
-from trainables.data.leeds import read_leeds
-from trainables.data.photographs import load_padded
+from tests.photographs import load_padded
+from trainables.data.leeds import scan_leeds
+from trainables.data.photograph_domain import usable
 from trainables.data.problems import DatasetError
 
 NUM = 6
@@ -21,6 +22,10 @@ REAL = Path(__file__).parents[4] / "shared" / "data" / "lspet"
 NEEDS_REAL = pytest.mark.skipif(
     not (REAL / "joints.mat").is_file(), reason="the LSPET data set is not beside the project"
 )
+
+
+def read(name, root, limit=None):
+    return usable(scan_leeds(name, root, limit))[0]
 
 
 def samples(seed=0):
@@ -46,7 +51,7 @@ def raw_joints(root):
 def test_what_is_written_is_read_back(name, tmp_path):
     images, keypoints, visible = samples()
     root = write(name, tmp_path / "data")
-    labels = read_leeds(name, root)
+    labels = read(name, root)
     np.testing.assert_array_equal(labels.visible[:, LABELLED], visible[:, LABELLED])
     seen = labels.visible
     np.testing.assert_allclose(labels.keypoints_px[seen], keypoints[seen], atol=1e-4)
@@ -59,7 +64,7 @@ def test_what_is_written_is_read_back(name, tmp_path):
 
 @BOTH
 def test_pelvis_and_thorax_are_invisible(name, tmp_path):
-    labels = read_leeds(name, write(name, tmp_path / "data"))
+    labels = read(name, write(name, tmp_path / "data"))
     assert not labels.visible[:, [6, 7]].any()
     assert labels.visible[0, LABELLED].all()
 
@@ -85,7 +90,7 @@ def test_hand_written_lsp_joints_are_mapped_to_the_body_order(tmp_path):
     joints[1] = 21.0
     joints[2, 8] = 1.0  # the right shoulder is occluded
     scipy.io.savemat(tmp_path / "data" / "joints.mat", {"joints": joints})
-    labels = read_leeds("lsp", tmp_path / "data")
+    labels = read("lsp", tmp_path / "data")
     assert labels.keypoints_px[0, LABELLED].tolist() == [
         [10.0 + j, 20.0] for j in (0, 1, 2, 3, 4, 5, 12, 13, 6, 7, 8, 9, 10, 11)
     ]
@@ -122,9 +127,9 @@ def test_joints_outside_on_any_side_are_invisible(name, x, y, is_inside, tmp_pat
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
     if is_inside is None:  # not a number of float32
         with pytest.raises(DatasetError, match=r"im0+1\.jpg, right ankle: \(1e\+300, 20\)$"):
-            read_leeds(name, root)
+            read(name, root)
         return
-    labels = read_leeds(name, root)
+    labels = read(name, root)
     assert labels.visible[0, 0] == is_inside
     assert labels.visible[0, 1]
 
@@ -133,14 +138,14 @@ def test_joints_outside_on_any_side_are_invisible(name, x, y, is_inside, tmp_pat
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_unlabelled_joint_needs_no_coordinates(name, value, tmp_path):
     root = write(name, tmp_path / "data")
-    before = read_leeds(name, root)
+    before = read(name, root)
     joints = raw_joints(root)
     if name == "lsp":
         joints[:2, joints[2] == 1] = value
     else:
         joints[:, :2].swapaxes(1, 2)[joints[:, 2] == 0] = value
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
-    labels = read_leeds(name, root)
+    labels = read(name, root)
     np.testing.assert_array_equal(labels.visible, before.visible)
     assert np.isfinite(labels.keypoints_px).all()
     seen = labels.visible
@@ -156,7 +161,7 @@ def test_labelled_joints_without_coordinates_are_named(name, tmp_path):
     x_y[1, 13, 0] = np.inf
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
     with pytest.raises(DatasetError) as caught:
-        read_leeds(name, root)
+        read(name, root)
     first, *cases = str(caught.value).splitlines()
     assert first.startswith(f"{root / 'joints.mat'}: 2 of 84 joints are flagged visible and have")
     assert cases == [
@@ -173,7 +178,7 @@ def test_everything_wrong_is_told_at_once_and_survives_pickling(tmp_path):
     (root / "images" / "im00002.jpg").write_bytes(b"")
     (root / "images" / "im00003.jpg").unlink()
     with pytest.raises(DatasetError) as caught:
-        read_leeds("lspet", root)
+        read("lspet", root)
     text = str(caught.value)
     assert len(caught.value.problems) == 3
     for part in ("14 of 84 flags are neither 0 nor 1 but, for instance, 2", "im00003", "0 bytes"):
@@ -183,19 +188,19 @@ def test_everything_wrong_is_told_at_once_and_survives_pickling(tmp_path):
 
 def test_limit_reads_the_first_images(tmp_path):
     root = write("lspet", tmp_path / "data")
-    few, everything = read_leeds("lspet", root, limit=2), read_leeds("lspet", root)
+    few, everything = read("lspet", root, limit=2), read("lspet", root)
     assert len(everything.image_paths) == NUM
     assert few.image_paths == everything.image_paths[:2]
     np.testing.assert_array_equal(few.keypoints_px, everything.keypoints_px[:2])
     np.testing.assert_array_equal(few.visible, everything.visible[:2])
-    assert len(read_leeds("lspet", root, limit=100).image_paths) == NUM
+    assert len(read("lspet", root, limit=100).image_paths) == NUM
 
 
 @pytest.mark.parametrize(("name", "other"), [("lsp", "lspet"), ("lspet", "lsp")])
 def test_the_other_layout_is_refused_by_name(name, other, tmp_path):
     root = write(other, tmp_path / "data")
     with pytest.raises(ValueError, match=rf"joints\.mat: joints of {name} .* layout of {other}$"):
-        read_leeds(name, root)
+        read(name, root)
 
 
 def test_the_flag_of_lsp_in_the_layout_of_lspet_is_refused(tmp_path):
@@ -204,7 +209,7 @@ def test_the_flag_of_lsp_in_the_layout_of_lspet_is_refused(tmp_path):
     joints[:, 2] = 1 - joints[:, 2]
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
     with pytest.raises(ValueError, match=r"joints\.mat: .* lspet .* inverted$"):
-        read_leeds("lspet", root)
+        read("lspet", root)
 
 
 @pytest.mark.parametrize(
@@ -225,33 +230,33 @@ def test_joints_of_another_form_are_refused(joints, message, tmp_path):
     root = write("lspet", tmp_path / "data")
     scipy.io.savemat(root / "joints.mat", {"joints": joints})
     with pytest.raises(ValueError, match=message) as error:
-        read_leeds("lspet", root)
+        read("lspet", root)
     assert str(root / "joints.mat") in str(error.value)
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):
     write("lsp", tmp_path / "data")
     with pytest.raises(ValueError, match="name must be lsp or lspet, got 'mpii'"):
-        read_leeds("mpii", tmp_path / "data")
+        read("mpii", tmp_path / "data")
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
-        read_leeds("lsp", tmp_path / "nowhere")
+        read("lsp", tmp_path / "nowhere")
 
 
 def test_a_missing_joints_file_is_named(tmp_path):
     root = write("lsp", tmp_path / "data")
     (root / "joints.mat").unlink()
     with pytest.raises(FileNotFoundError, match=r"joints\.mat is missing"):
-        read_leeds("lsp", root)
+        read("lsp", root)
 
 
 def test_a_file_without_joints_is_named(tmp_path):
     root = write("lsp", tmp_path / "data")
     scipy.io.savemat(root / "joints.mat", {"points": np.zeros(3)})
     with pytest.raises(ValueError, match=r"joints\.mat has no array named joints"):
-        read_leeds("lsp", root)
+        read("lsp", root)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 60, 128, 130, 300, 0.5, 0.9, 0.999])
@@ -261,7 +266,7 @@ def test_a_truncated_joints_file_is_named(kept, tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
     with pytest.raises(ValueError, match=r"joints\.mat "):
-        read_leeds("lspet", root)
+        read("lspet", root)
 
 
 def test_a_missing_image_is_named(tmp_path):
@@ -270,13 +275,13 @@ def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(
         ValueError, match=r"1 of 6 labelled images are missing; .*\n    im00003\.jpg$"
     ):
-        read_leeds("lspet", root)
-    assert len(read_leeds("lspet", root, limit=2).image_paths) == 2
+        read("lspet", root)
+    assert len(read("lspet", root, limit=2).image_paths) == 2
 
 
 @NEEDS_REAL
 def test_the_published_lspet_labels_are_read():
-    labels = read_leeds("lspet", REAL, limit=2000)
+    labels = read("lspet", REAL, limit=2000)
     assert len(labels.image_paths) == 2000
     assert 0.879 < labels.visible[:, LABELLED].mean() < 0.881
     assert not labels.visible[:, [6, 7]].any()
@@ -295,7 +300,7 @@ def test_the_published_lspet_labels_are_read():
 
 @NEEDS_REAL
 def test_padded_lspet_keypoints_are_inside_their_images():
-    labels = read_leeds("lspet", REAL, limit=200)
+    labels = read("lspet", REAL, limit=200)
     images, keypoints = load_padded(labels.image_paths, labels.keypoints_px, 64, 1)
     seen = keypoints[labels.visible]
     assert seen.min() >= -0.5
@@ -312,4 +317,4 @@ def test_padded_lspet_keypoints_are_inside_their_images():
 @NEEDS_REAL
 def test_the_published_lspet_file_is_refused_as_lsp():
     with pytest.raises(ValueError, match="layout of lspet"):
-        read_leeds("lsp", REAL)
+        read("lsp", REAL)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.photographs import load_padded
 from trainables.data import photographs
 from trainables.data.frame import in_frame
 from trainables.data.photographs import (
@@ -18,7 +19,6 @@ from trainables.data.photographs import (
     Header,
     decode_sample,
     image_problems,
-    load_padded,
     read_header,
     read_headers,
     read_image,
@@ -204,7 +204,7 @@ def test_an_image_that_is_cut_short_is_named(share, tmp_path):
     (found,) = decode_sample([path], read_headers([path]))
     assert isinstance(found, str)
     assert found.startswith("damaged or cut short")
-    with pytest.raises(ValueError, match=r"im00005\.jpg is not a readable image: damaged or cut"):
+    with pytest.raises(ValueError, match=r"im00005\.jpg: damaged or cut"):
         load_padded([path], np.zeros((1, 16, 2), np.float32), 32, 2)
 
 

@@ -1,74 +1,72 @@
-"""Checks, before a study starts, that it can run on a Leeds data set; reports all problems.
+"""Checks, before a study starts, that it can run on photographs; reports all problems.
 
-The reader rejects labels that cannot be right. This check also decodes pixels and counts poses:
-bins and metrics need labels, which a file with the right layout may not have.
+A reader rejects labels that cannot be right. This check also decodes pixels and counts poses: bins
+and metrics need labels, which a file with the right layout may not have.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.leeds import LeedsAnnotations, scan_leeds
+from trainables.data.annotations import Annotations, Scan
+from trainables.data.domain import ImageRequest
 from trainables.data.photographs import decode_sample, image_problems
 from trainables.data.problems import DatasetError, Problem
-from trainables.data.skeleton import BODY16, MIN_VISIBLE
+from trainables.data.skeleton import MIN_VISIBLE
 from trainables.data.splits import split
 
 _MIN_SIDE_PX = 1.0
 """Three or more joints within one pixel are not a pose; two may lie on each other."""
 
 
-def check_leeds(name: str, root: Path, role: str, limit: int | None = None) -> dict[str, int]:
-    """Check labels and images of ``lsp`` or ``lspet`` within seconds.
+def check_scan(scan: Scan, request: ImageRequest, bad_share: float) -> dict[str, int]:
+    """Check labels and images within seconds.
 
     Reads the headers of all images and decodes up to
     :data:`trainables.data.photographs.SAMPLED_PIXELS`.
 
     Args:
-        name: ``lsp`` or ``lspet``.
-        root: Folder with ``joints.mat`` and ``images/``.
-        role: ``source`` or ``target``, which decides the splits.
-        limit: Check only this many images, from the first on; None for all.
+        scan: What a reader found.
+        request: What was asked of it.
+        bad_share: Share of the images that may be unusable.
 
     Returns:
         Split name to the number of its poses with at least
         :data:`trainables.data.skeleton.MIN_VISIBLE` visible joints, each >= 1.
 
     Raises:
-        FileNotFoundError, ValueError: If no label can be read, see
-            :func:`trainables.data.leeds.read_leeds`.
-        DatasetError: If anything else is wrong; lists all problems.
+        DatasetError: If anything is wrong; lists all problems.
     """
-    scan = scan_leeds(name, root, limit)
-    labels, file = scan.labels, root / "joints.mat"
+    labels, place = scan.labels, scan.place or str(request.root)
     headers = decode_sample(labels.image_paths, scan.headers)
-    problems = [*scan.problems, *image_problems(labels.image_paths, headers)]
-    problems += _point_problems(file, labels)
-    enough = labels.visible.sum(1) >= MIN_VISIBLE
-    counts = {part: enough[rows] for part, rows in split(labels.ids, role).items()}
+    is_usable = np.array([not isinstance(header, str) for header in headers], dtype=bool)
+    problems = [*scan.problems, *_point_problems(place, labels)]
+    if (~is_usable).sum() > bad_share * len(headers):
+        problems += image_problems(labels.image_paths, headers)
+    enough = is_usable & (labels.visible.sum(1) >= MIN_VISIBLE)
+    counts = {part: enough[rows] for part, rows in split(labels.ids, request.role).items()}
     seen = np.asarray(labels.visible.any(0))
     if len(enough) and seen.sum() < MIN_VISIBLE:
-        problems.append(_few_joints(file, seen, len(enough)))
+        problems.append(_few_joints(scan, place, seen))
     else:
-        problems += _empty_splits(root, counts)
+        problems += _empty_splits(place, str(request.root), counts)
     if problems:
         raise DatasetError(problems)
     return {part: int(mask.sum()) for part, mask in counts.items()}
 
 
-def _few_joints(file: Path, seen: NDArray[np.bool_], num_images: int) -> Problem:
-    names = [BODY16.joint_names[j].replace("_", " ") for j in np.flatnonzero(seen)]
+def _few_joints(scan: Scan, place: str, seen: NDArray[np.bool_]) -> Problem:
+    names = [scan.labels.skeleton.joint_names[j].replace("_", " ") for j in np.flatnonzero(seen)]
     which = f" ({', '.join(names)})" if names else ""
     return Problem(
-        f"{file}: {len(names)} of 14 joints{which} are visible in any of the {num_images:,} "
+        f"{place}: {len(names)} joints{which} are visible in any of the {len(scan.headers):,} "
         f"images; a pose needs {MIN_VISIBLE} joints that are flagged visible and lie inside the "
         "image"
     )
 
 
-def _point_problems(file: Path, labels: LeedsAnnotations) -> list[Problem]:
+def _point_problems(place: str, labels: Annotations) -> list[Problem]:
     mask = labels.visible[..., None]
     low = np.where(mask, labels.keypoints_px, np.inf).min(1)
     high = np.where(mask, labels.keypoints_px, -np.inf).max(1)
@@ -77,21 +75,21 @@ def _point_problems(file: Path, labels: LeedsAnnotations) -> list[Problem]:
         return []
     cases = (
         f"{labels.image_paths[i].name}: {int(labels.visible[i].sum())} joints at "
-        f"({low[i, 0] + 1:g}, {low[i, 1] + 1:g})"  # as the file has it, counted from 1
+        f"({low[i, 0]:g}, {low[i, 1]:g}), counted from 0"
         for i in np.flatnonzero(is_point)
     )
     sentence = (
-        f"{file}: {int(is_point.sum()):,} of {len(is_point):,} poses have all visible joints on "
+        f"{place}: {int(is_point.sum()):,} of {len(is_point):,} poses have all visible joints on "
         "one point; flag the joints whose place is not known"
     )
     return [Problem(sentence, tuple(cases))]
 
 
-def _empty_splits(root: Path, counts: Mapping[str, NDArray[np.bool_]]) -> list[Problem]:
+def _empty_splits(place: str, root: str, counts: Mapping[str, NDArray[np.bool_]]) -> list[Problem]:
     num_samples = sum(map(len, counts.values()))
     empty = [part for part, mask in counts.items() if not len(mask)]
     sentences = [
-        f"{root / 'joints.mat'}: none of the {len(mask):,} poses for {part} has {MIN_VISIBLE} "
+        f"{place}: none of the {len(mask):,} poses for {part} has {MIN_VISIBLE} "
         "visible joints, which a pose needs to be put into a bin"
         for part, mask in counts.items()
         if len(mask) and not mask.any()

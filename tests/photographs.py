@@ -19,5 +19,8 @@ def load_padded(
     domain = PhotographDomain(lambda asked: scanned(labels))
     wanted = ImageRequest("source", len(paths), size, num_threads=num_threads, **request)
     chunks = list(domain.images(wanted))
+    skipped = {name: why for chunk in chunks for name, why in chunk.skipped.items()}
+    if skipped:
+        raise ValueError(f"skipped {skipped}")
     images = np.concatenate([chunk.images for chunk in chunks])
     return images, np.concatenate([chunk.keypoints_px for chunk in chunks])

@@ -203,4 +203,5 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())
+    # A prepared store is not in the cache.
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0

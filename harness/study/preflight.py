@@ -52,6 +52,7 @@ def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
             is wrong with both.
     """
     from trainables.data.domain import image_request
+    from trainables.data.prepared import prepared_counts, prepared_store
     from trainables.data.problems import DatasetError
 
     of_data = {name: value for name, value in values.items() if name.startswith("data.")}
@@ -61,7 +62,10 @@ def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
         entry, request = DOMAINS[trial.data.of(role)[0]], image_request(trial, role, 1)
         place = f"fixed.data.{role}" + ("_root" if entry.reads_folder else "")
         try:
-            poses[role] = entry.load().check(request)
+            prepared = prepared_store(entry.name, request)
+            poses[role] = (
+                entry.load().check(request) if prepared is None else prepared_counts(prepared)
+            )
         except DatasetError as error:
             problems += [f"{place}: {problem}" for problem in error.problems]
         except (OSError, ValueError, RuntimeError) as error:

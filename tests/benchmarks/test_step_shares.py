@@ -18,7 +18,8 @@ from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.config import TrialConfig
 from trainables.data.domain import ImageRequest
-from trainables.data.image_store import build_image_store, open_image_store
+from trainables.data.image_store import open_image_store
+from trainables.data.store_writer import write_store
 from trainables.distributed.shard import WHOLE
 
 WARMUP, STEPS = 5, 20
@@ -31,7 +32,7 @@ def stores(tmp_path_factory):
     opened = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, domain, ImageRequest(role, 300, 64))
+        write_store(folder, domain, ImageRequest(role, 300, 64))
         opened[role] = open_image_store(folder)
     return opened
 
@@ -132,7 +133,7 @@ def test_the_share_of_data_and_augmentation_on_a_gpu(tmp_path, method):
     opened = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         (tmp_path / role).mkdir()
-        build_image_store(tmp_path / role, domain, ImageRequest(role, 200, 256))
+        write_store(tmp_path / role, domain, ImageRequest(role, 200, 256))
         opened[role] = open_image_store(tmp_path / role)
     config = TrialConfig.from_flat(
         {

@@ -7,7 +7,8 @@ import torch
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.data.domain import ImageRequest
 from trainables.data.heatmaps import heatmap_targets
-from trainables.data.image_store import build_image_store, open_image_store
+from trainables.data.image_store import open_image_store
+from trainables.data.store_writer import write_store
 from trainables.evaluation.judge import Domains
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
@@ -93,7 +94,7 @@ def domains(tmp_path_factory):
     stores = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
+        write_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
         stores[role] = open_image_store(folder)
     num_train = len(stores["source"].splits["train"])
     order = np.random.default_rng(0).permutation(num_train)

@@ -1,11 +1,11 @@
 """Images and keypoints: drawn or read from disk, split, augmented, turned into heatmaps.
 
 Read ``skeleton`` (joint order), ``domain`` (what a data set must be able to do), ``image_store``
-(the form in which every domain is stored), then a domain: ``rendered_domain`` and ``rendered``
-(with ``body_prior``, ``people``, ``hand_prior``, ``hands``, ``scene``, ``renderer``) or
-one of photographs: ``photograph_domain`` decodes and crops them (with ``crop``, ``photographs``,
-``photograph_check``, ``problems``), a reader such as ``leeds`` (with ``flags``) makes
-``annotations`` of a publisher's files.
-``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training
-batches.
+(the form in which every domain is stored; ``store_writer`` writes it), then a domain:
+``rendered_domain`` and ``rendered`` (with ``body_prior``, ``people``, ``hand_prior``, ``hands``,
+``scene``, ``renderer``) or one of photographs: ``photograph_domain`` decodes and crops them (with
+``crop``, ``photographs``, ``photograph_check``, ``problems``), a reader such as ``leeds`` (with
+``flags``) makes ``annotations`` of a publisher's files. ``prepared`` opens stores that ``prepare``
+has made before a study; ``view`` draws a contact sheet of one. ``splits`` and ``frame`` are rules
+for all domains; ``augment`` and ``heatmaps`` make training batches.
 """

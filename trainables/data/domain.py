@@ -1,8 +1,8 @@
 """What a data set must be able to do to serve as a source or target domain."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class LabelledImages:
         keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
             centres. Meaningless where not visible.
         visible: (B, K) bool; False where a joint is unlabelled, hidden or outside the image.
+        skipped: Name of each image that cannot be used to the reason; they come between these.
         notes: What readers of results should know of the data set, in sentences.
     """
 
@@ -76,18 +77,13 @@ class LabelledImages:
     images: NDArray[np.uint8]
     keypoints_px: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def nothing(cls, num_joints: int, side: int, notes: tuple[str, ...]) -> "LabelledImages":
-        """No images, but notes."""
-        return cls(
-            (),
-            np.zeros((0, side, side, 3), np.uint8),
-            np.zeros((0, num_joints, 2), np.float32),
-            np.zeros((0, num_joints), np.bool_),
-            notes,
-        )
+    @property
+    def num_seen(self) -> int:
+        """Samples that these are or that were skipped among them."""
+        return len(self.ids) + len(self.skipped)
 
 
 class Domain(ABC):
@@ -100,6 +96,17 @@ class Domain(ABC):
         Raises:
             OSError, ValueError: If the data set is missing or damaged.
         """
+
+    def images_from(self, request: ImageRequest, first: int) -> Iterator[LabelledImages]:
+        """Yield what :meth:`images` yields after the chunk that ends with sample ``first - 1``.
+
+        A writer that was killed continues so; this version makes the others and drops them.
+        """
+        seen = 0
+        for chunk in self.images(request):
+            if seen >= first:
+                yield chunk
+            seen += chunk.num_seen
 
     def digest(self, request: ImageRequest) -> str | None:
         """Text that changes when the files of the data set do; None if there are none.

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainables.data.annotations import Annotations, Scan
 from trainables.data.crop import Window, cropped, moved, person_window, whole_window
@@ -15,11 +15,10 @@ from trainables.data.frame import in_frame
 from trainables.data.photograph_check import check_scan
 from trainables.data.photographs import image_problems, read_image
 from trainables.data.problems import DatasetError
+from trainables.data.store_writer import BAD_SHARE
 
 CHUNK = 256
 """Images that are decoded at a time: all that is held in memory."""
-BAD_SHARE = 0.01
-"""Share of images that may be unusable; more is an error, fewer are skipped and named."""
 
 
 @dataclass(frozen=True)
@@ -38,32 +37,22 @@ class PhotographDomain(Domain):
     image_files: tuple[str, ...] = field(default=("**/*.jpg", "**/*.png"))
 
     def images(self, request: ImageRequest) -> Iterator[LabelledImages]:
-        """Yield the usable images, :data:`CHUNK` at a time.
+        """Yield the images, :data:`CHUNK` samples at a time.
 
         Raises:
-            DatasetError: If labels are wrong or more than :data:`BAD_SHARE` of the images cannot
-                be used.
+            DatasetError: If labels are wrong, or too many images have no usable header.
         """
-        labels, bad = usable(self.scan(request))
-        notes = list(_notes(labels, request))
+        return self.images_from(request, 0)
+
+    def images_from(self, request: ImageRequest, first: int) -> Iterator[LabelledImages]:
+        """Yield the images from sample ``first`` on; the others are not decoded."""
+        scan = self.scan(request)
+        refuse(scan)
+        num, notes = len(scan.headers), tuple(_notes(scan.labels, request))
         with ThreadPoolExecutor(request.num_threads) as pool:
-            for first in range(0, len(labels.ids), CHUNK):
-                rows = np.arange(first, min(first + CHUNK, len(labels.ids)))
-                chunk, broken = _load(labels.rows(rows), request, pool)
-                bad |= broken
-                if chunk.ids:
-                    yield chunk
-        total = len(labels.ids) + len(bad)
-        if len(bad) > BAD_SHARE * total:
-            raise DatasetError(image_problems(list(bad), list(bad.values()), total))
-        if bad:
-            names = ", ".join(f"{path.name}: {why}" for path, why in list(bad.items())[:5])
-            notes.append(
-                f"{len(bad):,} of {total:,} images cannot be used and are skipped ({names})"
-            )
-        yield LabelledImages.nothing(
-            labels.keypoints_px.shape[1], request.image_size, tuple(notes)
-        )
+            for start in range(first, num, CHUNK):
+                rows = np.arange(start, min(start + CHUNK, num))
+                yield replace(_load(scan, rows, request, pool), notes=notes)
 
     def digest(self, request: ImageRequest) -> str:
         """16 hex digits that change with a file of labels or an image's name, size or time."""
@@ -86,25 +75,18 @@ class PhotographDomain(Domain):
         return check_scan(self.scan(request), request, BAD_SHARE)
 
 
-def usable(scan: Scan) -> tuple[Annotations, dict[Path, str]]:
-    """The samples whose images have a usable header, and the reasons of the others.
+def refuse(scan: Scan) -> None:
+    """Refuse wrong labels, and a data set that lacks too many images.
 
     Raises:
-        DatasetError: If labels are wrong or more than :data:`BAD_SHARE` of the images cannot be
-            used; lists all of them.
+        DatasetError: With everything that is wrong.
     """
-    bad = {
-        path: header
-        for path, header in zip(scan.labels.image_paths, scan.headers, strict=True)
-        if isinstance(header, str)
-    }
     problems = list(scan.problems)
-    if len(bad) > BAD_SHARE * len(scan.headers):
+    num_bad = sum(isinstance(header, str) for header in scan.headers)
+    if num_bad > BAD_SHARE * len(scan.headers):
         problems += image_problems(scan.labels.image_paths, scan.headers)
     if problems:
         raise DatasetError(problems)
-    rows = [row for row, header in enumerate(scan.headers) if not isinstance(header, str)]
-    return scan.labels.rows(np.array(rows, dtype=np.int64)), bad
 
 
 def _notes(labels: Annotations, request: ImageRequest) -> Iterator[str]:
@@ -120,19 +102,23 @@ def _notes(labels: Annotations, request: ImageRequest) -> Iterator[str]:
 
 
 def _load(
-    labels: Annotations, request: ImageRequest, pool: ThreadPoolExecutor
-) -> tuple[LabelledImages, dict[Path, str]]:
-    """Decode and crop some samples; those that cannot be decoded come back with the reason."""
-    side = request.image_size
-    images = np.zeros((len(labels.ids), side, side, 3), np.uint8)
+    scan: Scan, rows: NDArray[np.int64], request: ImageRequest, pool: ThreadPoolExecutor
+) -> LabelledImages:
+    """Decode and crop some samples."""
+    labels, side = scan.labels.rows(rows), request.image_size
+    images = np.zeros((len(rows), side, side, 3), np.uint8)
     keypoints = np.empty_like(labels.keypoints_px)
-    bad: dict[int, str] = {}
+    skipped: dict[int, str] = {}
 
     def load(row: int) -> None:
+        header = scan.headers[rows[row]]
+        if isinstance(header, str):
+            skipped[row] = header
+            return
         try:
             image = read_image(labels.image_paths[row])
         except (OSError, ValueError) as error:
-            bad[row] = str(error).rpartition(": ")[2]
+            skipped[row] = str(error).rpartition(": ")[2]
             return
         window = _window(labels, row, image.shape[:2], request)
         images[row] = cropped(image, window, side)[..., ::-1]  # OpenCV's order is BGR
@@ -141,15 +127,16 @@ def _load(
             images[row] = images[row, :, ::-1]
             keypoints[row, :, 0] = side - 1 - keypoints[row, :, 0]
 
-    list(pool.map(load, range(len(labels.ids))))
-    rows = np.array([row for row in range(len(labels.ids)) if row not in bad], dtype=np.int64)
-    loaded = LabelledImages(
-        ids=tuple(labels.ids[row] for row in rows),
-        images=images[rows],
-        keypoints_px=keypoints[rows],
-        visible=labels.visible[rows] & in_frame(keypoints[rows], side, side),
+    list(pool.map(load, range(len(rows))))
+    left = np.array([row for row in range(len(rows)) if row not in skipped], dtype=np.int64)
+    return LabelledImages(
+        ids=tuple(labels.ids[row] for row in left),
+        images=images[left],
+        keypoints_px=keypoints[left],
+        visible=labels.visible[left] & in_frame(keypoints[left], side, side),
+        # By id, as several samples may show one image.
+        skipped={labels.ids[row]: why for row, why in sorted(skipped.items())},
     )
-    return loaded, {labels.image_paths[row]: why for row, why in bad.items()}
 
 
 def _window(labels: Annotations, row: int, size: tuple[int, int], request: ImageRequest) -> Window:

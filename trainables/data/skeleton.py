@@ -28,6 +28,7 @@ class Skeleton:
         triplets: ``(a, b, c)`` joint indices whose interior angle at the vertex ``b`` enters
             EvalPose (paper, Fig. 3c).
         mirror: Index permutation that exchanges left and right.
+        limbs: Pairs of joint indices between which a picture draws a line.
         torso: Four joint indices. The root of a pose is the midpoint of the first two; the torso
             length is its distance to the midpoint of the last two.
     """
@@ -38,6 +39,7 @@ class Skeleton:
     all_joints: tuple[int, ...]
     triplets: tuple[Triplet, ...]
     mirror: tuple[int, ...]
+    limbs: tuple[tuple[int, int], ...]
     torso: tuple[int, int, int, int]
 
     @property
@@ -75,6 +77,10 @@ BODY16 = Skeleton(
         (11, 12, 2), (14, 13, 3),    # arm and trunk
     ),
     mirror=(5, 4, 3, 2, 1, 0, 6, 7, 8, 9, 15, 14, 13, 12, 11, 10),
+    limbs=(
+        (0, 1), (1, 2), (2, 8), (5, 4), (4, 3), (3, 8), (2, 3), (8, 9),
+        (10, 11), (11, 12), (12, 8), (15, 14), (14, 13), (13, 8),
+    ),
     torso=(2, 3, 12, 13),
 )  # fmt: skip
 
@@ -100,5 +106,10 @@ HAND21 = Skeleton(
         *((m, 0, m + 4) for m in _FINGER_BASES[:-1]),  # spread between neighbouring fingers
     ),
     mirror=tuple(range(21)),
+    limbs=tuple(
+        limb
+        for m in _FINGER_BASES
+        for limb in ((0, m), (m, m + 1), (m + 1, m + 2), (m + 2, m + 3))
+    ),
     torso=(0, 0, 9, 9),  # wrist and the middle finger's first joint
 )

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from trainables.config import TrialConfig, VAEConfig
 from trainables.data.domain import image_request
-from trainables.data.image_store import ImageStore, build_image_store, open_image_store
+from trainables.data.image_store import ImageStore, open_image_store
+from trainables.data.prepared import prepared_store
+from trainables.data.store_writer import write_store
 from trainables.network.weight_file import read_weights
 from trainables.pose_vae.fit import VAEEpoch, fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
@@ -20,7 +22,7 @@ from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information, information
 from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
-from trainables.stages.protocol import StageCache, StageEntry
+from trainables.stages.protocol import Outcome, StageCache, StageEntry
 
 IMAGES_VERSION = 4
 POSE_VAE_VERSION = 5
@@ -28,6 +30,16 @@ POSE_VAE_VERSION = 5
 
 _MODEL_FILE = "model.pt"
 _INFORMATION_FILE = "information.npy"
+
+
+class PreparedEntry(NamedTuple):
+    """A store that was prepared before the study, as an entry of the stage cache."""
+
+    path: Path
+    key: str
+    outcome: Outcome = "hit"
+    seconds: float = 0.0
+    hit: bool = True
 
 
 class ImageStage(NamedTuple):
@@ -74,11 +86,14 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
 
     The domains are the same for every seed of a study: seeds vary training, not data.
     """
-    request = image_request(trial, role, num_threads)
+    domain, request = trial.data.of(role)[0], image_request(trial, role, num_threads)
+    prepared = prepared_store(domain, request)
+    if prepared is not None and request.root is not None:
+        return ImageStage(prepared, PreparedEntry(request.root, f"prepared-{prepared.digest}"))
     entry = cache.get(
         "images",
         image_stage_inputs(trial, role),
-        lambda folder: build_image_store(folder, trial.data.of(role)[0], request),
+        lambda folder: write_store(folder, domain, request),
     )
     return ImageStage(open_image_store(entry.path), entry)
 
@@ -91,6 +106,9 @@ def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
     """
     domain, root, num = trial.data.of(role)
     entry, request = DOMAINS[domain], image_request(trial, role, 1)
+    prepared = prepared_store(domain, request)
+    if prepared is not None:
+        return {"prepared": prepared.digest}
     inputs = {
         "version": IMAGES_VERSION,
         "role": role,

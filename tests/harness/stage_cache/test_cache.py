@@ -23,7 +23,7 @@ from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.manifest import stage_key
 from tests.small_disk import fill
 from trainables.data.domain import ImageRequest
-from trainables.data.image_store import build_image_store
+from trainables.data.store_writer import write_store
 from trainables.stages.protocol import StageError, WaitStoppedError
 
 
@@ -411,7 +411,7 @@ WRITERS = {
     "plain": lambda path: path.write_bytes(bytes(2_000_000)),
     "numpy": lambda path: np.save(path, np.zeros(2_000_000, np.uint8)),
     "torch": lambda path: torch.save(torch.zeros(500_000), path),
-    "images": lambda path: build_image_store(
+    "images": lambda path: write_store(
         path.parent, "people_clean", ImageRequest("source", 200, 64)
     ),
 }

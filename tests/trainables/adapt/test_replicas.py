@@ -16,7 +16,8 @@ from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.config import TrialConfig
 from trainables.data.domain import ImageRequest
-from trainables.data.image_store import build_image_store, open_image_store
+from trainables.data.image_store import open_image_store
+from trainables.data.store_writer import write_store
 from trainables.distributed.shard import WHOLE
 from trainables.evaluation.judge import Domains
 from trainables.pose_vae.model import PoseVAE
@@ -83,7 +84,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("stores")
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         (root / role).mkdir()
-        build_image_store(root / role, domain, ImageRequest(role, 120, 32))
+        write_store(root / role, domain, ImageRequest(role, 120, 32))
     return root
 
 

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from tests.leeds_files import write_leeds
 from trainables.data.domain import ImageRequest
-from trainables.data.image_store import build_image_store, open_image_store
+from trainables.data.image_store import open_image_store
 from trainables.data.rendered import render_domain
 from trainables.data.skeleton import BODY16
 from trainables.data.splits import SPLITS, split, split_sizes
+from trainables.data.store_writer import write_store
 
 ROLES = pytest.mark.parametrize("role", ["source", "target"])
 
 
 def build(folder, role="source", domain="people_clean", root=None, num=60, seed=0):
     folder.mkdir()
-    build_image_store(folder, domain, ImageRequest(role, num, 32, root, seed=seed))
+    write_store(folder, domain, ImageRequest(role, num, 32, root, seed=seed))
     return open_image_store(folder)
 
 

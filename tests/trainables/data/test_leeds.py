@@ -10,7 +10,7 @@ import scipy.io
 from tests.leeds_files import write_leeds
 from tests.photographs import load_padded
 from trainables.data.leeds import scan_leeds
-from trainables.data.photograph_domain import usable
+from trainables.data.photograph_domain import refuse
 from trainables.data.problems import DatasetError
 
 NUM = 6
@@ -25,7 +25,9 @@ NEEDS_REAL = pytest.mark.skipif(
 
 
 def read(name, root, limit=None):
-    return usable(scan_leeds(name, root, limit))[0]
+    scan = scan_leeds(name, root, limit)
+    refuse(scan)
+    return scan.labels
 
 
 def samples(seed=0):

@@ -204,7 +204,7 @@ def test_an_image_that_is_cut_short_is_named(share, tmp_path):
     (found,) = decode_sample([path], read_headers([path]))
     assert isinstance(found, str)
     assert found.startswith("damaged or cut short")
-    with pytest.raises(ValueError, match=r"im00005\.jpg: damaged or cut"):
+    with pytest.raises(ValueError, match="skipped .*damaged or cut"):
         load_padded([path], np.zeros((1, 16, 2), np.float32), 32, 2)
 
 

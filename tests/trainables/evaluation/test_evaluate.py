@@ -26,7 +26,7 @@ def make_store(cells, visible=None):
         images=images,
         keypoints_px=(2 * cells + 0.5).astype(np.float32),  # (x + 1/2) * 2 - 1/2
         visible=np.ones((num, 16), dtype=bool) if visible is None else visible,
-        ids=tuple(str(i) for i in range(num)),
+        encoded_ids=np.arange(num).astype(np.bytes_),
         splits={"val": np.arange(num)},
         skeleton=BODY16,
         digest="",

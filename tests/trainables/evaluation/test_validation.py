@@ -10,8 +10,9 @@ from torch import nn
 
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.domain import ImageRequest
-from trainables.data.image_store import ImageStore, build_image_store, open_image_store
+from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.skeleton import BODY16, HAND21
+from trainables.data.store_writer import write_store
 from trainables.evaluation.validation import LabelFreeValidation, evenly_spaced
 from trainables.metrics.discrepancies import coral, feature_mmd
 from trainables.metrics.validators import (
@@ -55,7 +56,7 @@ def stores(tmp_path_factory):
     opened = []
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
-        build_image_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
+        write_store(folder, domain, ImageRequest(role, 120, IMAGE_SIZE))
         opened.append(open_image_store(folder))
     return opened
 
@@ -231,7 +232,7 @@ def blob_store(num, skeleton):
         images=images,
         keypoints_px=rng.uniform(10, 50, (num, skeleton.num_joints, 2)).astype(np.float32),
         visible=np.ones((num, skeleton.num_joints), dtype=bool),
-        ids=tuple(str(i) for i in range(num)),
+        encoded_ids=np.arange(num).astype(np.bytes_),
         splits={"val": np.arange(num), "train": np.arange(num)},
         skeleton=skeleton,
         digest="",

@@ -1,0 +1,156 @@
+"""From a data set to a prepared store, its contact sheet, and a trial that uses it."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.leeds_files import write_leeds
+from trainables.config import TrialConfig
+from trainables.data import prepare, view
+from trainables.data.domain import ImageRequest, image_request
+from trainables.data.image_store import open_image_store
+from trainables.data.prepared import prepared_counts, prepared_store
+from trainables.data.rendered import render_domain
+from trainables.stages.data_stages import image_stage
+
+NUM = 60
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A sound LSPET folder of rendered people."""
+    folder = tmp_path_factory.mktemp("data") / "lspet"
+    chunk = next(render_domain("people_wild", NUM, 48, 0))
+    write_leeds("lspet", folder, chunk.images, chunk.keypoints_px, chunk.visible)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("stores") / "lspet_32"
+    arguments = ["lspet", "--root", str(root), "--out", str(out), "--size", "32"]
+    assert prepare.main(arguments) == 0
+    return out
+
+
+def trial(store, **fields):
+    return TrialConfig.from_flat({
+        "data.target": "lspet", "data.target_root": str(store), "data.image_size": 32,
+        "data.heatmap_size": 16, "data.num_target": NUM, **fields,
+    })  # fmt: skip
+
+
+def test_the_command_says_what_it_made(root, tmp_path, capsys):
+    out = tmp_path / "store"
+    assert prepare.main(["lspet", "--root", str(root), "--out", str(out), "--size", "32"]) == 0
+    shown = capsys.readouterr()
+    digest = open_image_store(out).digest
+    assert shown.out == f"{out}: 60 samples (36 train, 12 val, 12 test), digest {digest}\n"
+    assert "60 poses can be used: 36 for train, 12 for val, 12 for test" in shown.err
+    assert prepare.main(["lspet", "--root", str(root), "--out", str(out)]) == 2
+    assert "holds a finished store" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["lspets"], "lspets is no data set; there are people_clean, "),
+        (["lspet", "--root", "/nowhere"], "/nowhere is not a folder"),
+        (["lspet"], "data.target_root must name the folder of the data set"),
+    ],
+)
+def test_what_cannot_be_prepared_is_one_sentence_and_leaves_nothing(
+    arguments, sentence, tmp_path, capsys
+):
+    assert prepare.main([*arguments, "--out", str(tmp_path / "store")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_person_is_cropped_around_its_joints_and_the_store_says_so(root, tmp_path):
+    out = tmp_path / "store"
+    assert prepare.main(
+        ["lspet", "--root", str(root), "--out", str(out), "--size", "32", "--crop", "person",
+         "--scale", "1.25"]
+    ) == 0  # fmt: skip
+    store = open_image_store(out)
+    assert store.notes == ("cropped around the labelled joints, a weak use of target labels",)
+    points = np.where(store.visible[..., None], store.keypoints_px, np.nan)
+    sides = (np.nanmax(points, 1) - np.nanmin(points, 1)).max(1)
+    assert np.median(sides) == pytest.approx(32 / 1.25, abs=1.5)
+
+
+def test_a_trial_uses_a_prepared_store_where_it_lies(store, tmp_path):
+    class NoCache:
+        def get(self, stage, inputs, compute):
+            raise AssertionError("a prepared store is not computed again")
+
+    found, entry = image_stage(NoCache(), trial(store), "target", 1)
+    assert entry.path == store
+    assert found.digest == open_image_store(store).digest
+    assert sum(prepared_counts(found).values()) == 60
+    few, other = image_stage(NoCache(), trial(store, **{"data.num_target": 50}), "target", 1)
+    assert len(few.images) == len(few.ids) == 50
+    assert other.key != entry.key
+    for name, rows in few.splits.items():
+        assert set(rows) == {row for row in found.splits[name] if row < 50}
+
+
+def test_a_store_that_was_prepared_for_something_else_is_refused(store):
+    for changes, words in (
+        ({"data.image_size": 64, "data.heatmap_size": 16}, "image_size is 32, the study wants 64"),
+        ({"data.target_crop": "person"}, "crop is image, the study wants person"),
+        ({"data.target": "lsp"}, "domain is lspet, the study wants lsp"),
+    ):
+        asked = trial(store, **changes)
+        with pytest.raises(ValueError, match=words):
+            prepared_store(asked.data.target, image_request(asked, "target", 1))
+    with pytest.raises(ValueError, match="role is target, the study wants source"):
+        prepared_store("lspet", ImageRequest("source", 60, 32, store))
+
+
+def test_a_killed_preparation_continues(root, tmp_path):
+    out = tmp_path / "store"
+    command = [
+        sys.executable, "-m", "trainables.data.prepare", "lspet", "--root", str(root), "--out",
+        str(out), "--size", "32",
+    ]  # fmt: skip
+    kill = (
+        "import os, sys; from trainables.data import prepare, photograph_domain as p; "
+        "p.CHUNK = 20; load = p._load; "
+        "p._load = lambda s, rows, *a: os._exit(9) if rows[0] == 40 else load(s, rows, *a); "
+        f"prepare.main({command[3:]})"
+    )
+    assert subprocess.run([sys.executable, "-c", kill], check=False).returncode == 9
+    assert (out / "journal.jsonl").is_file()
+    subprocess.run(command, check=True, capture_output=True)
+    store = open_image_store(out)
+    assert store.ids == tuple(f"lspet/im{row:05d}" for row in range(1, 61))
+    assert not (out / "journal.jsonl").exists()
+
+
+def test_a_contact_sheet_shows_every_split(store, tmp_path, capsys):
+    picture = tmp_path / "sheet.png"
+    arguments = [str(store), "--out", str(picture), "--columns", "4", "--rows", "1"]
+    assert view.main([*arguments, "--zoom", "64"]) == 0
+    assert cv2.imread(str(picture)).shape == (3 * (64 + 16), 4 * 64, 3)
+    assert view.main([str(tmp_path), "--out", str(picture)]) == 2
+    assert "is not a readable image store" in capsys.readouterr().err
+
+
+def test_left_limbs_are_red_and_right_ones_blue(store):
+    opened = open_image_store(store)
+    blank = open_image_store(store).images[:] * 0
+    sheet = view.contact_sheet(
+        opened.__class__(**{**vars(opened), "images": blank}), columns=1, rows=1, zoom_px=128
+    )
+    row = opened.splits["train"][0]
+    for name, is_red in (("left_knee", True), ("right_knee", False)):
+        joint = opened.skeleton.joint_names.index(name)
+        if opened.visible[row, joint]:
+            x, y = np.rint((opened.keypoints_px[row, joint] + 0.5) * 4 - 0.5).astype(int)
+            blue, _, red = sheet[16 + y, x].astype(int)
+            assert bool(red > blue) is is_red

@@ -1,0 +1,101 @@
+"""Makes an image store of a data set before a study needs it.
+
+    python -m trainables.data.prepare lspet --root /data/lspet --out /data/lspet_64 --role target
+
+checks labels and images, lists everything that is wrong, then decodes, crops and writes. The same
+command continues after a kill. A study uses the store as ``data.target_root``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trainables.data.domain import ImageRequest
+from trainables.data.image_store import open_image_store
+from trainables.data.store_writer import write_store
+from trainables.registry import DOMAINS, PluginError, load_plugins
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare a store.
+
+    Returns:
+        0, or 2 if the data set cannot be used.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        load_plugins(options.plugin)
+        _prepare(options)
+    except (PluginError, OSError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    if options.name not in DOMAINS:
+        raise ValueError(f"{options.name} is no data set; there are {', '.join(DOMAINS)}")
+    out: Path = options.out
+    if (out / "store.json").is_file():
+        raise ValueError(f"{out} holds a finished store; remove it or name another folder")
+    entry = DOMAINS[options.name]
+    request = ImageRequest(
+        role=options.role,
+        num=options.num,
+        image_size=options.size,
+        root=options.root,
+        options=None if entry.options is None else entry.options(),
+        crop=options.crop,
+        crop_scale=options.scale,
+        num_threads=options.threads,
+    )
+    console = Console(stderr=True)
+    counts = entry.load().check(request)
+    total = sum(counts.values())
+    console.print(f"{total:,} poses can be used: " + ", ".join(
+        f"{count:,} for {name}" for name, count in counts.items()
+    ))  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f} images/s"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(options.name, total=total, rate=0.0)
+
+        def show(num: int) -> None:
+            speed = progress.tasks[0].speed or 0.0
+            progress.update(task, completed=num, total=max(total, num), rate=speed)
+
+        write_store(out, options.name, request, show)
+    store = open_image_store(out)
+    for note in store.notes:
+        console.print(note, highlight=False)
+    sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in store.splits.items())
+    sys.stdout.write(f"{out}: {len(store.images):,} samples ({sizes}), digest {store.digest}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.data.prepare",
+        description="Make an image store of a data set; the same command continues after a kill.",
+    )
+    parser.add_argument("name", help=f"data set: {', '.join(DOMAINS)} or one of a plugin")
+    parser.add_argument("--root", type=Path, help="folder of the data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the store")
+    parser.add_argument("--role", choices=("source", "target"), default="target")
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
+    parser.add_argument("--num", type=int, default=10**9, help="most images; all if left out")
+    parser.add_argument("--crop", choices=("image", "person"), default="image")
+    parser.add_argument("--scale", type=float, default=1.5, help="of a person's square to its box")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--plugin", action="append", default=[], help="module to import first")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

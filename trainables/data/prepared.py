@@ -1,0 +1,58 @@
+"""Image stores that were prepared before a study, and that studies use where they lie.
+
+A study names the folder of the store where it would name that of the data set.
+"""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+
+from trainables.data.domain import ImageRequest
+from trainables.data.image_store import ImageStore, open_image_store
+from trainables.data.skeleton import MIN_VISIBLE
+
+
+def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
+    """Open a prepared store for what a trial wants; None if its folder holds none.
+
+    Of a larger store the first ``request.num`` samples are used.
+
+    Raises:
+        ValueError: If the store is damaged, or was prepared for something else; names what.
+    """
+    root = request.root
+    if root is None or not (root / "store.json").is_file():
+        return None
+    store = open_image_store(root)
+    description = json.loads((root / "store.json").read_text())
+    wanted = {"domain": domain, "role": request.role, "crop": request.crop}
+    if request.crop == "person":
+        wanted["crop_scale"] = str(request.crop_scale)
+    found = {name: str(description[name]) for name in wanted}
+    if store.image_size != request.image_size:
+        wanted["image_size"], found["image_size"] = str(request.image_size), str(store.image_size)
+    if differing := [name for name in wanted if wanted[name] != found[name]]:
+        words = ", ".join(f"{n} is {found[n]}, the study wants {wanted[n]}" for n in differing)
+        raise ValueError(f"{root} was prepared for something else: {words}")
+    return _first(store, request.num)
+
+
+def prepared_counts(store: ImageStore) -> dict[str, int]:
+    """Name of each split to the number of its poses that can be put into a bin."""
+    enough = np.asarray(store.visible.sum(1) >= MIN_VISIBLE)
+    return {name: int(enough[rows].sum()) for name, rows in store.splits.items()}
+
+
+def _first(store: ImageStore, num: int) -> ImageStore:
+    if num >= len(store.images):
+        return store
+    return replace(
+        store,
+        images=store.images[:num],
+        keypoints_px=store.keypoints_px[:num],
+        visible=store.visible[:num],
+        encoded_ids=store.encoded_ids[:num],
+        splits={name: rows[rows < num] for name, rows in store.splits.items()},
+        digest=f"{store.digest}-{num}",
+    )

@@ -1,0 +1,106 @@
+"""Draws a contact sheet of an image store: images with skeletons, per split.
+
+    python -m trainables.data.view STORE --out sheet.png
+
+Left limbs are red, right ones blue; a joint that is not visible is not drawn. A mistake in the
+order of joints, in left and right, in a flag or by a pixel shows at once.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.data.image_store import ImageStore, open_image_store
+from trainables.data.skeleton import Skeleton
+
+_LEFT, _RIGHT, _MIDDLE = (60, 60, 230), (230, 120, 40), (60, 200, 60)  # blue, green, red
+_CAPTION_PX = 16
+
+
+def contact_sheet(store: ImageStore, columns: int, rows: int, zoom_px: int) -> NDArray[np.uint8]:
+    """Images of each split, evenly spread over it.
+
+    Args:
+        store: The store.
+        columns: Images side by side.
+        rows: Rows of images of each split.
+        zoom_px: Side at which an image is drawn.
+
+    Returns:
+        (H, W, 3) uint8 in OpenCV's order: blue, green, red.
+    """
+    parts = []
+    for name, members in store.splits.items():
+        chosen = members[np.linspace(0, len(members) - 1, columns * rows).astype(int)]
+        caption = np.full((_CAPTION_PX, columns * zoom_px, 3), 255, np.uint8)
+        text = f"{name}: {len(members):,} samples"
+        cv2.putText(caption, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
+        drawn = [_drawn(store, row, zoom_px) for row in chosen]
+        lines = [np.hstack(drawn[i : i + columns]) for i in range(0, len(drawn), columns)]
+        parts += [caption, *lines]
+    return np.vstack(parts)
+
+
+def _drawn(store: ImageStore, row: int, zoom_px: int) -> NDArray[np.uint8]:
+    zoom = zoom_px / store.image_size
+    image = cv2.resize(
+        np.ascontiguousarray(store.images[row][..., ::-1]), (zoom_px, zoom_px),
+        interpolation=cv2.INTER_NEAREST,
+    )  # fmt: skip
+    points = np.rint((store.keypoints_px[row] + 0.5) * zoom - 0.5).astype(int)
+    visible = store.visible[row]
+    for first, second in store.skeleton.limbs:
+        if visible[first] and visible[second]:
+            colour = _colour(store.skeleton, first, second)
+            cv2.line(image, _xy(points[first]), _xy(points[second]), colour, 1, cv2.LINE_AA)
+    for joint in np.flatnonzero(visible).tolist():
+        cv2.circle(image, _xy(points[joint]), 2, _colour(store.skeleton, joint), -1, cv2.LINE_AA)
+    text = f"{int(visible.sum())}/{len(visible)}"
+    cv2.putText(image, text, (2, zoom_px - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), 1)
+    return np.asarray(image, np.uint8)
+
+
+def _colour(skeleton: Skeleton, *joints: int) -> tuple[int, int, int]:
+    """The colour of the side that all joints are on."""
+    sides = {skeleton.joint_names[joint].partition("_")[0] for joint in joints}
+    return _LEFT if sides == {"left"} else _RIGHT if sides == {"right"} else _MIDDLE
+
+
+def _xy(point: NDArray[np.int64]) -> tuple[int, int]:
+    return int(point[0]), int(point[1])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the contact sheet of a store.
+
+    Returns:
+        0, or 2 if the store cannot be read or the picture not be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m trainables.data.view", description="Draw a contact sheet of a store."
+    )
+    parser.add_argument("store", type=Path, help="folder of an image store")
+    parser.add_argument("--out", type=Path, required=True, help="PNG file")
+    parser.add_argument("--columns", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=2, help="of each split")
+    parser.add_argument("--zoom", type=int, default=160, help="side of an image in the picture")
+    options = parser.parse_args(arguments)
+    try:
+        sheet = contact_sheet(
+            open_image_store(options.store), options.columns, options.rows, options.zoom
+        )
+        if not cv2.imwrite(str(options.out), sheet):
+            raise ValueError(f"{options.out} cannot be written; its name must end in .png")
+    except (OSError, ValueError, cv2.error) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write(f"{options.out}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,6 +18,9 @@ import psutil
 from harness.record.ledger import read_events
 from tests.conftest import ROOT
 
+# Under nohup the tests ignore SIGHUP, and the drivers that they start would do so, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 MEASURED = ("stages/seconds_saved", "stages/seconds_spent")
 """Metrics that are times, which no second run repeats."""
 
@@ -61,15 +64,12 @@ class Driver:
     def __init__(self, study: Path, storage: Path, *arguments: str) -> None:
         self.lines: list[str] = []
         self.started = time.monotonic()
-        # Under nohup the tests ignore SIGHUP, and so would the driver.
-        hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness.run", str(study), "--storage", str(storage),
              *arguments],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip
-        signal.signal(signal.SIGHUP, hangup)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 

@@ -113,7 +113,10 @@ def test_random_batches_against_decoding_jpegs(tmp_path, capsys, monkeypatch):
         paths.append(tmp_path / "jpeg" / f"{row:05d}.jpg")
         paths[-1].write_bytes(encoded[row % len(encoded)])
     domain = Repeated(people.images, people.keypoints_px, 256)
-    store = open_image_store(write(tmp_path / "store", domain, NUM_IMAGES, SIZE, monkeypatch))
+    folder = write(tmp_path / "store", domain, NUM_IMAGES, SIZE, monkeypatch)
+    # Before this process maps the store, too, and takes a share of its pages.
+    one, four = resident(folder, 1), resident(folder, 4)
+    store = open_image_store(folder)
     rows = np.random.default_rng(0).integers(0, NUM_IMAGES, (NUM_BATCHES, BATCH))
 
     def by_store():
@@ -133,7 +136,6 @@ def test_random_batches_against_decoding_jpegs(tmp_path, capsys, monkeypatch):
         seconds[name] = time.perf_counter() - before
         assert len(batches) == NUM_BATCHES
         assert batches[0].shape == (BATCH, SIZE, SIZE, 3)
-    one, four = resident(tmp_path / "store", 1), resident(tmp_path / "store", 4)
     with capsys.disabled():
         print(json.dumps({
             "bench": "random batches", "images": NUM_IMAGES, "size": SIZE,

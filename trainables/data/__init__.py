@@ -6,6 +6,7 @@ Read ``skeleton`` (joint order), ``domain`` (what a data set must be able to do)
 one of photographs: ``photograph_domain`` decodes and crops them (with ``crop``, ``photographs``,
 ``photograph_check``, ``problems``), a reader such as ``leeds`` (with ``flags``) makes
 ``annotations`` of a publisher's files.
+``export`` writes rendered samples in the ``layouts`` of published data sets.
 ``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training
 batches.
 """

@@ -99,7 +99,9 @@ def test_every_joint_on_one_point(root):
         "joints.mat: 39 of 40 poses have all visible joints on one point; flag the joints whose "
         "place is not known"
     )
-    assert cases[:4] == [f"    im{i:05d}.jpg: 14 joints at (11, 12.5), counted from 0" for i in (1, 2, 3, 5)]
+    assert cases[:4] == [
+        f"    im{i:05d}.jpg: 14 joints at (11, 12.5), counted from 0" for i in (1, 2, 3, 5)
+    ]
     assert cases[10:] == ["    and 29 more"]
 
 

@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         export(given.layout, given.out, given.num, domain, given.size, given.seed)
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     return 0
 
 

@@ -7,12 +7,13 @@
     images/<image name>
 
 The file lists 17,928 people in 11,210 images, those of whom all sixteen joints are labelled; it
-marks no joint as missing or hidden. Joints can lie outside the image (159 have a negative
-coordinate, all of necks and heads that the image cuts off); these are not visible here. Nor is
-a joint whose fields are empty or ``nan``, as a file of your own may have them. As in the MATLAB
-file of the data set, coordinates count pixels from 1.
+marks no joint as missing or hidden. A joint can lie outside its image and is then not visible
+here: 159 necks and heads have a negative y. Nor is a joint with an empty field or ``nan``, which
+a file of your own may have. As in the MATLAB file of the data set, coordinates count pixels
+from 1.
 
-Images show several people, so ``crop: person`` is what fits.
+An image can show several people: ``data.source_crop`` or ``data.target_crop`` should be
+``person``.
 """
 
 import csv
@@ -98,7 +99,7 @@ def _number(text: str) -> float:
         value = float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
-    if abs(value) > np.finfo(np.float32).max:
+    if abs(value) > float(np.finfo(np.float32).max):
         raise ValueError(f"{text} is too large for a coordinate")
     return value
 

@@ -154,11 +154,14 @@ def test_whole_crops_are_kept_and_others_are_made_again(tmp_path):
     os.utime(whole, (1, 1))
     content = cut.read_bytes()
     cut.write_bytes(content[:-100])
+    os.link(cut, tmp_path / "the damaged file")
     Image.new("RGB", (8, 8)).save(small)
     label_file(tmp_path, 1).unlink()
     assert run(tmp_path) == 0
     assert whole.stat().st_mtime == 1
     assert cut.read_bytes() == content
+    # The new file took the place of the old one: at no time did it exist in part.
+    assert (tmp_path / "the damaged file").read_bytes() == content[:-100]
     with Image.open(small) as crop:
         assert crop.size == (512, 512)
     assert records_of(tmp_path, 1) == first

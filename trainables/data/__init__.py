@@ -4,8 +4,11 @@ Read ``skeleton`` (joint order), ``domain`` (what a data set must be able to do)
 (the form in which every domain is stored; ``store_writer`` writes it), then a domain:
 ``rendered_domain`` and ``rendered`` (with ``body_prior``, ``people``, ``hand_prior``, ``hands``,
 ``scene``, ``renderer``) or one of photographs: ``photograph_domain`` decodes and crops them (with
-``crop``, ``photographs``, ``photograph_check``, ``problems``), a reader such as ``leeds`` (with
-``flags``) makes ``annotations`` of a publisher's files. ``prepared`` opens stores that ``prepare``
-has made before a study; ``view`` draws a contact sheet of one. ``splits`` and ``frame`` are rules
-for all domains; ``augment`` and ``heatmaps`` make training batches.
+``crop``, ``photographs``, ``photograph_check``, ``problems``), a reader makes ``annotations`` of a
+publisher's files. Readers of people are ``leeds`` (with ``flags``), ``mpii``, ``surreal`` and
+``human36m`` (both with ``json_labels``); ``human36m_preprocess`` is the command that makes what
+the latter reads. ``prepared`` opens stores that ``prepare`` has made before a study; ``view``
+draws a contact sheet of one; ``export`` writes rendered samples in the ``layouts`` of published
+data sets. ``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make
+training batches.
 """

@@ -82,9 +82,10 @@ def refuse(scan: Scan) -> None:
         DatasetError: With everything that is wrong.
     """
     problems = list(scan.problems)
-    num_bad = sum(isinstance(header, str) for header in scan.headers)
-    if num_bad > BAD_SHARE * len(scan.headers):
-        problems += image_problems(scan.labels.image_paths, scan.headers)
+    paths = scan.labels.image_paths
+    bad = {path for path, h in zip(paths, scan.headers, strict=True) if isinstance(h, str)}
+    if len(bad) > BAD_SHARE * len(set(paths)):
+        problems += image_problems(paths, scan.headers)
     if problems:
         raise DatasetError(problems)
 

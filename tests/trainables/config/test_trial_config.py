@@ -54,6 +54,7 @@ OTHER = {
     "adapt.lr": 0.02,
     "adapt.loss": "mse",
     "adapt.precision": "float32",
+    "data.surreal.joints": "smpl_native",
     "adapt.regda.margin": 2.0,
     "adapt.regda.tradeoff": 0.5,
     "adapt.regda.gradient_scale": 0.1,

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.leeds_files import write_leeds
 from trainables.config import TrialConfig
 from trainables.data import prepare, view
 from trainables.data.domain import ImageRequest, image_request
 from trainables.data.image_store import open_image_store
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.prepared import prepared_counts, prepared_store
 from trainables.data.rendered import render_domain
 from trainables.stages.data_stages import image_stage

@@ -6,6 +6,7 @@ Imported with the package, so that the names are known wherever ``trainables`` i
 from collections.abc import Mapping
 from typing import Any
 
+from trainables.config.data_set_options import CocoHandOptions, CocoOptions
 from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.metrics.reported import adaptation_metrics, pose_vae_metrics
 from trainables.registry import (
@@ -36,6 +37,19 @@ register_domain("hands_clean", f"{_RENDERED}:HANDS_CLEAN", skeleton="hand21")
 register_domain("hands_wild", f"{_RENDERED}:HANDS_WILD", skeleton="hand21")
 register_domain("lsp", f"{_LEEDS}:LSP", reads_folder=True)
 register_domain("lspet", f"{_LEEDS}:LSPET", reads_folder=True)
+for _name in ("rhd", "h3d", "freihand"):
+    register_domain(
+        _name, f"trainables.data.{_name}:{_name.upper()}", skeleton="hand21", reads_folder=True
+    )
+_COCO = "trainables.data.coco"
+register_domain("coco", f"{_COCO}:COCO", reads_folder=True, options=CocoOptions)
+register_domain(
+    "coco_hand",
+    f"{_COCO}:COCO_HAND",
+    skeleton="hand21",
+    reads_folder=True,
+    options=CocoHandOptions,
+)
 
 _METHODS = "trainables.adapt.methods"
 register_method("source_only", f"{_METHODS}:go_on_supervised", losses={})

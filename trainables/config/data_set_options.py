@@ -5,7 +5,6 @@ Here, not beside the readers, because studies are checked without importing nump
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from trainables.config.field_paths import require
 
@@ -14,7 +13,7 @@ from trainables.config.field_paths import require
 class CocoOptions:
     """Fields of COCO files with people."""
 
-    domain: ClassVar[str] = "coco"
+    domain = "coco"
 
     joints: str | None = None
     """Names of the file's joints where they are neither COCO's nor ours, such as
@@ -44,4 +43,4 @@ class CocoOptions:
 class CocoHandOptions(CocoOptions):
     """Fields of COCO files with hands."""
 
-    domain: ClassVar[str] = "coco_hand"
+    domain = "coco_hand"

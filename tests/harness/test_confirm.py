@@ -8,9 +8,9 @@ from harness.confirmation.finalists import Finalist, Selection
 from harness.confirmation.verdict import as_json, as_lines, judge
 from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
 from harness.spec import SpecError, load_study
-from tests.leeds_files import write_leeds
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 
 PCK = "target_val/pck_05"

@@ -12,7 +12,7 @@ import scipy.io
 
 from harness.run import main
 from tests.conftest import ROOT
-from tests.leeds_files import write_leeds
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 
 SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")

@@ -1,9 +1,9 @@
 """All settings of one run: nested dataclasses whose dotted paths are the names in a study's YAML.
 
 Read ``trial_config`` (every field, its default and its range), ``method_options`` and
-``data_set_options`` (fields of one method or one data set), ``field_paths`` (dotted names and
-types), ``reference_recipe`` (the values of ``parity: true``). Imports nothing slow, and of
-the other packages nothing but the registry of names.
+``data_options`` (fields of one method or data set), ``field_paths`` (dotted names and types),
+``reference_recipe`` (the values of ``parity: true``). Imports nothing slow, and of the other
+packages nothing but the registry of names.
 """
 
 from trainables.config.trial_config import (

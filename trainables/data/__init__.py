@@ -4,10 +4,12 @@ Read ``skeleton`` (joint order), ``domain`` (what a data set must be able to do)
 (the form in which every domain is stored), then a domain: ``rendered_domain`` and ``rendered``
 (with ``body_prior``, ``people``, ``hand_prior``, ``hands``, ``scene``, ``renderer``) or
 one of photographs: ``photograph_domain`` decodes and crops them (with ``crop``, ``photographs``,
-``photograph_check``, ``problems``), a reader makes ``annotations`` of a publisher's files:
-``leeds`` (with ``flags``), ``rhd`` (with ``array_pickle``), ``h3d``, ``freihand``, ``coco`` (with
-``coco_file``), the last four with ``label_files``. ``hand_layouts`` and ``coco_layout`` write
-such files.
+``photograph_check``, ``problems``), a reader makes ``annotations`` of a publisher's files.
+Readers of people are ``leeds`` (with ``flags``), ``mpii``, ``surreal`` and ``human36m`` (both with
+``json_labels``); ``human36m_preprocess`` is the command that makes what the latter reads.
+Those of hands are ``rhd`` (with ``array_pickle``), ``h3d`` and ``freihand``; ``coco`` (with
+``coco_file``) reads both. ``label_files`` checks what these four find in their files.
+``export`` writes rendered samples in the ``layouts`` of published data sets.
 ``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training
 batches.
 """

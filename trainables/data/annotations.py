@@ -1,5 +1,6 @@
 """What a reader of a data set returns: where its images are and what their labels say."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,6 +53,14 @@ class Annotations:
             mirrored=None if self.mirrored is None else self.mirrored[rows],
         )
 
+    def spread(self, num: int) -> "Annotations":
+        """At most ``num`` of the samples from all over the data set, always the same ones.
+
+        For data sets whose neighbours are frames of one video. More samples include fewer.
+        """
+        rows = np.random.default_rng(0).permutation(len(self.ids))[:num]
+        return self.rows(np.sort(rows))
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -72,7 +81,10 @@ class Scan:
 
 
 def scanned(labels: Annotations, problems: Sequence[Problem] = (), place: str = "") -> Scan:
-    """Read the headers of the images, and hide the joints that lie outside them."""
+    """Read the headers of the images, and hide the joints that lie outside them.
+
+    Adds a problem if samples share an id.
+    """
     files = list(dict.fromkeys(labels.image_paths))
     found = dict(zip(files, read_headers(files), strict=True))
     headers = [found[path] for path in labels.image_paths]
@@ -81,4 +93,16 @@ def scanned(labels: Annotations, problems: Sequence[Problem] = (), place: str = 
         for side in ("width", "height")
     )
     visible = labels.visible & in_frame(labels.keypoints_px, width, height)
+    problems = [*problems, *_shared_ids(labels.ids, place)]
     return Scan(replace(labels, visible=visible), headers, problems, place)
+
+
+def _shared_ids(ids: Sequence[str], place: str) -> list[Problem]:
+    counts = {name: count for name, count in Counter(ids).items() if count > 1}
+    if not counts:
+        return []
+    sentence = (
+        f"{place or 'the labels'}: {len(counts):,} ids belong to several samples; each sample "
+        "needs its own"
+    )
+    return [Problem(sentence, tuple(f"{name}: {count} times" for name, count in counts.items()))]

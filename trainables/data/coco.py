@@ -18,16 +18,17 @@ labelled. Segmentations are not read. (Lin et al. 2014.)
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from trainables.config.data_set_options import CocoHandOptions, CocoOptions
+from trainables.config.data_options import CocoHandOptions, CocoOptions
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.coco_file import PREFIX, CocoFile, Figure, read_coco
 from trainables.data.domain import ImageRequest
-from trainables.data.label_files import data_folder, spread
+from trainables.data.label_files import data_folder
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 from trainables.data.skeleton import BODY16, HAND21, MIN_VISIBLE, Skeleton
@@ -43,27 +44,25 @@ def _scan(request: ImageRequest, skeleton: Skeleton, defaults: CocoOptions) -> S
         raise FileNotFoundError(f"{root} has no JSON file, neither at its top nor in annotations/")
     files = [read_coco(path, skeleton, options.file_names) for path in paths]
     _require_categories(files, root, options, skeleton)
-    found = [(file.path.stem, figure) for file in files for figure in file.figures]
+    figures = [figure for file in files for figure in file.figures]
     problems = [problem for file in files for problem in file.problems]
-    problems += _figure_problems(root, [figure for _, figure in found])
-    found = [found[row] for row in spread(len(found), request.num)]
-    figures = [figure for _, figure in found]
+    problems += _figure_problems(root, figures)
     joints = np.array([f.joints for f in figures]).reshape(-1, skeleton.num_joints, 3)
+    edges = [np.zeros(4) if figure.edges is None else figure.edges for figure in figures]
     has_boxes = any(figure.edges is not None for figure in figures)
     labels = Annotations(
         ids=tuple(figure.id for figure in figures),
-        image_paths=tuple(_image(root, stem, figure.file_name) for stem, figure in found),
+        image_paths=(root,) * len(figures),
         keypoints_px=joints[..., :2].astype(np.float32),
         visible=joints[..., 2] >= (1 if options.hidden_visible else 2),
-        boxes_px=np.array(
-            [np.zeros(4) if f.edges is None else f.edges for f in figures], np.float32
-        )
-        if has_boxes
-        else None,
+        boxes_px=np.array(edges, np.float32) if has_boxes else None,
         skeleton=skeleton,
         left_out=sum((file.left_out for file in files), Counter()),
-    )
-    return scanned(labels, problems, str(root))
+    ).spread(request.num)
+    # Images are looked up now, as the data set may have many more than are wanted.
+    names = {f.id: (file.path.stem, f.file_name) for file in files for f in file.figures}
+    images = tuple(_image(root, *names[id]) for id in labels.ids)
+    return scanned(replace(labels, image_paths=images), problems, str(root))
 
 
 def _require_joints(options: CocoOptions, skeleton: Skeleton) -> None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.label_files import array_of, read_json
+from trainables.data.json_labels import read_json
+from trainables.data.label_files import array_of, require_kind
 from trainables.data.problems import Problem
 from trainables.data.skeleton import MIN_VISIBLE, Skeleton
 
@@ -78,7 +79,8 @@ def read_coco(path: Path, skeleton: Skeleton, file_names: Mapping[str, str]) -> 
     Raises:
         ValueError: If the file is not of COCO's format.
     """
-    content = read_json(path, dict)
+    content = read_json(path)
+    require_kind(path, content, dict)
     for key in ("images", "annotations", "categories"):
         part = content.get(key)
         if not isinstance(part, list) or not all(isinstance(entry, dict) for entry in part):

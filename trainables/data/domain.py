@@ -43,6 +43,17 @@ class ImageRequest:
     num_threads: int = 1
     seed: int = 0
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the data set.
+
+        Raises:
+            ValueError: If it is not given; names the field.
+        """
+        if self.root is None:
+            raise ValueError(f"data.{self.role}_root must name the folder of the data set")
+        return self.root
+
 
 def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageRequest:
     """Which images a trial wants of its ``source`` or ``target`` domain."""

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.domain import ImageRequest
-from trainables.data.label_files import array_of, data_folder, read_json, spread
+from trainables.data.json_labels import read_json
+from trainables.data.label_files import array_of, data_folder, require_kind
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 from trainables.data.skeleton import HAND21
@@ -31,7 +32,9 @@ VERSIONS = ("gs", "hom", "sample", "auto")
 
 def _scan(request: ImageRequest) -> Scan:
     root = data_folder(request)
-    lists = {name: read_json(root / f"training_{name}.json", list) for name in ("xyz", "K")}
+    lists = {name: read_json(root / f"training_{name}.json") for name in ("xyz", "K")}
+    for name, content in lists.items():
+        require_kind(root / f"training_{name}.json", content, list)
     num = len(lists["xyz"])
     if len(lists["K"]) != num:
         raise ValueError(
@@ -52,12 +55,8 @@ def _scan(request: ImageRequest) -> Scan:
             "are wrong; each must have 21 joints in front of the camera and a 3 x 3 matrix"
         )
         problems.append(Problem(sentence, tuple(cases)))
-    if request.num < num:
-        poses = spread(num, request.num)
-        versions = np.arange(len(poses)) % 4  # in turn, so that few poses have all backgrounds
-    else:
-        turns, poses = np.divmod(np.arange(min(request.num, 4 * num)), max(num, 1))
-        versions = (poses + turns) % 4
+    turns, poses = np.divmod(np.arange(4 * num), max(num, 1))
+    versions = (poses + turns) % 4  # so that the first n images have all backgrounds
     labels = Annotations(
         ids=tuple(
             f"freihand/{pose:05d}/{VERSIONS[version]}"
@@ -71,7 +70,8 @@ def _scan(request: ImageRequest) -> Scan:
         mirrored=np.ones(len(poses), np.bool_),
         skeleton=HAND21,
     )
-    return scanned(labels, problems, f"{root / 'training_xyz.json'}")
+    first = labels.rows(np.arange(min(max(num, request.num), 4 * num)))
+    return scanned(first.spread(request.num), problems, str(root / "training_xyz.json"))
 
 
 def _project(xyz: object, camera: object) -> NDArray[np.float64]:

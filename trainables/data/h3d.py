@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.domain import ImageRequest
-from trainables.data.label_files import array_of, data_folder, read_json, spread
+from trainables.data.json_labels import read_json
+from trainables.data.label_files import array_of, data_folder, require_kind
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 from trainables.data.skeleton import HAND21
@@ -25,7 +26,8 @@ ARCHIVE = "H3D_crop"
 def _scan(request: ImageRequest) -> Scan:
     root = data_folder(request, ARCHIVE)
     file = root / "annotation.json"
-    entries = read_json(file, list)
+    entries = read_json(file)
+    require_kind(file, entries, list)
     hands, cases, with_object = [], [], 0
     for place, entry in enumerate(entries):
         try:
@@ -47,7 +49,6 @@ def _scan(request: ImageRequest) -> Scan:
             "without_object 0 or 1"
         )
         problems.append(Problem(sentence, tuple(cases)))
-    hands = [hands[row] for row in spread(len(hands), request.num)]
     labels = Annotations(
         ids=tuple(f"h3d/{name}" for name, _ in hands),
         image_paths=tuple(root / name for name, _ in hands),
@@ -56,7 +57,7 @@ def _scan(request: ImageRequest) -> Scan:
         skeleton=HAND21,
         left_out={"hands with an object": with_object} if with_object else {},
     )
-    return scanned(labels, problems, str(file))
+    return scanned(labels.spread(request.num), problems, str(file))
 
 
 def _hand(entry: object) -> tuple[str, NDArray[np.float64], bool]:

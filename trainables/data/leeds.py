@@ -128,9 +128,7 @@ def _coordinate_problems(
 
 def _domain(name: str) -> PhotographDomain:
     def scan(request: ImageRequest) -> Scan:
-        if request.root is None:
-            raise ValueError(f"data.{request.role}_root must name the folder of the data set")
-        return scan_leeds(name, request.root, request.num)
+        return scan_leeds(name, request.folder, request.num)
 
     return PhotographDomain(scan, ("joints.mat",), ("images/*.jpg",))
 

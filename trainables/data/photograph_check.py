@@ -42,7 +42,10 @@ def check_scan(scan: Scan, request: ImageRequest, bad_share: float) -> dict[str,
     headers = decode_sample(labels.image_paths, scan.headers)
     is_usable = np.array([not isinstance(header, str) for header in headers], dtype=bool)
     problems = [*scan.problems, *_point_problems(place, labels)]
-    if (~is_usable).sum() > bad_share * len(headers):
+    bad = {
+        path for path, is_good in zip(labels.image_paths, is_usable, strict=True) if not is_good
+    }
+    if len(bad) > bad_share * len(set(labels.image_paths)):
         problems += image_problems(labels.image_paths, headers)
     enough = is_usable & (labels.visible.sum(1) >= MIN_VISIBLE)
     counts = {part: enough[rows] for part, rows in split(labels.ids, request.role).items()}

@@ -44,7 +44,8 @@ class PhotographDomain(Domain):
             DatasetError: If labels are wrong or more than :data:`BAD_SHARE` of the images cannot
                 be used.
         """
-        labels, bad = usable(self.scan(request))
+        scan = self.scan(request)
+        labels, bad = usable(scan)
         notes = list(_notes(labels, request))
         with ThreadPoolExecutor(request.num_threads) as pool:
             for first in range(0, len(labels.ids), CHUNK):
@@ -53,7 +54,7 @@ class PhotographDomain(Domain):
                 bad |= broken
                 if chunk.ids:
                     yield chunk
-        total = len(labels.ids) + len(bad)
+        total = len(set(scan.labels.image_paths))
         if len(bad) > BAD_SHARE * total:
             raise DatasetError(image_problems(list(bad), list(bad.values()), total))
         if bad:
@@ -99,7 +100,7 @@ def usable(scan: Scan) -> tuple[Annotations, dict[Path, str]]:
         if isinstance(header, str)
     }
     problems = list(scan.problems)
-    if len(bad) > BAD_SHARE * len(scan.headers):
+    if len(bad) > BAD_SHARE * len(set(scan.labels.image_paths)):
         problems += image_problems(scan.labels.image_paths, scan.headers)
     if problems:
         raise DatasetError(problems)

@@ -7,6 +7,7 @@ its keypoints.
 
 import io
 import math
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,42 +140,48 @@ def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> lis
 def image_problems(
     paths: Sequence[Path], headers: Sequence[Header | str], total: int | None = None
 ) -> list[Problem]:
-    """Problems of the images of one folder: missing ones, and ones that cannot be used.
+    """Problems of the images of a data set: missing ones, and ones that cannot be used.
 
     Args:
-        paths: N images.
+        paths: The image of each of N samples; several may show the same.
         headers: As :func:`read_headers` or :func:`decode_sample` return them.
         total: Number of images that these are part of; None for just these.
     """
-    total = len(paths) if total is None else total
+    total = len(set(paths)) if total is None else total
     found = {
         path: text for path, text in zip(paths, headers, strict=True) if isinstance(text, str)
     }
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
     missing = [path for path, text in found.items() if text == MISSING]
-    problems = [_missing(missing, paths)] if missing else []
-    cases = [f"{path.name}: {text}" for path, text in found.items() if text != MISSING]
+    problems = [_missing(missing, paths, folder, total)] if missing else []
+    cases = [
+        f"{path.relative_to(folder)}: {text}" for path, text in found.items() if text != MISSING
+    ]
     if cases:
         sentence = (
-            f"{paths[0].parent}: {len(cases):,} of {total:,} images cannot be used; each "
-            f"must be {ALLOWED}"
+            f"{folder}: {len(cases):,} of {total:,} images cannot be used; each must be {ALLOWED}"
         )
         problems.append(Problem(sentence, tuple(cases)))
     return problems
 
 
-def _missing(missing: Sequence[Path], paths: Sequence[Path]) -> Problem:
-    folder = paths[0].parent
+def _missing(missing: Sequence[Path], paths: Sequence[Path], folder: Path, total: int) -> Problem:
     if not folder.is_dir():
         return Problem(f"{folder} is not a folder; it must hold the images")
     # Usually the image is there, under the same name with another suffix.
-    names = {file.stem.lower(): file.name for file in sorted(folder.iterdir())}
+    names = {
+        parent: {file.stem.lower(): file.name for file in sorted(parent.iterdir())}
+        for parent in {path.parent for path in missing}
+        if parent.is_dir()
+    }
     cases = []
     for path in missing:
-        other = names.get(path.stem)
-        cases.append(path.name + (f", but there is {other}" if other else ""))
+        other = names.get(path.parent, {}).get(path.stem.lower())
+        cases.append(f"{path.relative_to(folder)}" + (f", but there is {other}" if other else ""))
+    first, last = (path.relative_to(folder) for path in (paths[0], paths[-1]))
     sentence = (
-        f"{folder}: {len(missing):,} of {len(paths):,} labelled images are missing; they must be "
-        f"named {paths[0].name} to {paths[-1].name}"
+        f"{folder}: {len(missing):,} of {total:,} labelled images are missing; they must be "
+        f"named {first} to {last}"
     )
     return Problem(sentence, tuple(cases))
 

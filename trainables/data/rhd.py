@@ -22,7 +22,7 @@ from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.array_pickle import read_array_pickle
 from trainables.data.crop import person_window
 from trainables.data.domain import ImageRequest
-from trainables.data.label_files import array_of, data_folder, spread
+from trainables.data.label_files import array_of, data_folder, require_kind
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 from trainables.data.skeleton import HAND21
@@ -58,7 +58,6 @@ def _scan(request: ImageRequest) -> Scan:
                     left_out[reason] = left_out.get(reason, 0) + 1
                 else:
                     hands.append((f"rhd/{name}/{number:05d}/{side}", path, hand, side))
-    hands = [hands[row] for row in spread(len(hands), request.num)]
     labelled = np.array([hand for _, _, hand, _ in hands], np.float32).reshape(-1, 21, 3)
     points, visible = labelled[..., :2], labelled[..., 2] == 1
     seen = visible[..., None]
@@ -74,14 +73,13 @@ def _scan(request: ImageRequest) -> Scan:
         skeleton=HAND21,
         left_out=left_out,
     )
-    return scanned(labels, problems, str(root))
+    return scanned(labels.spread(request.num), problems, str(root))
 
 
 def _read_set(path: Path, problems: list[Problem]) -> dict[int, NDArray[np.float64]]:
     """Number of each image to its ``uv_vis``; wrong entries become a problem."""
     content = read_array_pickle(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a dict, got a {type(content).__name__}")
+    require_kind(path, content, dict)
     found: dict[int, NDArray[np.float64]] = {}
     cases = []
     for number, entry in content.items():

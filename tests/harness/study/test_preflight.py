@@ -11,7 +11,7 @@ from harness.spec import SpecError, load_study
 from harness.spec.named_files import named_files
 from harness.study.preflight import check_bins, check_data, check_weights
 from tests.conftest import ROOT
-from tests.leeds_files import write_leeds
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.data.splits import split_sizes
 

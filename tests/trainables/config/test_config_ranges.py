@@ -74,7 +74,7 @@ from trainables.config import TrialConfig
         ("seed", -1, "from 0 to 2147483647, got -1"),
         ("seed", 2**31, "from 0 to 2147483647, got 2147483648"),
         # Types.
-        ("data.source", "mpii", "one of people_clean, .*, lspet, .*, got 'mpii'"),
+        ("data.source", "posetrack", "one of people_clean, .*, lspet, .*, got 'posetrack'"),
         ("sampling.strategy", 3, "one of all, hardest, .*, got 3"),
         ("net.depth", 20, "one of 10, 18, 34, 50, 101, got 20"),
         ("net.depth", "18", "one of 10, 18, 34, 50, 101, got '18'"),

@@ -28,6 +28,7 @@ OTHER = {
     "data.source_crop": "person",
     "data.target_crop": "person",
     "data.crop_scale": 1.25,
+    "data.surreal.joints": "smpl_native",
     "data.coco.joints": "left_elbow=l_elb, right_elbow=r_elb",
     "data.coco.hidden_visible": True,
     "data.coco_hand.joints": "wrist=palm",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.leeds_files import write_leeds
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import build_image_store, open_image_store
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.data.skeleton import BODY16
 from trainables.data.splits import SPLITS, split, split_sizes

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tests.leeds_files import write_leeds
 from tests.photographs import load_padded
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.leeds import scan_leeds
 from trainables.data.photograph_domain import usable
 from trainables.data.problems import DatasetError

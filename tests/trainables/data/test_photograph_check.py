@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from tests.leeds_files import write_leeds
 from trainables.data.domain import ImageRequest
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.leeds import LSPET
 from trainables.data.problems import DatasetError
 from trainables.data.rendered import render_domain

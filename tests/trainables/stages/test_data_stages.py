@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
-from tests.leeds_files import write_leeds
 from trainables.config import DataConfig, TrialConfig, VAEConfig
+from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.pose_vae.score import score_poses
 from trainables.stages.data_stages import (

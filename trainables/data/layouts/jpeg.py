@@ -7,6 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def encoded_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """The content of a JPEG file of an image (H, W, 3) RGB.
+
+    Raises:
+        ValueError: If the image cannot be encoded.
+    """
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be encoded as JPEG")
+    return bytes(data.tobytes())
+
+
 def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an image (H, W, 3) RGB into a folder, which is made if it does not exist.
 
@@ -14,8 +26,5 @@ def write_jpeg(path: Path, image: NDArray[np.uint8]) -> None:
         OSError: If the file cannot be written.
         ValueError: If the image cannot be encoded.
     """
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))
-    if not done:
-        raise ValueError(f"{path}: an image of shape {image.shape} cannot be encoded as JPEG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
+    path.write_bytes(encoded_jpeg(image))

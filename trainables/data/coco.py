@@ -46,7 +46,7 @@ def _scan(request: ImageRequest, skeleton: Skeleton, defaults: CocoOptions) -> S
     _require_categories(files, root, options, skeleton)
     figures = [figure for file in files for figure in file.figures]
     problems = [problem for file in files for problem in file.problems]
-    problems += _figure_problems(root, figures)
+    problems += _figure_problems(root, figures, options)
     joints = np.array([f.joints for f in figures]).reshape(-1, skeleton.num_joints, 3)
     edges = [np.zeros(4) if figure.edges is None else figure.edges for figure in figures]
     has_boxes = any(figure.edges is not None for figure in figures)
@@ -92,9 +92,16 @@ def _require_categories(
         )
 
 
-def _figure_problems(root: Path, figures: Sequence[Figure]) -> list[Problem]:
-    """Ids that several figures have, and boxes that only some have."""
+def _figure_problems(root: Path, figures: Sequence[Figure], options: CocoOptions) -> list[Problem]:
+    """Ids that several figures have, boxes that only some have, and flags without meaning."""
     problems = []
+    flags = {flag for figure in figures for flag in figure.joints[:, 2].tolist()}
+    if 1 in flags and 2 not in flags and not options.hidden_visible:
+        sentence = (
+            f"{root}: all labelled joints are flagged 1, labelled but hidden, as some tools flag "
+            f"every joint; data.{options.domain}.hidden_visible: true counts them as visible"
+        )
+        problems.append(Problem(sentence))
     twice = [id for id, num in Counter(figure.id for figure in figures).items() if num > 1]
     if twice:
         sentence = f"{root}: {len(twice):,} ids of annotations occur several times in a file"

@@ -48,7 +48,9 @@ def array_of(value: object, *shape: int) -> NDArray[np.float64]:
     except ValueError as error:
         raise ValueError(f"{rule}, got lists of different lengths") from error
     if array.dtype.kind not in "iuf":
-        raise ValueError(f"{rule}, got {str(value)[:40]!r}")
+        items = np.asarray(value, object).ravel()
+        wrong = [item for item in items if type(item) not in (int, float) or abs(item) > 1e38]
+        raise ValueError(f"{rule}, got {repr((wrong or [*items])[0])[:40]}")
     if array.shape != shape:
         raise ValueError(f"{rule}, got {_sides(array.shape)}")
     with np.errstate(over="ignore"):

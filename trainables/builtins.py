@@ -6,7 +6,7 @@ Imported with the package, so that the names are known wherever ``trainables`` i
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.config.data_options import SurrealOptions
+from trainables.config.data_options import CocoHandOptions, CocoOptions, SurrealOptions
 from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.metrics.reported import adaptation_metrics, pose_vae_metrics
 from trainables.registry import (
@@ -42,6 +42,19 @@ register_domain(
 )
 register_domain("human36m", "trainables.data.human36m:HUMAN36M", reads_folder=True)
 register_domain("mpii", "trainables.data.mpii:MPII", reads_folder=True)
+for _name in ("rhd", "h3d", "freihand"):
+    register_domain(
+        _name, f"trainables.data.{_name}:{_name.upper()}", skeleton="hand21", reads_folder=True
+    )
+_COCO = "trainables.data.coco"
+register_domain("coco", f"{_COCO}:COCO", reads_folder=True, options=CocoOptions)
+register_domain(
+    "coco_hand",
+    f"{_COCO}:COCO_HAND",
+    skeleton="hand21",
+    reads_folder=True,
+    options=CocoHandOptions,
+)
 
 _METHODS = "trainables.adapt.methods"
 register_method("source_only", f"{_METHODS}:go_on_supervised", losses={})

@@ -248,15 +248,17 @@ def _trial_docs() -> dict[str, str]:
 
 
 def _field_docs(cls: type[Any]) -> Mapping[str, str]:
-    """Name of each field of a class to its docstring, on one line."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    body = typing.cast(ast.ClassDef, tree.body[0]).body
+    """Name of each field of a class, inherited ones too, to its docstring on one line."""
     docs: dict[str, str] = {}
-    for field, text in zip(body, body[1:], strict=False):
-        if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
-            continue
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            docs[field.target.id] = " ".join(str(text.value.value).split()).replace("``", "")
+    for part in (cls, *(base for base in cls.__mro__[1:] if is_dataclass(base))):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+        body = typing.cast(ast.ClassDef, tree.body[0]).body
+        for field, text in zip(body, body[1:], strict=False):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                doc = " ".join(str(text.value.value).split()).replace("``", "")
+                docs.setdefault(field.target.id, doc)
     return docs
 
 

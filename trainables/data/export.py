@@ -12,8 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.layouts.coco import write_coco
+from trainables.data.layouts.freihand import write_freihand
+from trainables.data.layouts.h3d import write_h3d
 from trainables.data.layouts.human36m import write_human36m
 from trainables.data.layouts.leeds import write_leeds
+from trainables.data.layouts.rhd import write_rhd
 from trainables.data.layouts.surreal import write_surreal
 from trainables.data.rendered import LOOKS, figure_of, render_domain
 from trainables.data.skeleton import BODY16, HAND21
@@ -22,6 +26,7 @@ Write = Callable[[Path, NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_
 """(out, images (N, S, S, 3) RGB, keypoints in pixels (N, K, 2), visible (N, K)) to files."""
 
 BODY_LAYOUTS: dict[str, Write] = {
+    "coco": write_coco,
     "human36m": write_human36m,
     "lsp": partial(write_leeds, "lsp"),
     "lspet": partial(write_leeds, "lspet"),
@@ -29,7 +34,12 @@ BODY_LAYOUTS: dict[str, Write] = {
 }
 """Layouts of people: K is 16."""
 
-HAND_LAYOUTS: dict[str, Write] = {}
+HAND_LAYOUTS: dict[str, Write] = {
+    "coco_hand": write_coco,
+    "freihand": write_freihand,
+    "h3d": write_h3d,
+    "rhd": write_rhd,
+}
 """Layouts of hands: K is 21."""
 
 LAYOUTS = BODY_LAYOUTS | HAND_LAYOUTS

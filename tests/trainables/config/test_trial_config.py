@@ -21,10 +21,18 @@ from trainables.config.method_options import RegDAOptions
 
 # A value other than the default for every field, all valid together.
 OTHER = {
-    "data.source": "people_wild",
+    "data.source": "coco",
     "data.target": "lspet",
     "data.source_root": "somewhere",
     "data.target_root": "data/lspet",
+    "data.source_crop": "person",
+    "data.target_crop": "person",
+    "data.crop_scale": 1.25,
+    "data.surreal.joints": "smpl_native",
+    "data.coco.joints": "left_elbow=l_elb, right_elbow=r_elb",
+    "data.coco.hidden_visible": True,
+    "data.coco_hand.joints": "wrist=palm",
+    "data.coco_hand.hidden_visible": True,
     "data.image_size": 128,
     "data.heatmap_size": 64,
     "data.num_source": 500,
@@ -54,7 +62,6 @@ OTHER = {
     "adapt.lr": 0.02,
     "adapt.loss": "mse",
     "adapt.precision": "float32",
-    "data.surreal.joints": "smpl_native",
     "adapt.regda.margin": 2.0,
     "adapt.regda.tradeoff": 0.5,
     "adapt.regda.gradient_scale": 0.1,

@@ -57,8 +57,8 @@ register_domain(
 )
 
 _METHODS = "trainables.adapt.methods"
-register_method("source_only", f"{_METHODS}:go_on_supervised", losses={})
-register_method("oracle", f"{_METHODS}:go_on_supervised", losses={})
+register_method("source_only", f"{_METHODS}:keep_training", losses={})
+register_method("oracle", f"{_METHODS}:keep_training", losses={})
 register_method(
     "regda",
     f"{_METHODS}:build_regda",

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees while a study runs.
+"""What the user at the terminal sees while a study runs.
 
 On a terminal: a live table of the last runs with the best so far, a bar and the time left.
 Elsewhere: one plain line per event. Both are ledger subscribers.

@@ -1,4 +1,4 @@
-"""What is said at the end of a study: to the person, or as JSON to a program."""
+"""What is said at the end of a study: to the user, or as JSON to a program."""
 
 import math
 import shlex

@@ -61,4 +61,4 @@ def test_studies_on_a_busy_machine_end_well_or_with_one_sentence(
             assert lines[0].startswith("error: Ray did not start: ")
         with capsys.disabled():
             retried = "trying once more" in found.stdout
-            print(f"start {index + 1}: {codes[-1]}{', in the second try' if retried else ''}")  # noqa: T201
+            print(f"start {index + 1}: {codes[-1]}{', in the second try' if retried else ''}")  # noqa: T201 - progress of a long test

@@ -81,10 +81,10 @@ def adaptation_adapter(
     return adapter
 
 
-def go_on_supervised(
+def keep_training(
     config: TrialConfig, pretrained: SourceOnly, restyler: Restyler | None, shard: Shard
 ) -> SourceOnly:
-    """Source only, and the oracle: pre-training goes on unchanged."""
+    """Source only, and the oracle: pre-training continues unchanged."""
     return pretrained
 
 

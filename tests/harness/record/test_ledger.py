@@ -106,7 +106,7 @@ EARLIER = """\
 {"event": "trial", "time": 2.0, "number": 3, "setting": 1, "name": "x-seed1", "is_baseline": false, "params": {}, "fields": {"seed": 1}}
 {"event": "duplicate", "time": 3.0, "setting": 2, "of": 1}
 {"event": "finished", "time": 4.0, "number": 3, "state": "complete", "reason": null, "value": 1.5}
-"""  # noqa: E501
+"""  # noqa: E501 - lines of a ledger
 """Earlier versions said setting for a trial and trial for a run; the oldest had no seeds."""
 
 

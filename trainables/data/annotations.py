@@ -19,7 +19,7 @@ class Annotations:
     """Labels of a data set in this project's joint order, a row for each person or hand.
 
     Attributes:
-        ids: N different sample ids.
+        ids: N different sample ids; those that agree up to a ``#`` stay in one split.
         image_paths: N files; several samples may show the same one.
         keypoints_px: (N, K, 2) float32, finite, in pixels of the image as it is stored; integers
             are pixel centres. Meaningless where not visible.

@@ -37,7 +37,7 @@ class Figure(NamedTuple):
     """A person or hand.
 
     Attributes:
-        id: ``coco/<name of the file>/<id of the annotation>``.
+        id: ``coco/<name of the file>/<id of the image>#<id of the annotation>``.
         file_name: Of its image, as the file gives it.
         joints: (K, 3) x, y and flag of our joints; flag 0 where the file has no such joint.
         edges: (4,) left, top, right and bottom of its box; None if it has none.
@@ -160,7 +160,7 @@ def _read(
     name = images.get(image) if isinstance(image, int | str) else None
     if not isinstance(name, str) or not name:
         raise ValueError(f"no image has the id {image!r} and a file_name")
-    id = f"coco/{file.path.stem}/{annotation.get('id')}"
+    id = f"coco/{file.path.stem}/{image}#{annotation.get('id')}"
     file.figures.append(Figure(id, name, joints, _edges(annotation.get("bbox"))))
     return ()
 

@@ -75,7 +75,8 @@ class LabelledImages:
     """Consecutive images of a domain with their labels.
 
     Attributes:
-        ids: B different sample ids; they decide which split a sample belongs to.
+        ids: B different sample ids; they decide which split a sample belongs to, and ids that
+            agree up to a ``#`` (such as people of one image) belong to the same.
         images: (B, S, S, 3) uint8, RGB.
         keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
             centres. Meaningless where not visible.

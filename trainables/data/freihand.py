@@ -11,7 +11,7 @@ As in tllib, all hands are mirrored, so that they are left hands as in
 :mod:`trainables.data.rhd`, and ``data.<role>_crop: person`` crops to 1.5 times the size of the
 labelled hand. The evaluation set has no such four versions and is not read.
 
-The versions of a pose have the ids ``freihand/<pose>/<version>``. A pose is read with a second
+The versions of a pose have the ids ``freihand/<pose>#<version>``. A pose is read with a second
 version only after every pose was read with one: up to n images are of n different poses.
 """
 
@@ -59,7 +59,7 @@ def _scan(request: ImageRequest) -> Scan:
     versions = (poses + turns) % 4  # so that the first n images have all backgrounds
     labels = Annotations(
         ids=tuple(
-            f"freihand/{pose:05d}/{VERSIONS[version]}"
+            f"freihand/{pose:05d}#{VERSIONS[version]}"
             for pose, version in zip(poses, versions, strict=True)
         ),
         image_paths=tuple(

@@ -108,7 +108,7 @@ def _ids(names: list[str]) -> tuple[str, ...]:
     people: Counter[str] = Counter()
     ids = []
     for name in names:
-        ids.append(f"mpii/{Path(name).stem}/{people[name]}")
+        ids.append(f"mpii/{Path(name).stem}#{people[name]}")
         people[name] += 1
     return tuple(ids)
 

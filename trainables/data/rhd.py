@@ -57,7 +57,7 @@ def _scan(request: ImageRequest) -> Scan:
                 if reason:
                     left_out[reason] = left_out.get(reason, 0) + 1
                 else:
-                    hands.append((f"rhd/{name}/{number:05d}/{side}", path, hand, side))
+                    hands.append((f"rhd/{name}/{number:05d}#{side}", path, hand, side))
     labelled = np.array([hand for _, _, hand, _ in hands], np.float32).reshape(-1, 21, 3)
     visible = labelled[..., 2] == 1
     labels = Annotations(

@@ -20,14 +20,24 @@ def split(ids: Sequence[str], role: str) -> dict[str, NDArray[np.int64]]:
     """Indices of each split of a ``source`` or ``target`` domain.
 
     Samples are ordered by the SHA-256 of their id and cut at the cumulative shares of
-    :data:`SPLITS`, so splits depend on neither file order nor seed, and never overlap.
+    :data:`SPLITS`, so splits depend on neither file order nor seed, and never overlap. Samples
+    whose ids agree up to a ``#``, such as several people of one image, stay together: a cut moves
+    behind the last of them.
 
     Returns:
         Split name to sorted indices.
     """
-    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode()).digest())
+    groups = [name.partition("#")[0] for name in ids]
+    keys = [hashlib.sha256(group.encode()).digest() for group in groups]
+    order = sorted(range(len(ids)), key=lambda i: (keys[i], ids[i]))
     sizes = split_sizes(len(ids), role)
-    parts = np.split(np.array(order, dtype=np.int64), np.cumsum(list(sizes.values()))[:-1])
+    cuts = []
+    for wanted in np.cumsum(list(sizes.values()))[:-1].tolist():
+        cut = wanted
+        while 0 < cut < len(ids) and groups[order[cut]] == groups[order[cut - 1]]:
+            cut += 1
+        cuts.append(cut)
+    parts = np.split(np.array(order, dtype=np.int64), cuts)
     return {name: np.sort(part) for name, part in zip(sizes, parts, strict=True)}
 
 

@@ -59,7 +59,7 @@ def figure(number=1, flags=2, names=PERSON_JOINTS, **more):
 def test_people_that_are_written_are_read_back(root):
     images, keypoints, visible = rendered("people_wild")
     ids, found, points, seen, notes = read(COCO, root)
-    assert ids == tuple(f"coco/person_keypoints_rendered/{row + 1}" for row in range(5))
+    assert ids == tuple(f"coco/person_keypoints_rendered/{row}#{row + 1}" for row in range(5))
     assert np.abs(found.astype(int) - images).mean() < 6  # JPEG
     np.testing.assert_array_equal(seen[:, LIMBS], visible[:, LIMBS])
     assert not seen[:, [6, 7, 8, 9]].any()
@@ -129,7 +129,7 @@ def test_a_file_of_another_tool_is_read_and_what_is_left_out_is_counted(tmp_path
     ]
     write_file(tmp_path, "annotations/export.json", annotations, images=2, categories=categories)
     ids, _, _, seen, notes = read(COCO, tmp_path)
-    assert ids == ("coco/export/10", "coco/export/16")
+    assert ids == ("coco/export/0#10", "coco/export/1#16")
     assert (seen.sum(1) == 12).all()
     assert sorted(notes) == [
         "1 left out: crowds, whose keypoints belong to nobody",
@@ -197,15 +197,15 @@ def test_of_the_publishers_files_only_those_with_keypoints_are_read(tmp_path):
         write_file(tmp_path, name, [figure(7)], place=split)
     (tmp_path / "annotations" / "captions_val2017.json").write_text("not read")
     assert read(COCO, tmp_path)[0] == (
-        "coco/person_keypoints_train2017/7",
-        "coco/person_keypoints_val2017/7",
+        "coco/person_keypoints_train2017/0#7",
+        "coco/person_keypoints_val2017/0#7",
     )
 
 
 def test_people_and_hands_in_one_folder_are_kept_apart(tmp_path):
     write_file(tmp_path, "people.json", [figure(1)])
     write_file(tmp_path, "hands.json", [figure(2, names=HAND21.joint_names)], HAND21.joint_names)
-    for domain, name in ((COCO, "people/1"), (COCO_HAND, "hands/2")):
+    for domain, name in ((COCO, "people/0#1"), (COCO_HAND, "hands/0#2")):
         ids, *_, notes = read(domain, tmp_path)
         assert ids == (f"coco/{name}",)
         assert notes == ("1 left out: annotations of other categories",)
@@ -251,7 +251,7 @@ def test_all_wrong_annotations_are_told_together(root):
 
 def test_repeated_ids_and_boxes_of_some_are_told(root):
     def damage(content):
-        content["annotations"][1]["id"] = 1
+        content["annotations"][1] |= {"id": 1, "image_id": 0}
         del content["annotations"][3]["bbox"]
 
     change(root, damage)
@@ -259,9 +259,9 @@ def test_repeated_ids_and_boxes_of_some_are_told(root):
     stem = "coco/person_keypoints_rendered"
     assert lines[:4] == [
         f"{root}: 1 ids of annotations occur several times in a file",
-        f"    {stem}/1",
+        f"    {stem}/0#1",
         f"{root}: 1 of 5 figures have no bbox; either all or none must have one",
-        f"    {stem}/4",
+        f"    {stem}/3#4",
     ]
 
 

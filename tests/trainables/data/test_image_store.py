@@ -53,6 +53,23 @@ def test_splits_have_their_shares(role, num, sizes):
 
 
 @ROLES
+@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=40))
+def test_samples_of_one_image_stay_in_one_split(role, sizes):
+    ids = [f"image{i}#{person}" for i, size in enumerate(sizes) for person in range(size)]
+    parts = split(ids, role)
+    images = [{ids[row].partition("#")[0] for row in rows} for rows in parts.values()]
+    assert sum(map(len, images)) == len(sizes)
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(ids)))
+    # A cut moves by less than an image.
+    for found, wanted in zip(
+        np.cumsum([len(rows) for rows in parts.values()]),
+        np.cumsum(list(split_sizes(len(ids), role).values())),
+        strict=True,
+    ):
+        assert 0 <= found - wanted < max(sizes)
+
+
+@ROLES
 @given(num=st.integers(1, 80))
 def test_splits_are_disjoint_and_cover_everything(role, num):
     parts = split([f"sample/{i}" for i in range(num)], role)

@@ -38,7 +38,7 @@ def test_a_line_is_an_image_and_its_joints_counted_from_one(tmp_path):
     ids, _, points, visible, _ = read_all(
         "mpii", write(tmp_path, ["a.jpg", *JOINTS], size=(64, 64))
     )
-    assert ids == ("mpii/a/0",)
+    assert ids == ("mpii/a#0",)
     assert points[0].tolist() == [[10 + 2 * j, 11 + 2 * j] for j in range(16)]
     assert visible.all()
 
@@ -46,7 +46,7 @@ def test_a_line_is_an_image_and_its_joints_counted_from_one(tmp_path):
 def test_people_of_one_image_are_counted(tmp_path):
     lines = [[name, *JOINTS] for name in ("a.jpg", "b.jpg", "a.jpg", "a.jpg")]
     ids, *_ = read_all("mpii", write(tmp_path, *lines))
-    assert ids == ("mpii/a/0", "mpii/b/0", "mpii/a/1", "mpii/a/2")
+    assert ids == ("mpii/a#0", "mpii/b#0", "mpii/a#1", "mpii/a#2")
 
 
 def test_people_of_one_image_are_cropped_apart(tmp_path):
@@ -110,7 +110,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path):
     root = write(tmp_path, ["a.jpg", *JOINTS])
     text = (root / LABELS).read_text().replace("\n", "\r\n")
     (root / LABELS).write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert read_all("mpii", root)[0] == ("mpii/a/0",)
+    assert read_all("mpii", root)[0] == ("mpii/a#0",)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -56,7 +56,7 @@ def diagonal(first, last, visible=21):
 def test_what_is_written_is_read_back(root):
     images, keypoints, visible = rendered("hands_wild")
     ids, found, points, seen, notes = read(RHD, root)
-    assert ids == tuple(f"rhd/training/{row:05d}/left" for row in range(5))
+    assert ids == tuple(f"rhd/training/{row:05d}#left" for row in range(5))
     np.testing.assert_array_equal(found, images)
     np.testing.assert_array_equal(seen, visible)
     np.testing.assert_allclose(points[seen], keypoints[visible], atol=1e-3)
@@ -85,7 +85,7 @@ def test_right_hands_are_mirrored(tmp_path):
     image[:, :10] = 200
     hand = diagonal(60, 160)
     ids, found, points, seen, _ = read(RHD, write_one(tmp_path, FAR, hand, image), size=SIDE)
-    assert ids == ("rhd/training/00012/right",)
+    assert ids == ("rhd/training/00012#right",)
     assert seen.all()
     # The wrist, joint 0, was at (60, 60); the thumb's tip is the publisher's joint 1, here 4.
     assert points[0, 0].tolist() == [SIDE - 1 - 60, 60]
@@ -107,7 +107,7 @@ def test_a_crop_keeps_keypoints_on_what_they_label(is_right, tmp_path):
     np.testing.assert_allclose(points[0, 0], (x, y), atol=0.5)
     # 1.5 times the hand's 100 pixels become 96.
     assert np.ptp(points[0, :, 0]) == pytest.approx(100 * 96 / 150, abs=0.01)
-    assert "cropped around the boxes of the data set" in notes
+    assert notes[-1].startswith("cropped around the labelled joints")
 
 
 def test_the_box_is_that_of_visible_joints(tmp_path):
@@ -152,8 +152,8 @@ def test_which_hands_are_samples(hand, second, reason, is_right, tmp_path):
     write_one(tmp_path, diagonal(10, 200), FAR, name="evaluation")
     ids, _, _, _, notes = read(RHD, tmp_path, size=SIDE)
     side = "right" if is_right else "left"
-    assert ids[-1] == "rhd/evaluation/00012/left"
-    assert (f"rhd/training/00012/{side}" in ids) == (reason is None)
+    assert ids[-1] == "rhd/evaluation/00012#left"
+    assert (f"rhd/training/00012#{side}" in ids) == (reason is None)
     assert reason is None or any(note.endswith(reason) for note in notes)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from harness.record.ledger import read_runs
 from tests.conftest import ROOT
+from trainables.data.image_store import open_image_store
 from trainables.data.rendered import render_domain
 
 SMALL = {
@@ -81,10 +82,12 @@ def test_a_study_runs_a_data_set_a_method_and_a_strategy_of_the_users_own(lab):
     assert plain.fields["data.studio.min_visible"] == 10
     assert medium.fields["sampling.around.centre"] == 0.5
     # 50 of the 60 photographs show ten joints; a fifth of them validates.
-    stores = [json.loads(path.read_text()) for path in lab.glob("runs/stages/images/*/store.json")]
-    (studio,) = (store for store in stores if store["domain"] == "studio")
-    assert len(studio["ids"]) == 50
-    assert studio["ids"][0] == "010.png"
+    stores = [path.parent for path in lab.glob("runs/stages/images/*/store.json")]
+    (folder,) = (s for s in stores if '"studio"' in (s / "store.json").read_text())
+    studio = open_image_store(folder)
+    assert len(studio.ids) == 50
+    assert studio.ids[0] == "010.png"
+    assert studio.notes == ("10 left out: fewer visible joints than min_visible",)
 
     (lab / "my_lab" / "methods.py").write_text(
         (lab / "my_lab" / "methods.py").read_text() + "# another version\n"

@@ -28,9 +28,9 @@ class Skeleton:
         triplets: ``(a, b, c)`` joint indices whose interior angle at the vertex ``b`` enters
             EvalPose (paper, Fig. 3c).
         mirror: Index permutation that exchanges left and right.
-        limbs: Pairs of joint indices between which a picture draws a line.
         torso: Four joint indices. The root of a pose is the midpoint of the first two; the torso
             length is its distance to the midpoint of the last two.
+        limbs: Pairs of joint indices between which a picture draws a line.
     """
 
     name: str
@@ -39,8 +39,8 @@ class Skeleton:
     all_joints: tuple[int, ...]
     triplets: tuple[Triplet, ...]
     mirror: tuple[int, ...]
-    limbs: tuple[tuple[int, int], ...]
     torso: tuple[int, int, int, int]
+    limbs: tuple[tuple[int, int], ...] = ()
 
     @property
     def num_joints(self) -> int:

@@ -70,6 +70,8 @@ VALUES = {  # where the rule of `alternatives` gives nothing that a trial accept
     "data.target_root": ["/nowhere"],
     "net.depth": [18],
     "bins.subset": [[0], [1, 2, 3]],
+    "data.coco.joints": ["neck=throat"],
+    "data.coco_hand.joints": ["wrist=hand"],
     "curriculum.full_at": [0.3],
 }
 WITH_FILES = {"net.weights", "style.encoder"}

@@ -48,6 +48,14 @@ resources: {parallel: 1}
 """Five trials of five epochs, some of them pruned: ten seconds to start, five to run."""
 
 
+def command(process: psutil.Process) -> str:
+    """Command line of a process; empty if it has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 class Driver:
     """A running ``python -m harness.run``, in a process group of its own; killed at the exit.
 
@@ -101,7 +109,7 @@ class Driver:
                 a minute that a driver was killed.
         """
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in children if with_agents or "Agent" not in " ".join(p.cmdline())]
+        return [p for p in children if with_agents or "Agent" not in command(p)]
 
     def kill(self) -> bool:
         """End it with SIGKILL; False if it had ended by itself."""

@@ -11,6 +11,7 @@ from tests.drivers import (
     Driver,
     assert_equal,
     assert_nothing_runs,
+    command,
     events,
     outcome,
     run_to_the_end,
@@ -82,7 +83,7 @@ def test_an_interruption_while_ray_starts_is_heard(tiny_study, tmp_path, number)
     with Driver(tiny_study, tmp_path) as driver:
         assert driver.wait_for("study tiny in")
         deadline = time.monotonic() + 60
-        while not any("raylet" in " ".join(p.cmdline()) for p in driver.family()):
+        while not any("raylet" in command(process) for process in driver.family()):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         interrupt(driver, number, whole_group=True)

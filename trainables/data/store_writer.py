@@ -7,6 +7,7 @@ continued from there; at the end the journal becomes a part of ``store.json``.
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -128,27 +129,30 @@ class _Files:
         if first != self._begun:
             raise ValueError(f"{self._folder} holds the beginning of another store ({first})")
         self._lines = [json.loads(line) for line in lines]
-        self._journal = path.open("r+")
-        self._journal.truncate(len((whole + end).encode()))
-        self._journal.seek(0, 2)
-        if not whole:
-            self._journal.write(f"{self._begun}\n")
         last = self._lines[-1] if self._lines else {"ends": {}}
-        for name in (*(f"{array}.npy" for array in _ARRAYS), _IDS):
-            mode = "r+b" if self._lines else "w+b"
-            self._open[name] = file = cast(BinaryIO, (self._folder / name).open(mode))
-            file.truncate(last["ends"].get(name, 0 if name == _IDS else HEADER_BYTES))
-            file.seek(0, 2)
+        with ExitStack() as opened:
+            self._journal = opened.enter_context(path.open("r+"))
+            self._journal.truncate(len((whole + end).encode()))
+            self._journal.seek(0, 2)
+            if not whole:
+                self._journal.write(f"{self._begun}\n")
+            for name in (*(f"{array}.npy" for array in _ARRAYS), _IDS):
+                mode = "r+b" if self._lines else "w+b"
+                file = cast(BinaryIO, (self._folder / name).open(mode))
+                self._open[name] = opened.enter_context(file)
+                file.truncate(last["ends"].get(name, 0 if name == _IDS else HEADER_BYTES))
+                file.seek(0, 2)
+            self._closing = opened.pop_all()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        for name, (kind, shape) in self._shapes.items():
-            file = self._open[f"{name}.npy"]
-            file.seek(0)
-            _write_header(file, kind, (self.num_rows, *shape))
-            file.close()
-        self._open[_IDS].close()
-        self._journal.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with self._closing:  # closes all files, also if the disk is full
+            if kind is not None:
+                return
+            for name, (dtype, shape) in self._shapes.items():
+                file = self._open[f"{name}.npy"]
+                file.seek(0)
+                _write_header(file, dtype, (self.num_rows, *shape))
 
     def append(self, chunk: LabelledImages) -> None:
         """Write a chunk, then the line of the journal that makes it count."""

@@ -106,6 +106,10 @@ def plan_study(
     Raises:
         SpecError: If a trial cannot be measured; one sentence.
     """
+    if not TRAINABLES[spec.trainable].is_builtin:
+        raise SpecError(
+            f"--dry-run cannot forecast {spec.trainable}: it knows what the built-in trainables do"
+        )
     machine, notes = this_computer(storage_root.resolve()), []
     try:
         parallel = fitting_runs(spec.resources, this_machine(spec.resources))

@@ -89,6 +89,10 @@ def test_a_study_runs_a_data_set_a_method_and_a_strategy_of_the_users_own(lab):
     assert studio.ids[0] == "010.png"
     assert studio.notes == ("10 left out: fewer visible joints than min_visible",)
 
+    confirmed = start(lab, "harness.confirm", "my_study", "--top", "0", "--seeds", "2", "--json")
+    assert confirmed.returncode == 0, confirmed.stderr
+    assert json.loads(confirmed.stdout)["verdict"]
+
     (lab / "my_lab" / "methods.py").write_text(
         (lab / "my_lab" / "methods.py").read_text() + "# another version\n"
     )
@@ -105,6 +109,9 @@ def test_a_study_trains_a_trainable_of_the_users_own(lab):
     spread = {r.fields["pose_spread.quantile"]: r.metrics["poses/spread"] for r in runs.values()}
     assert set(spread) == {0.5, 0.9}
     assert 0 < spread[0.5] < spread[0.9]
+    forecast = start(lab, "harness.run", "spread_study.yaml", "--dry-run")
+    assert forecast.returncode == 2
+    assert "--dry-run cannot forecast pose_spread" in forecast.stderr
 
 
 def test_mistakes_in_a_plugins_fields_are_reported_like_all_others(lab):

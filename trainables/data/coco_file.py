@@ -15,7 +15,7 @@ from trainables.data.problems import Problem
 from trainables.data.skeleton import MIN_VISIBLE, Skeleton
 
 PREFIX = "person_keypoints_"
-"""Of the names of COCO's own files with keypoints."""
+"""How the names of COCO's own files with keypoints begin."""
 
 OTHER_CATEGORY, CROWD, UNLABELLED = (
     "annotations of other categories",

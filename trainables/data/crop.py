@@ -40,8 +40,8 @@ def person_window(box: NDArray[np.float32], scale: float, width: int, height: in
     Args:
         box: (4,) left, top, right and bottom of the figure in pixels.
         scale: Side of the square over the longer side of the box.
-        width: Of the image.
-        height: Of the image.
+        width: Columns of the image.
+        height: Rows of the image.
     """
     left, top, right, bottom = (float(edge) for edge in box)
     side = min(max(1, round(scale * max(right - left, bottom - top))), width, height)

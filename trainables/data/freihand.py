@@ -27,7 +27,8 @@ from trainables.data.problems import Problem
 from trainables.data.skeleton import HAND21
 
 VERSIONS = ("gs", "hom", "sample", "auto")
-"""Of the publisher: green screen, harmonised, and colourised with and without given points."""
+"""How the publisher changed the background of each image: not at all (green screen), harmonised,
+and colourised with and without given points."""
 
 
 def _scan(request: ImageRequest) -> Scan:

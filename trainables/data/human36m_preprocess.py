@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"\nerror: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command goes on from here\n")
+        sys.stderr.write("\nstopped; run the same command again to continue\n")
         return 130
     sys.stderr.write("\n")
     return 0

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
-from trainables.data.store_writer import write_store
+from trainables.data.store_writer import check_store, write_store
 from trainables.registry import DOMAINS, PluginError, load_plugins
 
 
@@ -41,7 +41,10 @@ def _prepare(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.name} is no data set; there are {', '.join(DOMAINS)}")
     out: Path = options.out
     if (out / "store.json").is_file():
-        raise ValueError(f"{out} holds a finished store; remove it or name another folder")
+        check_store(out)  # raises if it is damaged
+        raise ValueError(
+            f"{out} holds a finished store, which is undamaged; use it or name another folder"
+        )
     entry = DOMAINS[options.name]
     request = ImageRequest(
         role=options.role,

@@ -4,7 +4,7 @@ A study names the folder of the store where it would name that of the data set.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -29,6 +29,8 @@ def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
     wanted = {"domain": domain, "role": request.role, "crop": request.crop}
     if request.crop == "person":
         wanted["crop_scale"] = str(request.crop_scale)
+    if request.options is not None:
+        wanted["options"] = str(asdict(request.options))
     found = {name: str(description[name]) for name in wanted}
     if store.image_size != request.image_size:
         wanted["image_size"], found["image_size"] = str(request.image_size), str(store.image_size)

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -77,6 +77,7 @@ def write_store(
         "role": request.role,
         "crop": request.crop,
         "crop_scale": request.crop_scale,
+        "options": {} if request.options is None else asdict(request.options),
         "digest": hashlib.sha256("\n".join(files.digests).encode()).hexdigest()[:16],
         "chunks": list(zip(files.sizes, files.digests, strict=True)),
         "splits": list(parts),

@@ -120,13 +120,11 @@ def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
     }
     if request.crop != "image":
         inputs |= {"crop": request.crop, "crop_scale": request.crop_scale}
-    if not entry.is_builtin:  # whose code has no version
-        inputs |= {"code": source_digest(entry), "options": _fields(request.options)}
+    if request.options is not None:
+        inputs["options"] = asdict(request.options)
+    if not entry.is_builtin:  # its code has no version
+        inputs["code"] = source_digest(entry)
     return inputs
-
-
-def _fields(options: Any) -> dict[str, Any]:
-    return {} if options is None else asdict(options)
 
 
 def shared_joints(source: ImageStore, target: ImageStore) -> NDArray[np.bool_]:

@@ -61,7 +61,7 @@ def test_people_of_one_image_are_cropped_apart(tmp_path):
     assert images[0].mean() < 10
     assert images[1].mean() > 245
     assert visible.all()
-    # Boxes of 15 pixels, squares of 22 (1.5 x 15, rounded to even); their middle is the person's.
+    # Boxes of 15 pixels, squares of 22 (1.5 x 15, rounded to even) with the same middle.
     np.testing.assert_allclose(np.ptp(points[1, :, 1]), 15 * 32 / 22, atol=0.01)
 
 

@@ -10,6 +10,7 @@ import pytest
 from trainables.config import TrialConfig
 from trainables.data import prepare, view
 from trainables.data.domain import ImageRequest, image_request
+from trainables.data.export import export
 from trainables.data.image_store import open_image_store
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.prepared import prepared_counts, prepared_store
@@ -110,6 +111,36 @@ def test_a_store_that_was_prepared_for_something_else_is_refused(store):
             prepared_store(asked.data.target, image_request(asked, "target", 1))
     with pytest.raises(ValueError, match="role is target, the study wants source"):
         prepared_store("lspet", ImageRequest("source", 60, 32, store))
+
+
+def test_a_store_of_another_reading_is_refused(tmp_path):
+    export("surreal", tmp_path / "data", 60, "people_clean", 40)
+    out = tmp_path / "store"
+    arguments = ["surreal", "--root", str(tmp_path / "data"), "--out", str(out), "--size", "32"]
+    assert prepare.main([*arguments, "--role", "source"]) == 0
+    for joints, is_right in (("surreal_shipped", True), ("smpl_native", False)):
+        asked = trial(
+            "unused",
+            **{"data.source": "surreal", "data.source_root": str(out), "data.num_source": 60,
+               "data.surreal.joints": joints},
+        )  # fmt: skip
+        request = image_request(asked, "source", 1)
+        if is_right:
+            assert prepared_store("surreal", request) is not None
+        else:
+            with pytest.raises(ValueError, match="options is .*shipped.*wants .*smpl_native"):
+                prepared_store("surreal", request)
+
+
+def test_a_finished_store_that_has_changed_is_found(root, tmp_path, capsys):
+    out = tmp_path / "store"
+    arguments = ["lspet", "--root", str(root), "--out", str(out), "--size", "32"]
+    assert prepare.main(arguments) == 0
+    images = np.load(out / "images.npy", mmap_mode="r+")
+    images[7, 0, 0, 0] += 1
+    images.flush()
+    assert prepare.main(arguments) == 2
+    assert "samples 0 to 59 have changed" in capsys.readouterr().err
 
 
 def test_a_killed_preparation_continues(root, tmp_path):

@@ -8,12 +8,14 @@ import torch
 
 from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, TrialConfig, VAEConfig
+from trainables.data.export import export
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.rendered import render_domain
 from trainables.pose_vae.score import score_poses
 from trainables.stages.data_stages import (
     ImageStage,
     image_stage,
+    image_stage_inputs,
     new_pose_vae,
     pose_vae_stage,
     shared_joints,
@@ -103,6 +105,18 @@ def test_images_are_made_anew_if_and_only_if_they_would_differ(source, change, i
     image_stage(before, TRIAL, "source", 1)
     image_stage(after, TrialConfig(data=dataclasses.replace(DATA, **change)), "source", 1)
     assert (before.inputs == after.inputs) is is_hit
+
+
+def test_another_reading_of_the_same_files_is_another_stage(tmp_path):
+    export("surreal", tmp_path, 12, "people_clean", 40)
+    fields = {"data.source": "surreal", "data.source_root": str(tmp_path)}
+    shipped, native = (
+        image_stage_inputs(
+            TrialConfig.from_flat(fields | {"data.surreal.joints": joints}), "source"
+        )
+        for joints in ("surreal_shipped", "smpl_native")
+    )
+    assert shipped != native
 
 
 def test_the_number_of_threads_is_no_input_of_a_stage(cache, source):

@@ -1,5 +1,7 @@
 """A camera for samples without depth, for layouts that hold 3-D joints beside the keypoints."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,3 +19,30 @@ def lifted(keypoints_px: NDArray[np.float64], camera: NDArray[np.float64]) -> ND
         np.concatenate([keypoints_px, ones], -1) @ np.linalg.inv(camera).T
     )
     return result
+
+
+def without_flags(
+    keypoints_px: NDArray[np.float32], visible: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Keypoints (N, K, 2) for layouts that have no flags.
+
+    A joint that is not visible is put at (-1, -1), outside the image.
+    """
+    return np.where(visible[..., None], keypoints_px, -1).astype(np.float64)
+
+
+def record(name: str, points: NDArray[np.float64], side: int) -> dict[str, Any]:
+    """The JSON record of an image in tllib's layouts: keypoints, 3-D joints and camera.
+
+    Args:
+        name: The name of its file.
+        points: (K, 2) keypoints in pixels.
+        side: Side of the image in pixels.
+    """
+    camera = flat_camera(side)
+    return {
+        "name": name,
+        "keypoint2d": points.tolist(),
+        "keypoint3d": lifted(points, camera).tolist(),
+        "intrinsic_matrix": camera.tolist(),
+    }

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.data.h3d import ARCHIVE
-from trainables.data.layouts.flat_camera import flat_camera, lifted
+from trainables.data.layouts.flat_camera import record, without_flags
 from trainables.data.layouts.jpeg import write_jpeg
 
 
@@ -27,19 +27,10 @@ def write_h3d(
         keypoints_px: (N, 21, 2), pixel centres are integers.
         visible: (N, 21).
     """
-    camera = flat_camera(images.shape[1])
-    points = np.where(visible[..., None], keypoints_px, -1).astype(np.float64)
+    points = without_flags(keypoints_px, visible)
     entries = []
     for row, image in enumerate(images):
         name = f"part{row % 5 + 1}/{row:06d}.jpg"
         write_jpeg(out / ARCHIVE / name, image)
-        entries.append(
-            {
-                "name": name,
-                "keypoint2d": points[row].tolist(),
-                "keypoint3d": lifted(points[row], camera).tolist(),
-                "intrinsic_matrix": camera.tolist(),
-                "without_object": 1,
-            }
-        )
+        entries.append(record(name, points[row], images.shape[1]) | {"without_object": 1})
     (out / ARCHIVE / "annotation.json").write_text(json.dumps(entries))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.layouts.flat_camera import flat_camera, lifted
+from trainables.data.layouts.flat_camera import record, without_flags
 from trainables.data.layouts.jpeg import write_jpeg
 
 _SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
@@ -28,8 +28,7 @@ def write_human36m(
         keypoints_px: (N, 16, 2), pixel centres are integers.
         visible: (N, 16).
     """
-    camera = flat_camera(images.shape[1])
-    points = np.where(visible[..., None], keypoints_px, -1).astype(np.float64)
+    points = without_flags(keypoints_px, visible)
     (out / "annotations").mkdir(parents=True, exist_ok=True)
     for place, subject in enumerate(_SUBJECTS):
         folder = f"s_{subject:02d}_act_02_subact_01_ca_01"
@@ -37,12 +36,5 @@ def write_human36m(
         for row in range(place, len(images), len(_SUBJECTS)):
             name = f"{folder}/{folder}_{row + 1:06d}.jpg"
             write_jpeg(out / "crop_images" / name, images[row])
-            records.append(
-                {
-                    "name": name,
-                    "keypoint2d": points[row].tolist(),
-                    "keypoint3d": lifted(points[row], camera).tolist(),
-                    "intrinsic_matrix": camera.tolist(),
-                }
-            )
+            records.append(record(name, points[row], images.shape[1]))
         (out / "annotations" / f"keypoints2d_{subject}.json").write_text(json.dumps(records))

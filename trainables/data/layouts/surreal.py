@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.layouts.flat_camera import flat_camera, lifted
+from trainables.data.layouts.flat_camera import record, without_flags
 from trainables.data.layouts.jpeg import write_jpeg
 
 _BODY_JOINTS = (
@@ -34,8 +34,7 @@ def write_surreal(
         keypoints_px: (N, 16, 2), pixel centres are integers.
         visible: (N, 16).
     """
-    camera = flat_camera(images.shape[1])
-    points = np.where(visible[..., None], keypoints_px, -1).astype(np.float64)
+    points = without_flags(keypoints_px, visible)
     points = points[:, _BODY_JOINTS]
     runs = [(split, run) for split in _SPLITS for run in range(_NUM_RUNS)]
     for place, (split, run) in enumerate(runs):
@@ -43,13 +42,6 @@ def write_surreal(
         for row in range(place, len(images), len(runs)):
             name = f"{row:06d}.jpg"
             write_jpeg(out / split / f"run{run}" / name, images[row])
-            records.append(
-                {
-                    "name": name,
-                    "keypoint2d": points[row].tolist(),
-                    "keypoint3d": lifted(points[row], camera).tolist(),
-                    "intrinsic_matrix": camera.tolist(),
-                }
-            )
+            records.append(record(name, points[row], images.shape[1]))
         (out / split).mkdir(parents=True, exist_ok=True)
         (out / split / f"run{run}.json").write_text(json.dumps(records))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainables.data.domain import ImageRequest
-from trainables.data.rendered import render_domain
+from trainables.render.rendered import render_domain
 
 
 @cache

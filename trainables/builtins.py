@@ -29,7 +29,7 @@ def num_pose_vae_reports(fields: Mapping[str, Any]) -> int:
     return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
 
 
-_RENDERED, _LEEDS = "trainables.data.rendered_domain", "trainables.data.leeds"
+_RENDERED, _LEEDS = "trainables.render.rendered_domain", "trainables.data.leeds"
 register_domain("people_clean", f"{_RENDERED}:PEOPLE_CLEAN")
 register_domain("people_wild", f"{_RENDERED}:PEOPLE_WILD")
 register_domain("people_wild_hard", f"{_RENDERED}:PEOPLE_WILD_HARD")

@@ -13,7 +13,7 @@ from PIL import Image
 from harness.record.ledger import read_runs
 from tests.conftest import ROOT
 from trainables.data.image_store import open_image_store
-from trainables.data.rendered import render_domain
+from trainables.render.rendered import render_domain
 
 SMALL = {
     "fixed.data.image_size": "32", "fixed.data.heatmap_size": "16", "fixed.data.num_source": "80",

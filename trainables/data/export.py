@@ -19,8 +19,8 @@ from trainables.data.layouts.human36m import write_human36m
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.layouts.rhd import write_rhd
 from trainables.data.layouts.surreal import write_surreal
-from trainables.data.rendered import LOOKS, figure_of, render_domain
 from trainables.data.skeleton import BODY16, HAND21
+from trainables.render.rendered import FIGURES, LOOKS, render_domain
 
 Write = Callable[[Path, NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]], None]
 """(out, images (N, S, S, 3) RGB, keypoints in pixels (N, K, 2), visible (N, K)) to files."""
@@ -52,7 +52,7 @@ def export(layout: str, out: Path, num: int, domain: str, size: int, seed: int =
         layout: A key of :data:`LAYOUTS`.
         out: Folder that does not exist or is empty.
         num: Number of samples.
-        domain: A key of :data:`trainables.data.rendered.LOOKS` with the figure of the layout.
+        domain: A key of :data:`trainables.render.rendered.LOOKS` with the figure of the layout.
         size: Side of the images in pixels.
         seed: Seed of the rendered samples.
 
@@ -61,8 +61,8 @@ def export(layout: str, out: Path, num: int, domain: str, size: int, seed: int =
         OSError: If a file cannot be written.
     """
     skeleton = BODY16 if layout in BODY_LAYOUTS else HAND21
-    if figure_of(domain).skeleton != skeleton:
-        fitting = ", ".join(name for name in LOOKS if figure_of(name).skeleton == skeleton)
+    if FIGURES[domain].skeleton != skeleton:
+        fitting = ", ".join(name for name in LOOKS if FIGURES[name].skeleton == skeleton)
         raise ValueError(f"--domain must be one of {fitting} for {layout}, got {domain}")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty")

@@ -7,7 +7,7 @@ from PIL import Image
 from tests.body_data_sets import DOMAINS, SIDE, read_all, write_people
 from trainables.data.domain import ImageRequest
 from trainables.data.export import BODY_LAYOUTS, LAYOUTS, main
-from trainables.data.rendered import render_domain
+from trainables.render.rendered import render_domain
 
 LEEDS_LACKS = [6, 7]
 

@@ -78,6 +78,15 @@ def paint(background: Tensor, capsules: Capsules, light: Tensor, ambient: Tensor
     return image.clamp_(0, 1)
 
 
+def covers(capsules: Capsules, points: Tensor) -> Tensor:
+    """Which points (B, K, 2) in pixels lie under one of an image's capsules, (B, K) bool."""
+    axis = (capsules.end - capsules.start)[:, None]  # (B, 1, P, 2)
+    offset = points[:, :, None] - capsules.start[:, None]  # (B, K, P, 2)
+    along = (offset * axis).sum(-1) / (axis * axis).sum(-1).clamp_min(1e-6)
+    distance = (offset - along.clamp(0, 1)[..., None] * axis).norm(dim=-1)
+    return (distance < capsules.radius[:, None]).any(-1)
+
+
 def smooth_noise(size: int, cells: int, num: int, generator: torch.Generator) -> Tensor:
     """Random colour fields of one spatial frequency.
 

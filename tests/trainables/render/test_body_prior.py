@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainables.data.body_prior import (
+from trainables.render.body_prior import (
     FOREARM,
     HALF_HIPS,
     HALF_SHOULDERS,

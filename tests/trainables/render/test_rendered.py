@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from trainables.data.rendered import LOOKS, render_domain
-from trainables.data.scene import CHUNK
+from trainables.render.rendered import LOOKS, render_domain
+from trainables.render.scene import CHUNK
 
 PEOPLE = ("people_clean", "people_wild", "people_wild_hard")
 DOMAINS = pytest.mark.parametrize("domain", list(LOOKS))

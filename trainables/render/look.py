@@ -1,0 +1,42 @@
+"""What distinguishes one rendered domain from another."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Look:
+    """Poses, people, scene and camera of a domain."""
+
+    complexity: tuple[float, float]
+    """Parameters of the Beta distribution of pose complexity."""
+    yaw_limit: tuple[float, float]
+    """Largest turn from the camera in radians, for the simplest and the most complex pose."""
+    figure_share: tuple[float, float]
+    """Range of the longer side of the box around the joints over the side of the image."""
+    shape_spread: float
+    """Spread of the body shapes, 1 for that of random adults."""
+    texture: float
+    """Contrast of the background texture, 0 for a smooth gradient."""
+    clutter: int
+    """Largest number of limb-like shapes behind the figure."""
+    occluders: int
+    """Largest number of shapes in front of a person."""
+    saturation: float
+    """Spread of the cloth colours around grey, 1 for the full range."""
+    pattern: float
+    """Largest contrast of cloth patterns."""
+    folds: float
+    """Largest slope of the folds of clothes."""
+    ambient: tuple[float, float]
+    """Range of the share of the shading that does not depend on the light."""
+    side_light: float
+    """How far the light moves off the camera axis, in [0, 1]."""
+    cast: float
+    """Spread of the colour cast and of the exposure."""
+    blur: float
+    """Largest blur sigma, in 64ths of the image side."""
+    noise: float
+    """Largest standard deviation of pixel noise, in [0, 1]."""
+    labels_hidden: bool
+    """Whether joints that the body or an object hides are labelled, as a renderer's are and most
+    of those in photographs are not."""

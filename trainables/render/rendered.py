@@ -1,0 +1,112 @@
+"""The built-in source and target domains: procedural people and hands.
+
+Two looks of the same articulated figure. ``people_clean`` is a labelled synthetic source: plain
+backgrounds, even light, mostly simple poses with a long tail of complex ones. ``people_wild`` is
+the target: textured backgrounds, side light, colour casts, patterned clothes, blur and noise, and
+poses of all complexities. ``people_wild_hard`` adds clutter, occluders and people seen from
+behind. ``hands_clean`` and ``hands_wild`` are the same for hands. They replace SURREAL and LSP,
+RHD and H3D where those cannot be downloaded.
+
+Image i of a domain depends only on the domain, the size and the seed, not on the number of
+images.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainables.data.frame import in_frame
+from trainables.render.figure import HAND, PERSON, draw_figures
+from trainables.render.look import Look
+from trainables.render.scene import CHUNK, add_camera_effects, add_occluders, draw_backgrounds
+
+_STUDIO = Look(
+    complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), figure_share=(0.7, 0.9), shape_spread=0.7,
+    texture=0.0, clutter=0, occluders=0, saturation=1.0, pattern=0.0, folds=0.15,
+    ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0, noise=0.0, labels_hidden=True,
+)  # fmt: skip
+_STREET = Look(
+    complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), figure_share=(0.7, 0.9), shape_spread=1.0,
+    texture=0.35, clutter=2, occluders=0, saturation=0.7, pattern=0.5, folds=0.5,
+    ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7, noise=0.06, labels_hidden=False,
+)  # fmt: skip
+LOOKS = {
+    "people_clean": _STUDIO,
+    "people_wild": _STREET,
+    "people_wild_hard": replace(
+        _STREET, complexity=(2.0, 1.5), yaw_limit=(1.0, 3.14), texture=0.6, clutter=6,
+        occluders=2, pattern=0.8, ambient=(0.15, 0.5), side_light=1.0, cast=0.25, blur=1.0,
+        noise=0.10,
+    ),
+    "hands_clean": replace(_STUDIO, yaw_limit=(0.3, 1.2)),
+    "hands_wild": replace(_STREET, yaw_limit=(0.3, 1.2)),
+}  # fmt: skip
+FIGURES = {name: HAND if name.startswith("hands") else PERSON for name in LOOKS}
+"""The figure that each rendered domain shows."""
+
+
+@dataclass(frozen=True)
+class RenderedChunk:
+    """Consecutive images of a domain with their labels.
+
+    Attributes:
+        images: (B, H, W, 3) uint8.
+        keypoints_px: (B, K, 2) float32 pixel coordinates; integers are pixel centres.
+        visible: (B, K) bool; False where a joint lies outside the image.
+        complexity: (B,) float32, the prior's own difficulty in [0, 1]; only tests read it.
+    """
+
+    images: NDArray[np.uint8]
+    keypoints_px: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    complexity: NDArray[np.float32]
+
+
+def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator[RenderedChunk]:
+    """Render the first ``num`` images of a domain, chunk by chunk, on the CPU.
+
+    Args:
+        domain: A key of :data:`LOOKS`.
+        num: Number of images.
+        image_size: Side in pixels.
+        seed: Seed of the domain; source and target differ by name even with equal seeds.
+
+    Yields:
+        Chunks of at most :data:`CHUNK` images in order.
+    """
+    for index, first in enumerate(range(0, num, CHUNK)):
+        entropy = (zlib.crc32(domain.encode()), seed, index)
+        chunk = _render_chunk(domain, image_size, np.random.default_rng(entropy))
+        count = min(CHUNK, num - first)
+        yield RenderedChunk(
+            chunk.images[:count],
+            chunk.keypoints_px[:count],
+            chunk.visible[:count],
+            chunk.complexity[:count],
+        )
+
+
+def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> RenderedChunk:
+    look, figure = LOOKS[domain], FIGURES[domain]
+    complexity = rng.beta(*look.complexity, CHUNK)
+    low, high = look.yaw_limit
+    joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
+    drawn = draw_figures(figure, joints, image_size, look, rng)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    backgrounds = draw_backgrounds(look, image_size, rng, generator)
+    images = drawn.colour + (1 - drawn.cover) * backgrounds
+    images, behind = add_occluders(images, drawn.keypoints_px, look, rng)
+    images = add_camera_effects(images, look, rng, generator)
+    visible = in_frame(drawn.keypoints_px.numpy(), image_size, image_size)
+    if not look.labels_hidden:
+        visible &= ~(drawn.hidden | behind).numpy()
+    return RenderedChunk(
+        images=(images * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy(),
+        keypoints_px=drawn.keypoints_px.numpy(),
+        visible=visible,
+        complexity=complexity.astype(np.float32),
+    )

@@ -1,8 +1,8 @@
 """Turns of the body's bones that bring its joints near given joints.
 
-Any 3D pose can be drawn so: the directions between its joints, not its bone lengths, decide. A turn
-is found from two directions: that of the limb and one that fixes the twist about it, such as the
-axis about which an elbow or a knee folds.
+Any 3D pose can be drawn so: the directions between its joints decide, not its bone lengths. A
+turn is found from two directions: that of the limb and one that fixes the twist about it, such as
+the axis about which an elbow or a knee folds.
 """
 
 import torch
@@ -83,4 +83,5 @@ def body_turns(mesh: Mesh, joints: Tensor, head_yaw: Tensor, foot_flex: Tensor) 
 def _fold(upper: Tensor, lower: Tensor, default: Tensor) -> Tensor:
     """The axis (B, 3) about which a limb folds; ``default`` for a stretched one."""
     seen = torch.linalg.cross(unit(upper), unit(lower))
-    return seen + _STRAIGHT * default
+    axis: Tensor = seen + _STRAIGHT * default
+    return axis

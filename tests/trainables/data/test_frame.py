@@ -57,6 +57,6 @@ def test_a_joint_is_learned_from_if_it_is_in_the_frame(x, y):
 
 
 @pytest.mark.parametrize("domain", LOOKS)
-def test_rendered_joints_are_visible_where_they_are_in_the_frame(domain):
+def test_rendered_joints_are_visible_only_in_the_frame(domain):
     chunk = next(render_domain(domain, 40, SIZE, 0))
-    np.testing.assert_array_equal(chunk.visible, in_frame(chunk.keypoints_px, SIZE, SIZE))
+    assert not (chunk.visible & ~in_frame(chunk.keypoints_px, SIZE, SIZE)).any()

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from trainables.render.rendered import LOOKS, render_domain
+from trainables.render.rendered import FIGURES, LOOKS, render_domain
 from trainables.render.scene import CHUNK
 
 PEOPLE = ("people_clean", "people_wild", "people_wild_hard")
@@ -72,16 +72,23 @@ def test_domains_of_one_seed_show_different_people():
 
 def test_domains_of_one_look_still_show_different_people(monkeypatch):
     monkeypatch.setitem(LOOKS, "people_twin", LOOKS["people_clean"])
+    monkeypatch.setitem(FIGURES, "people_twin", FIGURES["people_clean"])
     twin = next(render_domain("people_twin", 60, 32, 0))
     assert np.abs(twin.keypoints_px - rendered("people_clean", 60)["keypoints_px"]).mean() > 1
 
 
 @DOMAINS
-def test_keypoints_are_inside_the_image_and_visible(domain):
-    people = rendered(domain, 60)
-    assert people["visible"].all()
-    assert people["keypoints_px"].min() >= -0.5
-    assert people["keypoints_px"].max() <= 31.5
+def test_keypoints_are_inside_the_image(domain):
+    keypoints = rendered(domain, 60)["keypoints_px"]
+    assert keypoints.min() >= -0.5
+    assert keypoints.max() <= 31.5
+
+
+def test_the_source_labels_every_joint_and_the_target_only_those_that_are_seen():
+    assert rendered("people_clean", 250)["visible"].all()
+    assert rendered("hands_clean", 250)["visible"].all()
+    wild, hard = (rendered(name, 250)["visible"].mean() for name in PEOPLE[1:])
+    assert 0.8 < hard < wild < 0.98  # occluders hide more than bodies alone
 
 
 @DOMAINS
@@ -97,35 +104,6 @@ def test_poses_do_not_depend_on_the_image_size():
     np.testing.assert_allclose(
         (large["keypoints_px"] + 0.5) / 2 - 0.5, small["keypoints_px"], atol=1e-4
     )
-
-
-def skin_share(people, joint, shift=(0, 0), mirrored=False):
-    """Share of people whose pixel at a joint has the hue of skin (red 1, green .78, blue .62)."""
-    images = people["images"].astype(float)
-    size = images.shape[1]
-    x, y = np.rint(people["keypoints_px"][:, joint]).astype(int).T
-    x, y = x + shift[0], y + shift[1]
-    x = size - 1 - x if mirrored else x
-    red, green, blue = images[np.arange(len(images)), y.clip(0, size - 1), x.clip(0, size - 1)].T
-    blue = blue.clip(1)
-    is_skin = (np.abs(red / blue - 1 / 0.62) < 0.2) & (np.abs(green / blue - 0.78 / 0.62) < 0.15)
-    return is_skin.mean()
-
-
-@pytest.mark.parametrize("wrist", [10, 15])
-def test_wrists_lie_on_skin_and_their_surroundings_do_not(wrist):
-    people = rendered("people_clean", CHUNK, image_size=64)
-    assert skin_share(people, wrist) > 0.9
-    assert skin_share(people, wrist, mirrored=True) < 0.15
-    # A forearm is 2 to 3 px wide: labels that are 2 px off would miss it.
-    for shift in ((2, 0), (-2, 0), (0, 2), (0, -2)):
-        assert skin_share(people, wrist, shift) < 0.6
-
-
-def test_joints_under_clothes_do_not_lie_on_skin():
-    people = rendered("people_clean", CHUNK, image_size=64)
-    for joint in (1, 4, 2, 3, 12, 13):
-        assert skin_share(people, joint) < 0.2
 
 
 def test_joints_stand_out_from_the_background():

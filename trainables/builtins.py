@@ -33,6 +33,7 @@ _RENDERED, _LEEDS = "trainables.render.rendered_domain", "trainables.data.leeds"
 register_domain("people_clean", f"{_RENDERED}:PEOPLE_CLEAN")
 register_domain("people_wild", f"{_RENDERED}:PEOPLE_WILD")
 register_domain("people_wild_hard", f"{_RENDERED}:PEOPLE_WILD_HARD")
+register_domain("people_sport", f"{_RENDERED}:PEOPLE_SPORT")
 register_domain("hands_clean", f"{_RENDERED}:HANDS_CLEAN", skeleton="hand21")
 register_domain("hands_wild", f"{_RENDERED}:HANDS_WILD", skeleton="hand21")
 register_domain("lsp", f"{_LEEDS}:LSP", reads_folder=True)

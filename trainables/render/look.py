@@ -11,12 +11,17 @@ class Look:
     """Parameters of the Beta distribution of pose complexity."""
     yaw_limit: tuple[float, float]
     """Largest turn from the camera in radians, for the simplest and the most complex pose."""
+    tumble: float
+    """Share of figures that are tipped towards or from the camera and turned about its axis by any
+    angle, as in jumps, falls and gymnastics."""
     figure_share: tuple[float, float]
     """Range of the longer side of the box around the joints over the side of the image."""
     shape_spread: float
     """Spread of the body shapes, 1 for that of random adults."""
     texture: float
     """Contrast of the background texture, 0 for a smooth gradient."""
+    structures: int
+    """Largest number of rectangles (walls, doors, boards) before a horizon; 0 for no horizon."""
     clutter: int
     """Largest number of limb-like shapes behind the figure."""
     occluders: int

@@ -20,19 +20,24 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.data.frame import in_frame
+from trainables.render.body_prior import rotation_matrix
 from trainables.render.figure import HAND, PERSON, draw_figures
 from trainables.render.look import Look
 from trainables.render.scene import CHUNK, add_camera_effects, add_occluders, draw_backgrounds
 
+Array = NDArray[np.float64]
+
 _STUDIO = Look(
-    complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), figure_share=(0.7, 0.9), shape_spread=0.7,
-    texture=0.0, clutter=0, occluders=0, saturation=1.0, pattern=0.0, folds=0.15,
-    ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0, noise=0.0, labels_hidden=True,
+    complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9), shape_spread=0.7,
+    texture=0.0, structures=0, clutter=0, occluders=0, saturation=1.0, pattern=0.0, folds=0.15,
+    ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0, noise=0.0,
+    labels_hidden=True,
 )  # fmt: skip
 _STREET = Look(
-    complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), figure_share=(0.7, 0.9), shape_spread=1.0,
-    texture=0.35, clutter=2, occluders=0, saturation=0.7, pattern=0.5, folds=0.5,
-    ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7, noise=0.06, labels_hidden=False,
+    complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9), shape_spread=1.0,
+    texture=0.35, structures=0, clutter=2, occluders=0, saturation=0.7, pattern=0.5, folds=0.5,
+    ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7, noise=0.06,
+    labels_hidden=False,
 )  # fmt: skip
 LOOKS = {
     "people_clean": _STUDIO,
@@ -41,6 +46,11 @@ LOOKS = {
         _STREET, complexity=(2.0, 1.5), yaw_limit=(1.0, 3.14), texture=0.6, clutter=6,
         occluders=2, pattern=0.8, ambient=(0.15, 0.5), side_light=1.0, cast=0.25, blur=1.0,
         noise=0.10,
+    ),
+    "people_sport": replace(
+        _STREET, complexity=(1.6, 1.2), yaw_limit=(1.5, 3.14), tumble=0.6,
+        figure_share=(0.2, 0.75), clutter=4, occluders=1, texture=0.6, structures=8,
+        saturation=0.9, pattern=0.7, blur=0.4, noise=0.03, labels_hidden=True,
     ),
     "hands_clean": replace(_STUDIO, yaw_limit=(0.3, 1.2)),
     "hands_wild": replace(_STREET, yaw_limit=(0.3, 1.2)),
@@ -95,6 +105,7 @@ def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> Ren
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit
     joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
+    joints = _tumbled(joints, look.tumble, rng)
     drawn = draw_figures(figure, joints, image_size, look, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     backgrounds = draw_backgrounds(look, image_size, rng, generator)
@@ -110,3 +121,14 @@ def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> Ren
         visible=visible,
         complexity=complexity.astype(np.float32),
     )
+
+
+def _tumbled(joints: Array, share: float, rng: np.random.Generator) -> Array:
+    """Poses (B, K, 3) of which a share is turned in space, each by its own angles."""
+    num = len(joints)
+    if share == 0:
+        return joints
+    is_turned = rng.random(num) < share
+    pitch, roll = rng.uniform(-1.2, 1.2, num), rng.uniform(-np.pi, np.pi, num)
+    turn = rotation_matrix(np.zeros(num), pitch * is_turned, roll * is_turned)
+    return np.asarray(joints @ turn.transpose(0, 2, 1))

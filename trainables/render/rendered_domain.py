@@ -29,4 +29,5 @@ class RenderedDomain(Domain):
 
 PEOPLE_CLEAN, PEOPLE_WILD = RenderedDomain("people_clean"), RenderedDomain("people_wild")
 PEOPLE_WILD_HARD = RenderedDomain("people_wild_hard")
+PEOPLE_SPORT = RenderedDomain("people_sport")
 HANDS_CLEAN, HANDS_WILD = RenderedDomain("hands_clean"), RenderedDomain("hands_wild")

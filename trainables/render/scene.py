@@ -19,13 +19,57 @@ def draw_backgrounds(
 ) -> Tensor:
     """A chunk of backgrounds (CHUNK, 3, size, size) in [0, 1]."""
     image = smooth_noise(size, 2, CHUNK, generator) * 0.5 + 0.4
+    if look.structures:
+        image = _place(size, look.structures, rng) + (image - 0.65) * 0.2
     if look.texture > 0:
         for cells, weight in ((5, 0.9), (11, 0.7), (23, 0.5)):
             strength = as_tensor(rng.uniform(0, weight * look.texture, CHUNK)).view(-1, 1, 1, 1)
-            image = image + (smooth_noise(size, cells, CHUNK, generator) - 0.5) * strength
+            grain = smooth_noise(size, cells, CHUNK, generator) - 0.5
+            if look.structures:  # what is seen outdoors varies in light more than in hue
+                grain = grain.mean(1, keepdim=True) + 0.3 * grain
+            image = image + grain * strength
     image = image.clamp(0, 1)
     if look.clutter:
         image = paint(image, _limbs(size, look.clutter, look, rng), *_OVERHEAD)
+    return image
+
+
+_ABOVE = (
+    (0.55, 0.72, 0.90), (0.85, 0.88, 0.92), (0.70, 0.67, 0.62), (0.35, 0.42, 0.30),
+    (0.25, 0.24, 0.24), (0.62, 0.50, 0.42),
+)  # fmt: skip
+_BELOW = (
+    (0.38, 0.52, 0.26), (0.55, 0.55, 0.54), (0.62, 0.52, 0.40), (0.80, 0.74, 0.60),
+    (0.45, 0.32, 0.24), (0.30, 0.30, 0.32), (0.60, 0.35, 0.28),
+)  # fmt: skip
+"""Colours of skies, walls and trees, and of lawns, floors, sand and tracks."""
+
+
+def _place(size: int, most: int, rng: np.random.Generator) -> Tensor:
+    """Ground, horizon and up to ``most`` rectangles, (CHUNK, 3, size, size) in [0, 1]."""
+
+    def colours(palette: tuple[tuple[float, float, float], ...], *shape: int) -> Tensor:
+        base = np.array(palette)[rng.integers(0, len(palette), (CHUNK, *shape))]
+        return as_tensor((base + rng.normal(0, 0.08, base.shape)).clip(0, 1))
+
+    y = torch.arange(size).view(1, size, 1).float()
+    x = torch.arange(size).view(1, 1, size).float()
+    horizon = as_tensor(rng.uniform(0.2, 1.05, CHUNK) * size).view(-1, 1, 1)
+    slope = as_tensor(rng.normal(0, 0.06, CHUNK)).view(-1, 1, 1)
+    above, below = (colours(palette)[..., None, None] for palette in (_ABOVE, _BELOW))
+    is_below = (y - horizon + slope * (x - size / 2) + 0.5).clamp(0, 1).unsqueeze(1)
+    image = above + is_below * (below - above)
+    centre = as_tensor(rng.uniform(0, size, (CHUNK, most, 2)))
+    half = as_tensor(rng.uniform(0.02, 0.30, (CHUNK, most, 2)) * size)
+    half[torch.from_numpy(np.arange(most) >= rng.integers(0, most + 1, CHUNK)[:, None])] = -1.0
+    colour = colours(_ABOVE + _BELOW, most)
+    for index in range(most):
+        cx, cy, hx, hy = (
+            part[:, index, axis].view(-1, 1, 1) for part in (centre, half) for axis in (0, 1)
+        )
+        inside = torch.minimum(hx - (x - cx).abs(), hy - (y - cy).abs())
+        cover = (inside + 0.5).clamp(0, 1).unsqueeze(1)
+        image = image + cover * (colour[:, index, :, None, None] - image)
     return image
 
 

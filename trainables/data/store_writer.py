@@ -8,19 +8,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.domain import SKELETONS, ImageRequest, LabelledImages
+from trainables.data.domain import ImageRequest, LabelledImages
 from trainables.data.problems import DatasetError, Problem
+from trainables.data.skeleton_file import skeleton_of
 from trainables.data.splits import split
 from trainables.registry import DOMAINS
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 HEADER_BYTES = 128
 """Of each array's file: room for any number of samples, which is known only at the end."""
 BAD_SHARE = 0.01
@@ -50,8 +51,8 @@ def write_store(
             else than a :class:`LabelledImages` says.
     """
     entry = DOMAINS[domain]
-    skeleton = SKELETONS[entry.skeleton]
-    begun = f"{domain} {replace(request, num_threads=1)}"
+    skeleton = skeleton_of(domain, request.options)
+    begun = f"{domain} {replace(request, num_threads=1)} {skeleton}"
     with _Files(folder, begun, request.image_size, skeleton.num_joints) as files:
         for chunk in entry.load().images_from(request, files.num_seen):
             _check_chunk(chunk, domain, request.image_size, skeleton.num_joints)
@@ -74,10 +75,11 @@ def write_store(
         "version": STORE_VERSION,
         "domain": domain,
         "skeleton": skeleton.name,
+        "joints": skeleton.definition(),
         "role": request.role,
         "crop": request.crop,
         "crop_scale": request.crop_scale,
-        "options": {} if request.options is None else asdict(request.options),
+        "options": request.reading,
         "digest": hashlib.sha256("\n".join(files.digests).encode()).hexdigest()[:16],
         "chunks": list(zip(files.sizes, files.digests, strict=True)),
         "splits": list(parts),

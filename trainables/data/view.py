@@ -66,8 +66,8 @@ def _drawn(store: ImageStore, row: int, zoom_px: int) -> NDArray[np.uint8]:
 
 def _colour(skeleton: Skeleton, *joints: int) -> tuple[int, int, int]:
     """The colour of the side that all joints are on."""
-    sides = {skeleton.joint_names[joint].partition("_")[0] for joint in joints}
-    return _LEFT if sides == {"left"} else _RIGHT if sides == {"right"} else _MIDDLE
+    left, right = zip(*skeleton.left_right, strict=True) if skeleton.left_right else ((), ())
+    return _LEFT if {*joints} <= {*left} else _RIGHT if {*joints} <= {*right} else _MIDDLE
 
 
 def _xy(point: NDArray[np.int64]) -> tuple[int, int]:

@@ -18,7 +18,7 @@ TOY = Skeleton(
     groups={"ab": (0, 1), "c": (2,)},
     all_joints=(0, 1, 2),  # d counts nowhere but in per_joint
     triplets=((0, 1, 2),),
-    mirror=(0, 1, 2, 3),
+    left_right=(),
     torso=(0, 0, 1, 1),
 )
 

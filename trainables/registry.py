@@ -80,7 +80,8 @@ class DomainEntry(Entry):
         Such a field holds a key of :data:`SKELETONS` or the path of a file;
         :func:`trainables.data.skeleton_file.find_skeleton` finds either.
         """
-        return getattr(options, "skeleton", None) or self.skeleton
+        given: str | None = getattr(options, "skeleton", None)
+        return self.skeleton if given is None else given
 
 
 @dataclass(frozen=True)

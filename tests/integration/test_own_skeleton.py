@@ -2,9 +2,10 @@
 
 import json
 
+import cv2
 import pytest
 
-from harness import run
+from harness import run, stages
 from harness.record.ledger import read_runs
 from tests.animal_data_set import QUADRUPED, write_animals, write_skeleton
 from trainables.data.image_store import open_image_store
@@ -59,6 +60,16 @@ def test_a_study_runs_on_animals(folder, capsys):
         store = open_image_store(path.parent)
         assert store.skeleton.joint_names[:3] == ("nose", "withers", "tail")
         assert store.keypoints_px.shape[1:] == (11, 2)
+
+    picture = folder / "bins.png"
+    words = ["bins", "animals", "--out", str(picture), "--columns", "4", "--zoom", "64"]
+    assert stages.main(words) == 0
+    assert capsys.readouterr().out == f"{picture}: the bins of run 0 all\n"
+    assert cv2.imread(str(picture)).shape == (2 * 3 * (64 + 16), 4 * 64, 3)
+    assert stages.main([*words, "--run", "9"]) == 2
+    assert "study animals has no scores of its run 9" in capsys.readouterr().err
+    assert stages.main([*words[:-5], "bins.jpeg2", *words[-4:]]) == 2
+    assert "bins.jpeg2 cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -212,9 +212,7 @@ def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...
         model = new_pose_vae(int(joints.sum()), vae, seed)
         model.load_state_dict(weights)
         return ScoredPoses(
-            scores={
-                name: np.load(folder / _score_file(name), allow_pickle=False) for name in splits
-            },
+            scores={name: read_scores(folder, name) for name in splits},
             information=_read_information(folder),
             model=model.requires_grad_(False).eval(),
             joints=joints,
@@ -226,6 +224,16 @@ def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...
 def _read_information(folder: Path) -> Information:
     units, kl_nats, correlation = np.load(folder / _INFORMATION_FILE, allow_pickle=False).tolist()
     return Information(int(units), kl_nats, correlation)
+
+
+def read_scores(folder: Path, split: str) -> NDArray[np.float64]:
+    """The (N,) scores of the poses of ``<role>/<split>`` in the folder of a Pose VAE's stage.
+
+    Raises:
+        OSError, ValueError: If there are none, or the file is damaged.
+    """
+    scores: NDArray[np.float64] = np.load(folder / _score_file(split), allow_pickle=False)
+    return scores
 
 
 def _score_file(split: str) -> str:

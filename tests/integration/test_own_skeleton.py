@@ -6,7 +6,9 @@ import cv2
 import pytest
 
 from harness import run, stages
+from harness.optuna_study.continuation import check_identity, identity
 from harness.record.ledger import read_runs
+from harness.spec import SpecError, load_study
 from tests.animal_data_set import QUADRUPED, write_animals, write_skeleton
 from trainables.data.image_store import open_image_store
 
@@ -70,6 +72,15 @@ def test_a_study_runs_on_animals(folder, capsys):
     assert "study animals has no scores of its run 9" in capsys.readouterr().err
     assert stages.main([*words[:-5], "bins.jpeg2", *words[-4:]]) == 2
     assert "bins.jpeg2 cannot be written" in capsys.readouterr().err
+
+
+def test_a_study_is_not_resumed_with_other_joints(folder):
+    spec = load_study("animals.yaml")
+    recorded = {"study": "animals", **json.loads(json.dumps(identity(spec)))}
+    check_identity(recorded, spec)
+    write_skeleton(folder, QUADRUPED.replace("[nose, withers, tail]", "[tail, withers, nose]"))
+    with pytest.raises(SpecError, match=r"from another file \(skeleton\.triplets was .*--new"):
+        check_identity(recorded, spec)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,10 @@ def write_store(
     """
     entry = DOMAINS[domain]
     skeleton = skeleton_of(domain, request.options)
-    begun = f"{domain} {replace(request, num_threads=1)} {skeleton}"
+    begun = json.dumps({
+        "domain": domain, "role": request.role, "num": request.num,
+        "request": f"{replace(request, num_threads=1)} {skeleton}",
+    })  # fmt: skip
     with _Files(folder, begun, request.image_size, skeleton.num_joints) as files:
         for chunk in entry.load().images_from(request, files.num_seen):
             _check_chunk(chunk, domain, request.image_size, skeleton.num_joints)
@@ -88,6 +91,33 @@ def write_store(
     (folder / "store.json").write_text(json.dumps(description))
     (folder / _JOURNAL).unlink()
     (folder / _IDS).unlink()
+
+
+class Written(NamedTuple):
+    """How far the writer of a store has come."""
+
+    domain: str
+    role: str
+    num_seen: int
+    """Samples that are written or skipped."""
+    num_wanted: int
+    """Samples that were asked for; the data set may have fewer."""
+
+
+def written_so_far(folder: Path) -> Written | None:
+    """How far the writer of a store has come; None if nothing is being written into the folder."""
+    try:
+        whole, _, _ = (folder / _JOURNAL).read_text().rpartition("\n")
+        first, *chunks = map(json.loads, whole.splitlines())
+        num_seen = sum(chunk["rows"] + len(chunk["skipped"]) for chunk in chunks)
+        return Written(first["domain"], first["role"], num_seen, first["num"])
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ):  # not begun, just finished, or of another version
+        return None
 
 
 def check_store(folder: Path) -> None:

@@ -10,8 +10,8 @@ from trainables.data.human36m import HUMAN36M
 from trainables.data.layouts.jpeg import write_jpeg
 from trainables.data.leeds import LSP, LSPET
 from trainables.data.mpii import LABELS, MPII
+from trainables.data.render.rendered import render_domain
 from trainables.data.surreal import SURREAL
-from trainables.render.rendered import render_domain
 
 DOMAINS = {"human36m": HUMAN36M, "lsp": LSP, "lspet": LSPET, "mpii": MPII, "surreal": SURREAL}
 SIDE = 64

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainables.data.domain import ImageRequest
-from trainables.render.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 
 
 @cache

@@ -27,10 +27,10 @@ from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
+from trainables.data.render.scene import CHUNK
 from trainables.data.splits import split_sizes
 from trainables.distributed.shard import WHOLE
 from trainables.evaluation.validation import MAX_IMAGES
-from trainables.render.scene import CHUNK
 from trainables.stages.data_stages import image_stage, pose_vae_stage
 from trainables.stages.trial_stages import TrialStages
 

@@ -21,11 +21,11 @@ from tests.reference.synthetic_poses import body_poses
 from trainables.config import VAEConfig
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.image_store import open_image_store
+from trainables.data.render.rendered import render_domain
 from trainables.data.skeleton import BODY16
 from trainables.data.store_writer import write_store
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.registry import DOMAINS
-from trainables.render.rendered import render_domain
 from trainables.sampling.bins import assign_bins, difficulty_order
 from trainables.stages.data_stages import new_pose_vae
 

@@ -11,7 +11,7 @@ from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
 from trainables.data.layouts.leeds import write_leeds
-from trainables.render.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 
 PCK = "target_val/pck_05"
 TEST = "target_test/pck_05"

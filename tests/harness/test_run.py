@@ -13,7 +13,7 @@ import scipy.io
 from harness.run import main
 from tests.conftest import ROOT
 from trainables.data.layouts.leeds import write_leeds
-from trainables.render.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 
 SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")
 

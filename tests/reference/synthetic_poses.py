@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from trainables.data.render.body_prior import sample_body_poses
 from trainables.pose_vae.fit import fit_pose_vae
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.normalise import normalise_poses
-from trainables.render.body_prior import sample_body_poses
 
 
 def body_poses(num, seed=0):

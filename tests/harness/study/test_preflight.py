@@ -12,8 +12,8 @@ from harness.spec.named_files import named_files
 from harness.study.preflight import check_bins, check_data, check_weights
 from tests.conftest import ROOT
 from trainables.data.layouts.leeds import write_leeds
+from trainables.data.render.rendered import render_domain
 from trainables.data.splits import split_sizes
-from trainables.render.rendered import render_domain
 
 HEAD = "metric: {name: target_val/pck_05, goal: maximize}\n"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trainables.data.frame import in_frame
 from trainables.data.heatmaps import heatmap_targets, to_cells
-from trainables.render.rendered import LOOKS, render_domain
+from trainables.data.render.rendered import LOOKS, render_domain
 
 SIZE = 16
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
 from trainables.data.layouts.leeds import write_leeds
+from trainables.data.render.rendered import render_domain
 from trainables.data.skeleton import BODY16
 from trainables.data.splits import SPLITS, split, split_sizes
 from trainables.data.store_writer import write_store
-from trainables.render.rendered import render_domain
 
 ROLES = pytest.mark.parametrize("role", ["source", "target"])
 
@@ -103,7 +103,7 @@ def test_a_store_holds_what_was_rendered(store):
     np.testing.assert_array_equal(store.visible, rendered.visible)
     assert store.ids[0] == "people_clean/0/000000"
     assert len(set(store.ids)) == 60
-    assert store.skeleton is BODY16
+    assert store.skeleton == BODY16
     assert store.image_size == 32
 
 
@@ -160,7 +160,7 @@ def test_the_digest_changes_with_a_single_value(change, tmp_path, monkeypatch):
             yield chunk
 
     before = build(tmp_path / "before").digest
-    monkeypatch.setattr("trainables.render.rendered.render_domain", changed)
+    monkeypatch.setattr("trainables.data.render.rendered.render_domain", changed)
     assert build(tmp_path / "after").digest != before
 
 

@@ -10,7 +10,7 @@ from trainables.data.domain import ImageRequest
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.leeds import LSPET
 from trainables.data.problems import DatasetError
-from trainables.render.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 
 NUM = 40
 REAL = Path(__file__).parents[4] / "shared" / "data" / "lspet"

@@ -14,7 +14,7 @@ from trainables.data.export import export
 from trainables.data.image_store import open_image_store
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.prepared import prepared_counts, prepared_store
-from trainables.render.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 from trainables.stages.data_stages import image_stage
 
 NUM = 60

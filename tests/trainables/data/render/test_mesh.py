@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.data.render.body_prior import sample_body_poses
+from trainables.data.render.body_turns import body_turns
+from trainables.data.render.hand_prior import sample_hand_poses
+from trainables.data.render.hand_turns import hand_turns
+from trainables.data.render.mesh import load_mesh, pose_mesh
 from trainables.data.skeleton import BODY16, HAND21
-from trainables.render.body_prior import sample_body_poses
-from trainables.render.body_turns import body_turns
-from trainables.render.hand_prior import sample_hand_poses
-from trainables.render.hand_turns import hand_turns
-from trainables.render.mesh import load_mesh, pose_mesh
 
 MESHES = pytest.mark.parametrize("name", ["body", "hand"])
 LIMBS = [(2, 1), (1, 0), (3, 4), (4, 5), (12, 11), (11, 10), (13, 14), (14, 15)]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from trainables.render.frames import about, aligned, unit
-from trainables.render.mesh import Mesh
+from trainables.data.render.frames import about, aligned, unit
+from trainables.data.render.mesh import Mesh
 
 
 def hand_turns(mesh: Mesh, joints: Tensor, wrist_flex: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def hand_turns(mesh: Mesh, joints: Tensor, wrist_flex: Tensor) -> Tensor:
             radians.
 
     Returns:
-        (B, J, 3, 3) turns for :func:`trainables.render.mesh.pose_mesh`.
+        (B, J, 3, 3) turns for :func:`trainables.data.render.mesh.pose_mesh`.
     """
     rest = mesh.joints @ mesh.point_mean  # (21, 3)
 

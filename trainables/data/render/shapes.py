@@ -1,8 +1,7 @@
-"""Batched drawing of shaded capsules over a background, far to near.
+"""Batched drawing of simple things: shaded capsules over a background, noise, blur.
 
 All images of a batch are painted at once on the tensor's device. The coverage of a capsule is the
-clipped signed distance of each pixel to it, which gives smooth edges without supersampling. A body
-or a hand is a list of capsules (a sphere is a capsule of length zero).
+clipped signed distance of each pixel to it, which gives smooth edges without supersampling.
 """
 
 import math

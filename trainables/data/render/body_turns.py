@@ -8,8 +8,8 @@ the axis about which an elbow or a knee folds.
 import torch
 from torch import Tensor
 
-from trainables.render.frames import about, aligned, frame, swung, unit
-from trainables.render.mesh import Mesh
+from trainables.data.render.frames import about, aligned, frame, swung, unit
+from trainables.data.render.mesh import Mesh
 
 _STRAIGHT = 0.12
 """Sine of the angle below which a stretched limb no longer shows the axis about which it folds."""
@@ -29,7 +29,7 @@ def body_turns(mesh: Mesh, joints: Tensor, head_yaw: Tensor, foot_flex: Tensor) 
             angle with the shin, radians.
 
     Returns:
-        (B, J, 3, 3) turns for :func:`trainables.render.mesh.pose_mesh`.
+        (B, J, 3, 3) turns for :func:`trainables.data.render.mesh.pose_mesh`.
     """
     rest = mesh.joints @ mesh.point_mean  # (16, 3)
 

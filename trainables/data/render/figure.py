@@ -8,15 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data.skeleton import BODY16, HAND21, Skeleton
-from trainables.render.body_prior import sample_body_poses
-from trainables.render.body_turns import body_turns
-from trainables.render.hand_prior import sample_hand_poses
-from trainables.render.hand_turns import hand_turns
-from trainables.render.look import Look
-from trainables.render.mesh import PosedMesh, load_mesh, pose_mesh
-from trainables.render.outfit import Outfits, clothes_volume, draw_outfits, paint_outfits
-from trainables.render.raster import rasterise
+from trainables.data.render.body_prior import sample_body_poses
+from trainables.data.render.body_turns import body_turns
+from trainables.data.render.hand_prior import sample_hand_poses
+from trainables.data.render.hand_turns import hand_turns
+from trainables.data.render.look import Look
+from trainables.data.render.mesh import PosedMesh, load_mesh, pose_mesh
+from trainables.data.render.outfit import Outfits, clothes_volume, draw_outfits, paint_outfits
+from trainables.data.render.raster import rasterise
 
 Array = NDArray[np.float64]
 
@@ -30,10 +29,8 @@ _BATCH = 25
 class Figure:
     """Something that is drawn: its prior over poses and its mesh."""
 
-    skeleton: Skeleton
-    """Joint order."""
     mesh: str
-    """Name for :func:`trainables.render.mesh.load_mesh`."""
+    """Name for :func:`trainables.data.render.mesh.load_mesh`."""
     sample_poses: Callable[..., Array]
     """(rng, complexity (B,), yaw_limit (B,)) to joints (B, K, 3) in metres, camera axes."""
     turns: Callable[[Array, np.random.Generator], Tensor]
@@ -57,13 +54,12 @@ def _hand_turns(joints: Array, rng: np.random.Generator) -> Tensor:
 
 _TRUNK = (2, 3, 6, 7, 8, 12, 13)
 PERSON = Figure(
-    BODY16,
     "body",
     sample_body_poses,
     _person_turns,
     depth_m=tuple(0.22 if joint in _TRUNK else 0.13 for joint in range(16)),
 )
-HAND = Figure(HAND21, "hand", sample_hand_poses, _hand_turns, depth_m=(0.035,) * 21)
+HAND = Figure("hand", sample_hand_poses, _hand_turns, depth_m=(0.035,) * 21)
 
 
 @dataclass(frozen=True)

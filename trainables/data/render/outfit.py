@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.render.mesh import Mesh
+from trainables.data.render.mesh import Mesh
 
 Array = NDArray[np.float64]
 
@@ -126,7 +126,7 @@ def parts_worn(regions: Tensor, rest: Tensor, outfits: Outfits) -> Tensor:
     """Which of skin, shirt, trousers, shoes and hair covers places on the body.
 
     Args:
-        regions: (N, 3) or (1, V, 3), as in :class:`trainables.render.mesh.Mesh`.
+        regions: (N, 3) or (1, V, 3), as in :class:`trainables.data.render.mesh.Mesh`.
         rest: The same places on the mean body at rest, metres.
         outfits: One for each of N places, or B with attributes (B, 1).
 

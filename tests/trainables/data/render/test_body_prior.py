@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainables.render.body_prior import (
+from trainables.data.render.body_prior import (
     FOREARM,
     HALF_HIPS,
     HALF_SHOULDERS,

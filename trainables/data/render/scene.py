@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.render.look import Look
-from trainables.render.shapes import Capsules, covers, gaussian_blur, paint, smooth_noise
+from trainables.data.render.look import Look
+from trainables.data.render.shapes import Capsules, covers, gaussian_blur, paint, smooth_noise
 
 CHUNK = 250
 """Images drawn from one random stream and painted as one batch."""

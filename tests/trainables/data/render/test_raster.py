@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from trainables.render.raster import rasterise
+from trainables.data.render.raster import rasterise
 
 
 def nearest_by_loops(vertices, faces, size):

@@ -8,13 +8,13 @@ from trainables.data.domain import Domain, ImageRequest, LabelledImages
 
 @dataclass(frozen=True)
 class RenderedDomain(Domain):
-    """One of :data:`trainables.render.rendered.LOOKS`."""
+    """One of :data:`trainables.data.render.rendered.LOOKS`."""
 
     name: str
 
     def images(self, request: ImageRequest) -> Iterator[LabelledImages]:
         """Yield the first ``request.num`` images, drawn with ``request.seed``."""
-        from trainables.render.rendered import render_domain
+        from trainables.data.render.rendered import render_domain
 
         first = 0
         for chunk in render_domain(self.name, request.num, request.image_size, request.seed):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.render.body_prior import sample_body_poses
-from trainables.render.figure import HAND, PERSON, draw_figures
-from trainables.render.rendered import LOOKS
+from trainables.data.render.body_prior import sample_body_poses
+from trainables.data.render.figure import HAND, PERSON, draw_figures
+from trainables.data.render.rendered import LOOKS
 
 SIZE = 96
 

@@ -1,15 +1,15 @@
 """A procedural prior over 3D poses of one hand in the 21-joint order.
 
 Joint order: the wrist, then four joints for each finger from the palm to the tip, thumb first. As
-in :mod:`trainables.render.body_prior`, a complexity in [0, 1] widens the range of every angle:
-near 0 an open hand faces the camera, near 1 fingers curl and cross and the hand turns away. Camera
-frame: x right, y down, z away from the camera.
+in ``body_prior``, a complexity in [0, 1] widens the range of every angle: near 0 an open hand
+faces the camera, near 1 fingers curl and cross and the hand turns away. Camera frame: x right,
+y down, z away from the camera.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.render.body_prior import rotation_matrix, turn_towards
+from trainables.data.render.body_prior import rotation_matrix, turn_towards
 
 Array = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.render.shapes import Capsules, gaussian_blur, paint, smooth_noise
+from trainables.data.render.shapes import Capsules, gaussian_blur, paint, smooth_noise
 
 FRONTAL = torch.tensor([[0.0, 0.0, 1.0]])
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)

@@ -19,6 +19,12 @@ def known_metrics(trainable: str, bin_count: int) -> Mapping[str, MetricFacts]:
     return TRAINABLES[trainable].metrics(bin_count)
 
 
+def unrepeatable_metrics(trainable: str, bin_count: int) -> frozenset[str]:
+    """Metrics of runs that differ although nothing else does, such as times."""
+    known = known_metrics(trainable, bin_count)
+    return frozenset(name for name, facts in known.items() if not facts.is_repeatable)
+
+
 def unknown_metric(name: str, trainable: str, bin_count: int) -> str | None:
     """Why trials of a search cannot report a metric, as a predicate; None if they can."""
     known = known_metrics(trainable, bin_count)

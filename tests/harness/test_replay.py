@@ -121,6 +121,15 @@ def test_equal_metrics_are_equal(recorded, replayed):
     assert report.reasons == ()
 
 
+def test_a_time_is_not_compared(recorded, replayed):
+    uri, cursor = recorded
+    run = read_run(uri, cursor.run_ids[1])
+    run.points["train/wait_share", 1] = 0.25
+    report = compare(run, replayed([FIRST | {"train/wait_share": 0.5}, SECOND]))
+    assert report.is_equal
+    assert report.num_points == 6
+
+
 def test_the_first_and_the_largest_difference_are_named(recorded, replayed):
     uri, cursor = recorded
     second = SECOND | {"m": 12.25, "pck_bin/00": 5.0 + 1e-15 * 8, "final/pck_bin/00": 6.0}

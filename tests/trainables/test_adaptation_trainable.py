@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
+from tests.repeatable_metrics import repeatable
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
 from trainables.stages.trial_stages import TrialStages
@@ -107,7 +108,7 @@ def finish(trainable):
 
 
 def reports(results):
-    return [(result["step"], result["metrics"]) for result in results]
+    return [(result["step"], repeatable(result["metrics"])) for result in results]
 
 
 def outcomes(results):

@@ -7,7 +7,7 @@ import pytest
 
 import trainables.pose_vae_trainable
 from harness.spec.metric_names import known_metrics, unknown_metric
-from tests.trainables.adapt.tiny_run import RECIPES, finish, make_config, make_run
+from tests.trainables.adapt.tiny_run import RECIPES, make_config, make_run, reports
 from trainables.pose_vae.score import Information, information_metrics
 
 
@@ -15,7 +15,7 @@ from trainables.pose_vae.score import Information, information_metrics
 def test_every_metric_of_a_run_is_known_and_so_is_when_it_is_reported(recipe, domains):
     config = make_config(**RECIPES[recipe])
     known = known_metrics("adaptation", config.evaluation.bin_count)
-    epochs = finish(make_run(config, domains))
+    epochs = reports(make_run(config, domains))
     assert set().union(*epochs) <= set(known)
     for name, facts in known.items():
         num_reports = sum(name in metrics for metrics in epochs)

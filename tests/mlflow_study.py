@@ -8,10 +8,7 @@ from harness.mlflow_tracking.writer import Ending, LedgerFollower
 
 STUDY_ID = "0f" * 16
 RUNS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
-FIELDS = {
-    "seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean",
-    "evaluation.bin_count": 6,
-}  # fmt: skip
+FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}
 STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
 
 

@@ -94,7 +94,7 @@ def replayed(tmp_path):
             ledger.append("study", study="replay", study_id="r")
             ledger.append(
                 "run", number=0, trial=0, trial_name="replay", seed=0, name="replay",
-                is_baseline=True, params={}, fields=FIELDS,
+                is_baseline=True, params={}, fields=FIELDS | {"evaluation.bin_count": 6},
             )  # fmt: skip
             for step, values in enumerate(metrics, start=1):
                 ledger.append(

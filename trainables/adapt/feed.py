@@ -7,6 +7,7 @@ random depends on how far it is ahead.
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
@@ -86,11 +87,12 @@ class Feed(Generic[T]):
 
     def _make(self) -> None:
         error = None
+        is_on_gpu = self._device.type == "cuda"
         try:
-            if self._device.type == "cuda":
-                torch.cuda.set_device(self._device)  # each thread has its own current GPU
-            while self._may_go_on():
-                self._made.put(next(self._items))
+            # Each thread has a current GPU of its own, at first the machine's first.
+            with torch.cuda.device(self._device) if is_on_gpu else nullcontext():
+                while self._may_go_on():
+                    self._made.put(next(self._items))
         except StopIteration:
             pass
         except BaseException as raised:  # raised again where the items are used

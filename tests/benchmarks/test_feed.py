@@ -149,5 +149,5 @@ def test_at_the_size_of_the_published_data_sets(tmp_path, capsys, monkeypatch):
     ):
         with capsys.disabled():
             compare(
-                name, LARGE, (folder, folder), 3, before, images=NUM_IMAGES, image_size=256
+                name, LARGE, (folder, folder), 10, before, images=NUM_IMAGES, image_size=256
             )  # fmt: skip

@@ -3,7 +3,7 @@
 On the same machine and code every metric of every epoch must be equal, to the last bit. A run that
 was pruned or stopped is trained to its last recorded epoch. One that failed is trained one epoch
 further, as the epoch that failed has no record: it is the same if it fails again and what it
-reported before is equal. Metrics alone are compared; times are not.
+reported before is equal. Metrics alone are compared, and of these not the times.
 
 Exit codes: 0 equal, 1 different, 2 bad input, 4 Ray, the database or the machine failed, 130
 interrupted.

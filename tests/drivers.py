@@ -17,11 +17,12 @@ import psutil
 
 from harness.record.ledger import read_events
 from tests.conftest import ROOT
+from tests.repeatable_metrics import TIMES, repeatable
 
 # Under nohup the tests ignore SIGHUP, and the drivers that they start would do so, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-MEASURED = ("stages/seconds_saved", "stages/seconds_spent")
+MEASURED = {"stages/seconds_saved", "stages/seconds_spent", *TIMES}
 """Metrics that are times, which no second run repeats."""
 
 STUDY = """
@@ -167,7 +168,7 @@ def outcome(storage: Path, name: str = "tiny", database: str | None = None) -> d
             if event["event"] == "run"
         },
         "curves": {
-            (event["number"], event["step"]): event["metrics"]
+            (event["number"], event["step"]): repeatable(event["metrics"])
             for event in ledger
             if event["event"] == "epoch"
         },

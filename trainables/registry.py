@@ -31,6 +31,8 @@ class MetricFacts:
     """Which direction is better; None if neither is."""
     is_reported_throughout: bool = True
     """Whether every report has it, not only the last or those of one phase."""
+    is_repeatable: bool = True
+    """Whether a run that is trained again should report the same value; a time is another."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from harness.mlflow_tracking.contents import BARS, step_of
 from harness.mlflow_tracking.environment import environment
 from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.replays.recorded_run import Point, RecordedRun, epoch_of
+from harness.spec.metric_names import unrepeatable_metrics
 
 _WORDS = {
     "code": "the code of trainables/ or the version of torch or numpy has changed",
@@ -131,7 +132,7 @@ class ReplayReport:
 
 
 def compare(run: RecordedRun, ledger: Path) -> ReplayReport:
-    """Compare a record with the study that replayed it.
+    """Compare a record with the study that replayed it, in all metrics that can be repeated.
 
     Args:
         run: The record.
@@ -144,7 +145,10 @@ def compare(run: RecordedRun, ledger: Path) -> ReplayReport:
         if event["event"] == "epoch" and event["step"] <= run.last_step:
             for metric, value in event["metrics"].items():
                 now[metric, step_of(metric, event["step"])] = value
-    points = sorted({*run.points, *now}, key=_in_time)
+    left_out = unrepeatable_metrics(run.trainable, replayed.fields["evaluation.bin_count"])
+    points = sorted(
+        (point for point in {*run.points, *now} if point[0] not in left_out), key=_in_time
+    )
     gaps = tuple(
         Gap(point, run.points.get(point), now.get(point))
         for point in points

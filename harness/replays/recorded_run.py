@@ -17,8 +17,8 @@ T = TypeVar("T")
 Point = tuple[str, int]
 """Metric, and the step it is recorded at; 0 for what a run has once, at its end."""
 
-_UNSTEADY = ("stages/seconds_saved", "stages/seconds_spent")
-"""Metrics that are times, which no second run repeats."""
+_NOT_REPORTED = ("stages/seconds_saved", "stages/seconds_spent")
+"""Metrics that a run does not report: times of its stages, which the driver adds."""
 _NEEDED = ("trainable", "objectives", "read_test", "cpus", "gpus", "code")
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -45,7 +45,7 @@ class RecordedRun:
             recorded is missing.
         stage_keys: Stage name to the key of its entry.
         digests: ``source`` and ``target`` to the content digest of the data.
-        points: Value of every metric at every step, times left out.
+        points: Value of every metric at every step, as the run reported them.
         last_step: Last epoch that it reported; 0 for none.
     """
 
@@ -96,7 +96,7 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
     number = _checked_number(run_id, run.info.status, tags)
     points = {
         (metric, point.step): point.value
-        for metric in sorted(set(run.data.metrics) - set(_UNSTEADY))
+        for metric in sorted(set(run.data.metrics) - set(_NOT_REPORTED))
         for point in _asked(_history(client, run_id, metric), run_id, shown)
     }
     last_step = max((step for _, step in points), default=0)

@@ -24,6 +24,7 @@ key                               range      better  meaning; labels it reads
 ``chosen_epoch/<way>``            1..        -       epoch that a way of choosing picks
 ``chosen_pck_05/<way>``           0..100     more    ``target_val/pck_05`` of that epoch
 ``train/<loss>``                  any        less    mean training loss of the epoch
+``train/wait_share``              0..1       less    training time spent waiting for batches
 ``sampling/active_fraction``      0..1       -       share of the source in use
 ``vae/corruption_auc``            0..1       more    scores tell real from corrupted poses
 ``vae/rank_stability``            -1..1      more    Spearman correlation of two seeds
@@ -49,6 +50,12 @@ and ``coral``. Ways of choosing, logged with the last epoch: each validator alon
 rule applied as the run went on, so the epoch of ``best.pt``), ``last``, and ``oracle_val``,
 which alone chooses by target labels. The AdaBN control, also of the last epoch only, judges the
 network with the batch-norm statistics of target training images in place of its own.
+
+``train/wait_share`` is a measurement, the only metric here that a second run of the same trial
+does not repeat; a replay does not compare it. An epoch that is reused from the stage cache has
+that of the run which trained it, and a trial on several devices that of its first process. A GPU
+may still compute an earlier step while the loop waits for a batch, so there it is the most that
+faster reading can gain.
 
 The other controls, of target splits in the last epoch, are predictions that no network made
 (:mod:`trainables.metrics.controls`): ``centre``, all joints in the middle of the image;

@@ -23,6 +23,12 @@ def known_metrics(trainable: str, fields: Mapping[str, Any]) -> Mapping[str, Met
     return TRAINABLES[trainable].metrics(fields)
 
 
+def unrepeatable_metrics(trainable: str, fields: Mapping[str, Any]) -> frozenset[str]:
+    """Metrics of runs that differ although nothing else does, such as times."""
+    known = known_metrics(trainable, fields)
+    return frozenset(name for name, facts in known.items() if not facts.is_repeatable)
+
+
 def unknown_metric(name: str, trainable: str, fields: Mapping[str, Any]) -> str | None:
     """Why trials of a search cannot report a metric, as a predicate; None if they can."""
     known = known_metrics(trainable, fields)

@@ -1,6 +1,7 @@
 """Where a training step's time goes: making the batches, style transfer, the method itself.
 
-One line of JSON for each method on one thread of the CPU at the default size, and for options
+Without a feed: batches are made and used in turns, so that both times are known. One line of JSON
+for each method on one thread of the CPU at the default size, and for options
 that claim to be faster. On a GPU the same at 256 pixels with a ResNet-50 in bfloat16, with images
 per second. Asserts no time.
 """
@@ -53,15 +54,17 @@ def shares(config, source, target, device):
     adapter = adaptation_adapter(config, adapter, None, WHOLE)
     batch_size = config.adapt.batch_size
     weights = np.ones(len(source.splits["train"]))
-    sources = SourceBatches(source, settings).epoch(weights, WARMUP + STEPS, batch_size)
+    sources = SourceBatches(source, settings)
+    images = sources.read(weights, WARMUP + STEPS, batch_size)
     targets = TargetBatches(target.images, target.splits["train"], settings)
     times = []
     for _ in range(WARMUP + STEPS):
         start = time.perf_counter()
-        source_batch = next(sources)
+        source_batch = sources.augment(next(images))
         target_batch = None
         if adapter.needs_target:
-            target_batch = targets.next(batch_size, adapter.needs_teacher_view)
+            read = targets.read(batch_size, adapter.needs_teacher_view)
+            target_batch = targets.augment(read)
         wait(device)
         made = time.perf_counter()
         adapter.step(source_batch, target_batch)

@@ -94,7 +94,7 @@ def replayed(tmp_path):
             ledger.append("study", study="replay", study_id="r")
             ledger.append(
                 "run", number=0, trial=0, trial_name="replay", seed=0, name="replay",
-                is_baseline=True, params={}, fields=FIELDS,
+                is_baseline=True, params={}, fields=FIELDS | {"evaluation.bin_count": 6},
             )  # fmt: skip
             for step, values in enumerate(metrics, start=1):
                 ledger.append(
@@ -119,6 +119,15 @@ def test_equal_metrics_are_equal(recorded, replayed):
     assert report.num_points == 6
     assert list(report.lines()) == ["equal: all 6 values of 2 epochs"]
     assert report.reasons == ()
+
+
+def test_a_time_is_not_compared(recorded, replayed):
+    uri, cursor = recorded
+    run = read_run(uri, cursor.run_ids[1])
+    run.points["train/wait_share", 1] = 0.25
+    report = compare(run, replayed([FIRST | {"train/wait_share": 0.5}, SECOND]))
+    assert report.is_equal
+    assert report.num_points == 6
 
 
 def test_the_first_and_the_largest_difference_are_named(recorded, replayed):

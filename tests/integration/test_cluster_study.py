@@ -12,6 +12,7 @@ from harness.record.storage import Storage
 from harness.spec import load_study
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
+from tests.repeatable_metrics import repeatable
 
 STUDY = """
 name: moved
@@ -82,4 +83,4 @@ def measured(storage):
     """Trial and step to metrics."""
     found = epochs(storage.ledger("moved"))
     assert len(found) == 24
-    return {(event["number"], event["step"]): event["metrics"] for event in found}
+    return {(event["number"], event["step"]): repeatable(event["metrics"]) for event in found}

@@ -16,6 +16,7 @@ from harness.study import tune_adapters as search
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.noop_trainable import SlowTrainable
+from tests.repeatable_metrics import repeatable
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.watchdog import Watchdog
 
@@ -96,7 +97,7 @@ def undisturbed(tmp_path_factory):
 
 
 def curve(ledger):
-    return [(e["step"], e["metrics"]) for e in ledger if e["event"] == "epoch"]
+    return [(e["step"], repeatable(e["metrics"])) for e in ledger if e["event"] == "epoch"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from harness.spec import load_study
 from harness.study import limits
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
+from tests.repeatable_metrics import repeatable
 from trainables import checkpoint
 from trainables.adaptation_trainable import AdaptationTrainable
 
@@ -116,7 +117,7 @@ def follow(path, storage, trainable=AdaptationTrainable):
 def curves(events):
     """Trial and epoch to metrics; each is there once."""
     reported = [event for event in events if event["event"] == "epoch"]
-    found = {(event["number"], event["step"]): event["metrics"] for event in reported}
+    found = {(event["number"], event["step"]): repeatable(event["metrics"]) for event in reported}
     assert len(found) == len(reported)
     return found
 

@@ -1,9 +1,11 @@
 """One training run: source pre-training, then adaptation, an epoch at a time.
 
 The loop is the same for every method and every sampling strategy: equal numbers of steps of
-equal batch size, evaluated after each epoch. It uses no clock, no disk and no Ray.
+equal batch size, evaluated after each epoch. It uses no disk and no Ray, and no clock but that of
+the feed, which measures and decides nothing.
 """
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -11,8 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainables.adapt.adapter import Adapter, TargetBatch
-from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.adapter import Adapter
+from trainables.adapt.batches import (
+    BatchSettings,
+    SourceBatches,
+    SourceImages,
+    TargetBatches,
+    TargetImages,
+)
+from trainables.adapt.feed import Feed
 from trainables.adapt.methods import adaptation_adapter, augment_ranges, pretraining_adapter
 from trainables.adapt.restyle import Restyler
 from trainables.adapt.source_only import SourceOnly
@@ -20,6 +29,7 @@ from trainables.config import TrialConfig
 from trainables.distributed.collectives import mean_over_processes
 from trainables.distributed.shard import WHOLE, Shard
 from trainables.evaluation.judge import Domains, Judge
+from trainables.metrics.metric_keys import WAIT_SHARE
 from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
 from trainables.network.pose_net import PoseNet
 from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
@@ -58,6 +68,7 @@ class AdaptationRun:
     ) -> None:
         self._config = config
         self._domains = domains
+        self._device = device
         self._shard = shard
         adapt = config.adapt
         if adapt.batch_size % shard.world:
@@ -121,21 +132,23 @@ class AdaptationRun:
         """Train one epoch and, in the first of several processes, evaluate.
 
         Returns:
-            Flat metrics: ``train/*`` mean losses, ``sampling/active_fraction``,
-            ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ... of the target validation
-            split, ``validator/*``; in the last epoch also ``final/pck_bin/*``, ``chosen_*/*``
-            and, if the run may read it, ``target_test/*``. Empty in the other processes.
+            Flat metrics: ``train/*`` mean losses, ``train/wait_share``,
+            ``sampling/active_fraction``, ``source_val/*``, ``target_val/*``, ``pck_bin/00`` ...
+            of the target validation split, ``validator/*``; in the last epoch also
+            ``final/pck_bin/*``, ``chosen_*/*`` and, if the run may read it, ``target_test/*``.
+            Empty in the other processes.
 
         Raises:
             FloatingPointError: If a loss is not finite; names the first such loss, its epoch and
                 step.
         """
         weights = self._begin_epoch()
-        losses = self._train(weights, self._config.adapt.steps_per_epoch)
+        losses, wait_share = self._train(weights, self._config.adapt.steps_per_epoch)
         self.epoch += 1
         if self._shard.rank > 0:
             return {}
         metrics = {f"train/{name}": value for name, value in losses.items()}
+        metrics[WAIT_SHARE] = wait_share
         metrics["sampling/active_fraction"] = float((weights > 0).mean())
         metrics |= self._judge.metrics(
             self.net, self._adapter.auxiliary_logits, is_last=self.is_done
@@ -173,28 +186,39 @@ class AdaptationRun:
             state = {name: value.cpu() for name, value in self.net.state_dict().items()}
             self.best = {"epoch": self.epoch, "net": deepcopy(state)}
 
-    def _train(self, weights: NDArray[np.float64], num_steps: int) -> dict[str, float]:
+    def _train(
+        self, weights: NDArray[np.float64], num_steps: int
+    ) -> tuple[dict[str, float], float]:
+        """Mean losses of some steps, and the share of their time spent waiting for batches."""
         steps = []
-        for source in self._source.epoch(weights, num_steps, self._config.adapt.batch_size):
-            target = self._next_target()
-            steps.append(self._adapter.step(source, target))
-        names = list(steps[0])
-        losses = torch.stack([torch.stack(list(step.values())) for step in steps])
-        losses = mean_over_processes(losses).cpu()
+        with Feed(self._read(weights, num_steps), self._device) as feed:
+            for source, target in feed:
+                batch = self._source.augment(source)
+                unlabelled = None if target is None else self._target.augment(target)
+                steps.append(self._adapter.step(batch, unlabelled))
+            losses = torch.stack([torch.stack(list(step.values())) for step in steps])
+            losses = mean_over_processes(losses).cpu()
+            wait_share = feed.wait_share
         broken = (~losses.isfinite()).nonzero().tolist()
+        names = list(steps[0])
         if broken:
             step, column = broken[0]  # the first: NaN spreads from there to the other losses
             raise FloatingPointError(
                 f"loss {names[column]} is {float(losses[step, column])} in epoch "
                 f"{self.epoch + 1} of {self.total_epochs}, step {step + 1}"
             )
-        return dict(zip(names, losses.mean(0).tolist(), strict=True))
+        return dict(zip(names, losses.mean(0).tolist(), strict=True)), wait_share
 
-    def _next_target(self) -> TargetBatch | None:
-        adapter = self._adapter
-        if not adapter.needs_target:
-            return None
-        return self._target.next(self._config.adapt.batch_size, adapter.needs_teacher_view)
+    def _read(
+        self, weights: NDArray[np.float64], num_steps: int
+    ) -> Iterator[tuple[SourceImages, TargetImages | None]]:
+        """Images of both domains for each step; the feed's thread runs it."""
+        adapter, batch_size = self._adapter, self._config.adapt.batch_size
+        for source in self._source.read(weights, num_steps, batch_size):
+            target = None
+            if adapter.needs_target:
+                target = self._target.read(batch_size, adapter.needs_teacher_view)
+            yield source, target
 
     def _start_adapting(self) -> None:
         self._is_adapting = True

@@ -1,4 +1,8 @@
-"""Training batches from two image stores.
+"""Training batches from two image stores, in two parts: reading and augmenting.
+
+Reading draws the samples and their augmentation, reads the images and copies them to the device.
+:mod:`trainables.adapt.feed` does so ahead of the step. Augmenting is computing, which gains
+nothing from a second thread: on a CPU both would share the trial's cores, on a GPU its stream.
 
 Random numbers are drawn for the whole batch on the CPU; a process that trains on a shard reads and
 augments only its own part.
@@ -15,6 +19,7 @@ from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.data.augment import (
+    AugmentDraw,
     AugmentRanges,
     augment_images,
     draw_augmentation,
@@ -50,6 +55,40 @@ class BatchSettings:
     shard: Shard = WHOLE
 
 
+@dataclass(frozen=True)
+class SourceImages:
+    """Labelled images as they are stored, on the training device, and how to augment them.
+
+    Attributes:
+        rows: (B,) int64 index of each image within the store's images, on the CPU.
+        images: (B, H, W, 3) uint8.
+        keypoints_px: (B, K, 2).
+        visible: (B, K) bool.
+        draw: Their random warps and colours.
+    """
+
+    rows: Tensor
+    images: Tensor
+    keypoints_px: Tensor
+    visible: Tensor
+    draw: AugmentDraw
+
+
+@dataclass(frozen=True)
+class TargetImages:
+    """Unlabelled images as they are stored, on the training device, and how to augment them.
+
+    Attributes:
+        rows: (B,) int64 index of each image within the store's images, on the CPU.
+        images: (B, H, W, 3) uint8.
+        draws: Random warps and colours of one view, or of the student's and the teacher's.
+    """
+
+    rows: Tensor
+    images: Tensor
+    draws: tuple[AugmentDraw, ...]
+
+
 class SourceBatches:
     """Labelled batches of a training split, drawn by weights.
 
@@ -65,27 +104,37 @@ class SourceBatches:
         self._draws = torch_generator(settings.seed, "source", "samples")
         self._augment = torch_generator(settings.seed, "source", "augment")
 
-    def epoch(
+    def read(
         self, weights: NDArray[np.float64], steps: int, batch_size: int
-    ) -> Iterator[SourceBatch]:
+    ) -> Iterator[SourceImages]:
         """``steps`` batches of samples, drawn in proportion to the split's weights (N,)."""
-        settings, size = self._settings, self._store.image_size
+        settings, store = self._settings, self._store
         indices = draw_indices(weights, steps * batch_size, self._draws).numpy()
         for whole in np.split(self._rows[indices], steps):
-            draw = draw_augmentation(batch_size, size, settings.ranges, self._augment)
-            draw = draw.map(settings.shard.take).to(settings.device)
+            draw = draw_augmentation(
+                batch_size, store.image_size, settings.ranges, self._augment
+            ).map(settings.shard.take)
             rows = settings.shard.take(torch.from_numpy(whole))
-            images = _to_device(self._store.images[rows.numpy()], settings.device)
-            keypoints = _to_device(self._store.keypoints_px[rows.numpy()], settings.device)
-            visible = _to_device(self._store.visible[rows.numpy()], settings.device)
-            maps, weight = heatmap_targets(
-                warp_keypoints(keypoints, draw.matrix),
-                visible,
-                size,
-                settings.heatmap_size,
-                settings.is_quantised,
+            yield SourceImages(
+                rows,
+                _read(store.images, rows, settings.device),
+                _read(store.keypoints_px, rows, settings.device),
+                _read(store.visible, rows, settings.device),
+                draw.to(settings.device),
             )
-            yield SourceBatch(augment_images(images, draw), maps, weight, rows, draw.matrix)
+
+    def augment(self, read: SourceImages) -> SourceBatch:
+        """The batch of some images that :meth:`read` returned."""
+        matrix = read.draw.matrix
+        maps, weight = heatmap_targets(
+            warp_keypoints(read.keypoints_px, matrix),
+            read.visible,
+            self._store.image_size,
+            self._settings.heatmap_size,
+            self._settings.is_quantised,
+        )
+        images = augment_images(read.images, read.draw)
+        return SourceBatch(images, maps, weight, read.rows, matrix)
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""
@@ -115,7 +164,7 @@ class TargetBatches:
         self._draws = torch_generator(settings.seed, "target", "samples")
         self._augment = torch_generator(settings.seed, "target", "augment")
 
-    def next(self, batch_size: int, with_teacher_view: bool = False) -> TargetBatch:
+    def read(self, batch_size: int, with_teacher_view: bool = False) -> TargetImages:
         """One batch, drawn uniformly with replacement, optionally with a second random view."""
         settings = self._settings
         index = torch.randint(len(self._rows), (batch_size,), generator=self._draws).numpy()
@@ -127,13 +176,19 @@ class TargetBatches:
             self._augment,
             num_views=2 if with_teacher_view else 1,
         )
-        images = _to_device(self._images[rows.numpy()], settings.device)
-        own = [draw.map(settings.shard.take).to(settings.device) for draw in draws]
-        views = [(augment_images(images, d), d.matrix) for d in own]
+        return TargetImages(
+            rows,
+            _read(self._images, rows, settings.device),
+            tuple(draw.map(settings.shard.take).to(settings.device) for draw in draws),
+        )
+
+    def augment(self, read: TargetImages) -> TargetBatch:
+        """The batch of some images that :meth:`read` returned."""
+        views = [(augment_images(read.images, draw), draw.matrix) for draw in read.draws]
         (student, view), *teacher = views
         if not teacher:
-            return TargetBatch(student, rows, view)
-        return TargetBatch(student, rows, view, *teacher[0])
+            return TargetBatch(student, read.rows, view)
+        return TargetBatch(student, read.rows, view, *teacher[0])
 
     def state_dict(self) -> dict[str, Any]:
         """States of the random streams."""
@@ -145,5 +200,9 @@ class TargetBatches:
         self._augment.set_state(state["augment"])
 
 
-def _to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    return send(torch.from_numpy(array), device)
+def _read(array: NDArray[Any], rows: Tensor, device: torch.device) -> Tensor:
+    """Some rows of a stored array, on the device."""
+    # Unlike indexing, `take` lets other threads run meanwhile; on the plain array below a memory
+    # map, as its result would else be called a memory map, too.
+    read = np.asarray(array).take(rows.numpy(), axis=0)
+    return send(torch.from_numpy(read), device)

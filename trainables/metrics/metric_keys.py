@@ -27,6 +27,9 @@ names; the true pose with left and right exchanged."""
 CONSTANT = "mean_pose"
 """The control that a trial must beat to have learned anything."""
 
+WAIT_SHARE = "train/wait_share"
+"""Share of an epoch's training time in which the step waited for a batch."""
+
 
 def bin_key(prefix: str, index: int) -> str:
     """The key of one bin, such as ``pck_bin/03``; bin 0 is the easiest."""

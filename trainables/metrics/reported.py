@@ -14,6 +14,7 @@ from trainables.metrics.metric_keys import (
     CONTROLS,
     FINAL_BIN_PREFIX,
     VALIDATORS,
+    WAIT_SHARE,
     bin_key,
     control_metric,
 )
@@ -76,6 +77,7 @@ def _adaptation(fields: Mapping[str, Any]) -> Iterator[tuple[str, MetricFacts]]:
         yield f"chosen_epoch/{way}", MetricFacts(is_reported_throughout=False)
         yield f"chosen_pck_05/{way}", MetricFacts("maximize", is_reported_throughout=False)
     yield from _losses()
+    yield WAIT_SHARE, MetricFacts("minimize", is_repeatable=False)
     yield "sampling/active_fraction", MetricFacts()
     yield from _latent_code()
 

@@ -13,6 +13,7 @@ from tests.trainables.adapt.tiny_run import (
     finish,
     make_config,
     make_run,
+    reports,
     trained,
 )
 from trainables.adapt.methods import augment_ranges, build_net
@@ -59,6 +60,7 @@ def expected_keys(epoch, method, reads_test):
         chosen = [f"chosen_{what}/{way}" for way in ways for what in ("epoch", "pck_05")]
     return {
         "sampling/active_fraction",
+        "train/wait_share",
         *(f"validator/{name}" for name in validators),
         *chosen,
         *controls,
@@ -74,12 +76,12 @@ def test_each_epoch_reports_its_metrics(method, reads_test, domains):
     if reads_test:
         domains = dataclasses.replace(domains, target_test_bins=np.arange(24) % 3)
     run = make_run(make_config(adapt__method=method), domains)
-    reports = finish(run)
-    assert len(reports) == run.total_epochs == run.epoch == 4
-    for epoch, metrics in enumerate(reports, start=1):
+    found = reports(run)
+    assert len(found) == run.total_epochs == run.epoch == 4
+    for epoch, metrics in enumerate(found, start=1):
         assert set(metrics) == expected_keys(epoch, method, reads_test)
         assert np.isfinite(list(metrics.values())).all()
-    last = reports[-1]
+    last = found[-1]
     assert [last[f"final/pck_bin/{i:02d}"] for i in range(3)] == [
         last[f"pck_bin/{i:02d}"] for i in range(3)
     ]
@@ -240,7 +242,7 @@ def test_parity_changes_augmentation_and_labels_of_both_domains(method, domains)
         assert batches._settings.ranges == augment_ranges(config, domains.source.skeleton)
         assert batches._settings.ranges != AugmentRanges()
         assert batches._settings.is_quantised
-    batch = next(run._source.epoch(np.ones(108), 1, 32))
+    batch = run._source.augment(next(run._source.read(np.ones(108), 1, 32)))
     peaks = batch.maps.amax((2, 3))[batch.weights > 0]
     assert torch.equal(peaks, torch.ones_like(peaks))  # centred on whole cells
 

@@ -39,6 +39,14 @@ def settings(heatmap_size=4, seed=0, **other):
     return BatchSettings(heatmap_size, torch.device("cpu"), seed, **other)
 
 
+def source_batches(batches, weights, steps, batch_size):
+    return [batches.augment(read) for read in batches.read(weights, steps, batch_size)]
+
+
+def target_batch(batches, *size_and_views):
+    return batches.augment(batches.read(*size_and_views))
+
+
 def samples(batch):
     """Which samples a source batch holds, by its weights."""
     return (batch.weights @ 2.0 ** torch.arange(16)).long().tolist()
@@ -56,7 +64,7 @@ def assert_same_batches(first, second):
 
 
 def test_source_batches_have_the_asked_number_and_shapes(store):
-    batches = list(SourceBatches(store, settings()).epoch(np.ones(8), 3, 5))
+    batches = source_batches(SourceBatches(store, settings()), np.ones(8), 3, 5)
     assert len(batches) == 3
     for batch in batches:
         assert batch.images.shape == (5, 3, 8, 8)
@@ -68,25 +76,25 @@ def test_source_batches_have_the_asked_number_and_shapes(store):
 
 def test_only_active_samples_of_the_split_are_drawn(store):
     weights = np.array([0.0, 1, 0, 0, 1, 0, 1, 0])  # samples 2, 7 and 10
-    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 200)
+    (batch,) = source_batches(SourceBatches(store, settings()), weights, 1, 200)
     assert set(samples(batch)) == {2, 7, 10}
 
 
 def test_samples_are_drawn_in_proportion_to_their_weights(store):
     weights = np.array([1.0, 3, 0, 0, 0, 0, 0, 0])  # samples 1 and 2
-    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 400)
+    (batch,) = source_batches(SourceBatches(store, settings()), weights, 1, 400)
     drawn = samples(batch)
     assert set(drawn) == {1, 2}
     assert drawn.count(2) == pytest.approx(300, abs=45)  # five standard deviations
 
 
 def test_all_samples_of_the_split_and_no_others_are_drawn_with_equal_weights(store):
-    (batch,) = SourceBatches(store, settings()).epoch(np.ones(8), 1, 200)
+    (batch,) = source_batches(SourceBatches(store, settings()), np.ones(8), 1, 200)
     assert set(samples(batch)) == set(TRAIN_ROWS.tolist())
 
 
 def test_images_and_labels_of_a_batch_belong_together(store):
-    (batch,) = SourceBatches(store, settings()).epoch(np.ones(8), 1, 50)
+    (batch,) = source_batches(SourceBatches(store, settings()), np.ones(8), 1, 50)
     assert channels(batch.images) == [i % 3 for i in samples(batch)]
 
 
@@ -106,7 +114,7 @@ def test_label_maps_follow_the_warped_pixels(store):
         skeleton=BODY16,
         digest="",
     )
-    (batch,) = SourceBatches(marked, settings(heatmap_size=32)).epoch(np.ones(8), 1, 40)
+    (batch,) = source_batches(SourceBatches(marked, settings(heatmap_size=32)), np.ones(8), 1, 40)
     brightness = batch.images.mean(1)
     spot = (brightness - brightness.amin((1, 2), keepdim=True)).clamp_min(0)
     assert batch.weights.min() == 1
@@ -123,28 +131,28 @@ def centroid(maps):
 
 def test_a_sample_is_augmented_anew_each_time(store):
     weights = np.eye(8)[0]
-    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 2)
+    (batch,) = source_batches(SourceBatches(store, settings()), weights, 1, 2)
     assert not torch.equal(batch.images[0], batch.images[1])
 
 
 def test_target_batches_hold_the_rows_they_were_given(store):
     batches = TargetBatches(store.images, TRAIN_ROWS, settings())
-    drawn = batches.next(200)
+    drawn = target_batch(batches, 200)
     assert drawn.images.shape == (200, 3, 8, 8)
     assert set(channels(drawn.images)) == {1, 2}  # red samples are in no training row
-    few = TargetBatches(store.images, np.array([3, 4]), settings()).next(100)
+    few = target_batch(TargetBatches(store.images, np.array([3, 4]), settings()), 100)
     assert set(channels(few.images)) == {0, 1}
     assert channels(few.images).count(0) == pytest.approx(50, abs=25)
 
 
 def make_source_stream(store, seed):
     stream = SourceBatches(store, settings(seed=seed))
-    return stream, lambda: list(stream.epoch(np.ones(8), 2, 3))
+    return stream, lambda: source_batches(stream, np.ones(8), 2, 3)
 
 
 def make_target_stream(store, seed):
     stream = TargetBatches(store.images, TRAIN_ROWS, settings(seed=seed))
-    return stream, lambda: [stream.next(3), stream.next(3)]
+    return stream, lambda: [target_batch(stream, 3), target_batch(stream, 3)]
 
 
 @pytest.mark.parametrize("make", [make_source_stream, make_target_stream])
@@ -169,28 +177,28 @@ def test_a_stream_continues_from_its_saved_state(make, store, tmp_path):
 
 def test_source_and_target_are_augmented_apart(store):
     # Batches of one and the same sample, so that only the augmentation can tell them apart.
-    (source,) = SourceBatches(store, settings()).epoch(np.eye(8)[0], 1, 20)
-    target = TargetBatches(store.images, TRAIN_ROWS[:1], settings()).next(20)
+    (source,) = source_batches(SourceBatches(store, settings()), np.eye(8)[0], 1, 20)
+    target = target_batch(TargetBatches(store.images, TRAIN_ROWS[:1], settings()), 20)
     assert not torch.equal(source.images, target.images)
 
 
 def test_a_teacher_sees_the_same_images_in_another_view(store):
-    batch = TargetBatches(store.images, TRAIN_ROWS, settings()).next(20, with_teacher_view=True)
+    batch = target_batch(TargetBatches(store.images, TRAIN_ROWS, settings()), 20, True)
     assert channels(batch.images) == channels(batch.teacher_images) == (batch.rows % 3).tolist()
     assert not torch.equal(batch.view, batch.teacher_view)
 
 
 def test_the_parts_of_a_batch_are_the_whole(store):
-    whole = list(SourceBatches(store, settings()).epoch(np.ones(8), 2, 6))
+    whole = source_batches(SourceBatches(store, settings()), np.ones(8), 2, 6)
     parts = [
-        list(SourceBatches(store, settings(shard=Shard(r, 3))).epoch(np.ones(8), 2, 6))
+        source_batches(SourceBatches(store, settings(shard=Shard(r, 3))), np.ones(8), 2, 6)
         for r in range(3)
     ]
     for batch, *shards in zip(whole, *parts, strict=True):
         for name, value in vars(batch).items():
             assert torch.equal(torch.cat([getattr(s, name) for s in shards]), value), name
     targets = [
-        TargetBatches(store.images, TRAIN_ROWS, settings(shard=shard)).next(6, True)
+        target_batch(TargetBatches(store.images, TRAIN_ROWS, settings(shard=shard)), 6, True)
         for shard in (Shard(), Shard(0, 2), Shard(1, 2))
     ]
     for name, value in vars(targets[0]).items():
@@ -200,8 +208,8 @@ def test_the_parts_of_a_batch_are_the_whole(store):
 def test_labels_may_be_drawn_at_whole_cells(store):
     weights = np.eye(8)[0]
     quantised = settings(is_quantised=True)
-    (batch,) = SourceBatches(store, quantised).epoch(weights, 1, 30)
+    (batch,) = source_batches(SourceBatches(store, quantised), weights, 1, 30)
     visible = batch.maps[batch.weights > 0]
     assert torch.equal(visible.amax((1, 2)), torch.ones(len(visible)))  # a centre is a cell
-    (batch,) = SourceBatches(store, settings()).epoch(weights, 1, 30)
+    (batch,) = source_batches(SourceBatches(store, settings()), weights, 1, 30)
     assert batch.maps[batch.weights > 0].amax((1, 2)).min() < 1

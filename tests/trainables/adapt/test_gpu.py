@@ -6,6 +6,7 @@ import torch
 
 from tests.trainables.conftest import Negative
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.adapt.feed import Feed
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.adapt.restyle import Restyler
 from trainables.config import TrialConfig
@@ -31,16 +32,20 @@ def train(domains, method, device, steps, sync_mode="default"):
     net = build_net(config, 16)
     net.place(device)
     adapter = adaptation_adapter(config, pretraining_adapter(config, net, None), restyler, WHOLE)
+    sources = SourceBatches(domains.source, settings)
     targets = TargetBatches(domains.target.images, rows["target"], settings)
     weights = np.ones(len(rows["source"]))
+    read = (
+        (source, targets.read(BATCH, with_teacher_view=True))
+        for source in sources.read(weights, steps, BATCH)
+    )
     losses = []
     try:
-        for step, batch in enumerate(
-            SourceBatches(domains.source, settings).epoch(weights, steps, BATCH)
-        ):
-            if step == 3:
-                torch.cuda.set_sync_debug_mode(sync_mode)
-            losses.append(adapter.step(batch, targets.next(BATCH, with_teacher_view=True)))
+        with Feed(read, device) as feed:
+            for step, (source, target) in enumerate(feed):
+                if step == 3:
+                    torch.cuda.set_sync_debug_mode(sync_mode)
+                losses.append(adapter.step(sources.augment(source), targets.augment(target)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return [{name: float(loss) for name, loss in step.items()} for step in losses]

@@ -46,14 +46,16 @@ def test_batches_style_and_occlusion_do_not_wait(domains, recipe):
         16, META, 0, augment_ranges(config, domains.source.skeleton), is_quantised=config.parity
     )
     rows = {name: getattr(domains, name).splits["train"] for name in ("source", "target")}
-    source = SourceBatches(domains.source, settings).epoch(np.ones(108), 2, 4)
+    source = SourceBatches(domains.source, settings)
+    labelled_images = source.read(np.ones(108), 2, 4)
     target = TargetBatches(domains.target.images, rows["target"], settings)
     generator = torch.Generator().manual_seed(0)
     restyler = Restyler(Untouched(), rows, {"source": 1.0, "target": 1.0}, 1.0, generator)
     # Constants are kept on the device after their first use, which may wait.
-    next(source)
+    source.augment(next(labelled_images))
     with NoWaiting():
-        labelled, unlabelled = next(source), target.next(4, with_teacher_view=True)
+        labelled = source.augment(next(labelled_images))
+        unlabelled = target.augment(target.read(4, with_teacher_view=True))
         restyler.source(labelled)
         restyler.teacher(unlabelled)
         flat, maps = torch.empty((4, 16), device=META), torch.empty((4, 16, 16, 16), device=META)

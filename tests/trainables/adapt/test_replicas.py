@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import trainables.adapt.source_only
+from tests.repeatable_metrics import repeatable
 from tests.trainables.conftest import Negative
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
@@ -91,7 +92,7 @@ def folder(tmp_path_factory):
 def finish(run):
     reports = []
     while not run.is_done:
-        reports.append(run.run_epoch())
+        reports.append(repeatable(run.run_epoch()))
     return reports
 
 
@@ -146,7 +147,7 @@ def test_several_processes_continue_from_a_state(folder):
                 run.load_state_dict(state)
                 run.best = best
             else:
-                reports.append(run.run_epoch())
+                reports.append(repeatable(run.run_epoch()))
                 state, best = copy.deepcopy((run.state_dict(), run.best))
             reports += finish(run)
         finally:

@@ -4,9 +4,11 @@ import dataclasses
 
 import torch
 
+from tests.repeatable_metrics import repeatable
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.config import TrialConfig
+from trainables.distributed.shard import WHOLE
 
 CPU = torch.device("cpu")
 METHODS = ["source_only", "regda", "udape"]
@@ -43,16 +45,22 @@ def make_config(**fields):
     return TrialConfig.from_flat(FIELDS | named)
 
 
-def make_run(config, domains, net_seed=None):
+def make_run(config, domains, net_seed=None, shard=WHOLE):
     net_config = config if net_seed is None else dataclasses.replace(config, seed=net_seed)
-    return AdaptationRun(config, domains, build_net(net_config, 16), CPU)
+    return AdaptationRun(config, domains, build_net(net_config, 16), CPU, shard)
 
 
-def finish(run):
+def reports(run):
+    """Metrics of the remaining epochs."""
     metrics = []
     while not run.is_done:
         metrics.append(run.run_epoch())
     return metrics
+
+
+def finish(run):
+    """Metrics of the remaining epochs that an equal run repeats."""
+    return [repeatable(metrics) for metrics in reports(run)]
 
 
 def trained(config, domains):

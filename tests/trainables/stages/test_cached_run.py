@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
+from tests.repeatable_metrics import repeatable
 from tests.small_disk import fill
 from trainables.config import TrialConfig
 from trainables.stages.cached_run import CachedRun
@@ -54,14 +55,14 @@ def assert_same(a, b, at=""):
 
 
 def cached(cache, stages=("pretrain",), fields=(), read_test=False, **options):
-    """A list that grows with each epoch that is trained, and the run."""
+    """A list that grows with each epoch that is trained, and the run, which reports no times."""
     trial = TrialStages(TrialConfig.from_flat(TINY | dict(fields)), cache, 1, read_test)
     run, trained = start_run(trial, 1, 1), []
     train = run.run_epoch
 
     def run_epoch():
         trained.append(run.epoch + 1)
-        return train()
+        return repeatable(train())
 
     run.run_epoch = run_epoch
     spans = [span for span in trial.spans(1) if span.stage in stages]

@@ -205,14 +205,26 @@ def _gap(differences: pd.Series) -> dict[str, object]:
 
 
 def _columns(study: Study, split: str) -> dict[str, str]:
-    """Column name to metric: the joint groups behind All that the study has, then scores."""
-    reported = set(study.epochs["metric"])
-    groups = [
-        group
-        for skeleton in (BODY16, HAND21)
-        for group, joints in skeleton.groups.items()
-        if f"{split}/pck_05_{group}" in reported and set(joints) <= set(skeleton.all_joints)
+    """Column name to metric: the joint groups that the study has, then scores.
+
+    Of the built-in skeletons these are the groups behind All, of others all groups.
+    """
+    prefix = f"{split}/pck_05_"
+    reported = [
+        metric.removeprefix(prefix)
+        for metric in dict.fromkeys(study.epochs["metric"])
+        if metric.startswith(prefix) and metric != f"{prefix}adabn"
     ]
+    built_in = (BODY16, HAND21)
+    behind_all = [
+        group
+        for skeleton in built_in
+        for group, joints in skeleton.groups.items()
+        if set(joints) <= set(skeleton.all_joints)
+    ]
+    others = set(reported).difference(*(skeleton.groups for skeleton in built_in))
+    groups = [group for group in behind_all if group in reported]
+    groups += [group for group in reported if group in others]
     columns = {COLUMN_NAMES.get(g, g.capitalize()): f"pck_05_{g}" for g in groups}
     return columns | SCORES | {ADABN: "pck_05_adabn"}
 

@@ -1,4 +1,4 @@
-"""``python -m harness.stages``: list the stage cache, and remove entries that are not needed.
+"""``python -m harness.stages``: list the stage cache, draw bins, remove what is not needed.
 
 Exit codes: 0 done, 2 bad input, 4 the disk failed, 130 interrupted.
 """
@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.record.ledger import read_runs
 from harness.record.quantities import duration_text, parse_duration, parse_size, size_text
 from harness.record.storage import Storage
 from harness.stage_cache.cleaning import (
@@ -26,6 +27,8 @@ from harness.stage_cache.cleaning import (
 )
 from harness.terminal.command import BAD_INPUT, DONE, ended, folder_argument, say
 from harness.yaml.text import SpecError
+from trainables.config import TrialConfig
+from trainables.registry import PluginError, load_plugins
 from trainables.stages.protocol import StageError
 
 _WIDTH = 60
@@ -42,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     try:
         root = _root(options)
-        {"list": _list, "size": _size, "prune": _prune}[options.command](root, options)
+        commands = {"list": _list, "size": _size, "prune": _prune, "bins": _bins}
+        commands[options.command](root, options)
     except StageError as error:
         raise SpecError(str(error)) from error
     return DONE
@@ -57,7 +61,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m harness.stages", description="List and prune the stage cache of a storage."
+        prog="python -m harness.stages",
+        description="List, draw and prune the stage cache of a storage.",
     )
     # Accepted before and after the command; the second must not reset the first.
     common = _Parser(add_help=False)
@@ -77,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     list_ = commands.add_parser("list", parents=[common], help="one line per entry")
     list_.add_argument("--verify", action="store_true", help="compare the content of files, too")
     commands.add_parser("size", parents=[common], help="size of each stage, and free space")
+    bins_ = commands.add_parser(
+        "bins", parents=[common],
+        help="draw what easy and hard poses of a study look like, a row of images for each bin",
+    )  # fmt: skip
+    bins_.add_argument("study", help="name of the study in the storage")
+    bins_.add_argument("--out", type=Path, required=True, help="PNG file")
+    bins_.add_argument("--run", type=int, help="whose source bins; default: the first run's")
+    bins_.add_argument("--columns", type=int, default=8, help="images of each bin")
+    bins_.add_argument("--zoom", type=int, default=160, help="side of an image in the picture")
     prune_ = commands.add_parser(
         "prune", parents=[common],
         help="remove entries, and remains of killed processes; entries in use stay",
@@ -207,6 +221,29 @@ def _prune(root: Path, options: argparse.Namespace) -> None:
         rows = [asdict(item) for item in items]
         return _say(json.dumps({"dry_run": options.dry_run, "freed": freed, "items": rows}))
     return _say(_totals(items, freed, options.dry_run))
+
+
+def _bins(root: Path, options: argparse.Namespace) -> None:
+    from trainables.data.view import write_picture
+    from trainables.stages.bin_sheet import bin_sheet
+
+    try:
+        description, runs = read_runs(Storage(root.parent).ledger(options.study))
+        load_plugins(description["plugins"])
+        numbers = [number for number, record in runs.items() if "pose_vae" in record.stages]
+        number = options.run if options.run is not None else next(iter(numbers), None)
+        if number not in numbers:
+            which = "one of its runs" if options.run is None else f"its run {options.run}"
+            raise StageError(f"study {options.study} has no scores of {which}")
+        record = runs[number]
+        keys = {name: stage[1] for name, stage in record.stages.items()}
+        trial = TrialConfig.from_flat(record.fields)
+        write_picture(options.out, bin_sheet(root, trial, keys, options.columns, options.zoom))
+    except (OSError, ValueError, PluginError) as error:
+        raise StageError(str(error)) from error
+    if options.json:
+        return _say(json.dumps({"out": str(options.out), "run": number}))
+    return _say(f"{options.out}: the bins of run {number} {record.name}")
 
 
 def _totals(items: Sequence[PrunedItem], freed: int, dry_run: bool) -> str:

@@ -250,7 +250,8 @@ def test_the_words_of_a_package_docstring_are_modules(package):
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if name.endswith(".md")])
 def test_study_files_in_documents_are_valid(document, write_study):
     for text in STUDY.findall((ROOT / document).read_text()):
-        if "plugins:" not in text:  # tests/integration/test_plugins.py runs those
+        # tests/integration/test_plugins.py reads those of plugins.
+        if "plugins:" not in text and not text.startswith("# my_lab/"):
             load_study(write_study(text))
 
 

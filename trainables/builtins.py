@@ -1,4 +1,4 @@
-"""Everything that is built in: data sets, methods, sampling strategies and trainables.
+"""Everything that is built in: skeletons, data sets, methods, strategies and trainables.
 
 Imported with the package, so that the names are known wherever ``trainables`` is.
 """
@@ -12,6 +12,7 @@ from trainables.metrics.reported import adaptation_metrics, pose_vae_metrics
 from trainables.registry import (
     register_domain,
     register_method,
+    register_skeleton,
     register_strategy,
     register_trainable,
 )
@@ -28,6 +29,9 @@ def num_pose_vae_reports(fields: Mapping[str, Any]) -> int:
     """Reports of a ``pose_vae`` trial with these flat fields."""
     return min(POSE_VAE_REPORTS, int(fields["vae.epochs"]))
 
+
+for _name in ("body16", "hand21"):
+    register_skeleton(_name, f"trainables.data.skeleton:{_name.upper()}")
 
 _RENDERED, _LEEDS = "trainables.data.rendered_domain", "trainables.data.leeds"
 register_domain("people_clean", f"{_RENDERED}:PEOPLE_CLEAN")

@@ -1,4 +1,4 @@
-"""The names that a study can give its data sets, methods, sampling strategies and trainables.
+"""The names that a study can give its data sets, skeletons, methods, strategies and trainables.
 
 :mod:`trainables.builtins` registers the built-in ones, the modules under ``plugins`` in a study's
 file register a user's own; both call the functions here. An entry names its code as
@@ -72,9 +72,18 @@ class DomainEntry(Entry):
     """A data set for ``data.source`` and ``data.target``; its code is a ``Domain``."""
 
     skeleton: str
-    """``body16`` or ``hand21``: its joint order."""
+    """Its joint order: a key of :data:`SKELETONS`."""
     reads_folder: bool
     """Whether it needs ``data.source_root`` or ``data.target_root``."""
+
+    def skeleton_name(self, options: Any) -> str:
+        """The skeleton with these options: a field ``skeleton`` that is not None comes first.
+
+        Such a field holds a key of :data:`SKELETONS` or the path of a file;
+        :func:`trainables.data.skeleton_file.find_skeleton` finds either.
+        """
+        given: str | None = getattr(options, "skeleton", None)
+        return self.skeleton if given is None else given
 
 
 @dataclass(frozen=True)
@@ -99,12 +108,13 @@ class TrainableEntry(Entry):
 
     num_reports: Callable[[Mapping[str, Any]], int]
     """From the flat fields of a trial to the number of its reports."""
-    metrics: Callable[[int], Mapping[str, MetricFacts]]
-    """From ``evaluation.bin_count`` to the metrics that its runs report."""
+    metrics: Callable[[Mapping[str, Any]], Mapping[str, MetricFacts]]
+    """From the flat fields of a trial to the metrics that its runs report."""
 
 
 E = TypeVar("E", bound=Entry)
 
+SKELETONS: dict[str, Entry] = {}
 DOMAINS: dict[str, DomainEntry] = {}
 METHODS: dict[str, MethodEntry] = {}
 STRATEGIES: dict[str, StrategyEntry] = {}
@@ -116,11 +126,26 @@ SECTIONS: dict[str, type[Any]] = {}
 _PLUGINS: list[str] = []
 
 
+def register_skeleton(name: str, code: str) -> None:
+    """Add a joint order that data sets can have.
+
+    A study can also name a YAML file, see :mod:`trainables.data.skeleton_file`.
+
+    Args:
+        name: Of the skeleton; a to z, 0 to 9 and _.
+        code: ``module:object`` of a :class:`trainables.data.skeleton.Skeleton`.
+
+    Raises:
+        ValueError: If the name is taken or an argument is not as described.
+    """
+    _add(SKELETONS, "", Entry(name, code, None))
+
+
 def register_domain(
     name: str,
     code: str,
     *,
-    skeleton: Literal["body16", "hand21"] = "body16",
+    skeleton: str = "body16",
     reads_folder: bool = False,
     options: type[Any] | None = None,
 ) -> None:
@@ -129,14 +154,17 @@ def register_domain(
     Args:
         name: Of the data set; a to z, 0 to 9 and _.
         code: ``module:object`` of a :class:`trainables.data.domain.Domain`.
-        skeleton: Its joint order.
+        skeleton: Name of its joint order, which is registered before.
         reads_folder: Whether it is read from the folder ``data.source_root`` (or
             ``data.target_root``).
-        options: Frozen dataclass whose fields become ``data.<name>.<field>``.
+        options: Frozen dataclass whose fields become ``data.<name>.<field>``. With a field
+            ``skeleton``, a study can give another joint order.
 
     Raises:
         ValueError: If the name is taken or an argument is not as described.
     """
+    if skeleton not in SKELETONS:
+        raise ValueError(f"skeleton must be one of {', '.join(SKELETONS)}, got {skeleton!r}")
     _add(DOMAINS, "data", DomainEntry(name, code, options, skeleton, reads_folder))
 
 
@@ -192,7 +220,7 @@ def register_trainable(
     code: str,
     *,
     num_reports: Callable[[Mapping[str, Any]], int],
-    metrics: Callable[[int], Mapping[str, MetricFacts]],
+    metrics: Callable[[Mapping[str, Any]], Mapping[str, MetricFacts]],
     options: type[Any] | None = None,
 ) -> None:
     """Add something that a trial can train.
@@ -202,7 +230,8 @@ def register_trainable(
         code: ``module:class`` of a ``ray.tune.Trainable``;
             :class:`trainables.pose_vae_trainable.PoseVAETrainable` is a short example.
         num_reports: From the flat fields of a trial to the number of its reports.
-        metrics: From ``evaluation.bin_count`` to the metrics that its runs report.
+        metrics: From the flat fields of a trial to the metrics that its runs report; of a study
+            these are the fields that do not vary, the others have their defaults.
         options: Frozen dataclass whose fields become ``<name>.<field>``.
 
     Raises:
@@ -250,7 +279,7 @@ def check_plugins(modules: Sequence[str]) -> None:
     """
     load_plugins(modules)
     packages = {module.partition(".")[0]: module for module in modules}
-    for registry in (DOMAINS, METHODS, STRATEGIES, TRAINABLES):
+    for registry in (SKELETONS, DOMAINS, METHODS, STRATEGIES, TRAINABLES):
         for entry in registry.values():
             plugin = packages.get(entry.code.partition(":")[0].partition(".")[0])
             if plugin is not None:

@@ -1,8 +1,8 @@
 """Checks that a study on disk is the one that its file describes, before it is resumed.
 
 What decides a trial's result is compared: the sections of the file that say which trials there
-are and how they are judged, and the code that trains them. Budget, failures and resources may
-change from one start to the next.
+are and how they are judged, the skeleton, and the code that trains them. Budget, failures and
+resources may change from one start to the next.
 """
 
 import json
@@ -21,6 +21,8 @@ from optuna.distributions import (
 from harness.record.ledger import Event, RunRecord
 from harness.space.suggester import Choice, RandomSuggester
 from harness.spec import SpecError, StudySpec
+from trainables.config import TrialConfig
+from trainables.data.skeleton_file import find_skeleton
 from trainables.fingerprint import code_digest
 
 NUM_DRAWS = 64
@@ -38,7 +40,14 @@ def identity(spec: StudySpec) -> dict[str, Any]:
     """What must be the same to resume a study: ``space`` (sections) and ``code`` (digest)."""
     # Through JSON, as the ledger holds it: tuples become lists.
     dumped = json.loads(spec.model_dump_json(by_alias=True))
-    return {"space": {name: dumped[name] for name in DECISIVE}, "code": code_digest()}
+    space = {name: dumped[name] for name in DECISIVE} | {"skeleton": _skeleton(spec)}
+    return {"space": space, "code": code_digest()}
+
+
+def _skeleton(spec: StudySpec) -> dict[str, Any]:
+    """The definition of the joints, which may be in a file that the code does not hold."""
+    of_data = {name: value for name, value in spec.fixed.items() if name.startswith("data.")}
+    return find_skeleton(TrialConfig.from_flat(of_data).skeleton_name("source")).definition()
 
 
 def check_identity(description: Event, spec: StudySpec) -> None:

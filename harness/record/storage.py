@@ -14,9 +14,12 @@ from typing import Any, BinaryIO
 
 from harness.record.ledger import Ledger
 from harness.yaml.text import SpecError
+from trainables.registry import SKELETONS
 
 PROBE_BYTES = 64 * 1024
-PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
+PATH_FIELDS = (
+    "data.source_root", "data.target_root", "data.coco.skeleton", "net.weights", "style.encoder",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Make the paths of a configuration absolute: workers run in another folder."""
     return {
         name: str(Path(value).expanduser().resolve())
-        if name in PATH_FIELDS and value is not None
+        if name in PATH_FIELDS and value is not None and value not in SKELETONS
         else value
         for name, value in fields.items()
     }

@@ -8,15 +8,15 @@ Metric keys, all of them numbers:
 ================================  =========  ======  =====================================
 key                               range      better  meaning; labels it reads
 ================================  =========  ======  =====================================
-``<split>/pck_05``                0..100     more    PCK@0.05, mean of the 12 limb joints
-``<split>/pck_05_<group>``        0..100     more    the same for shoulder, ..., ankle
+``<split>/pck_05``                0..100     more    PCK@0.05, mean of the joints behind "All"
+``<split>/pck_05_<group>``        0..100     more    the same for a group of joints
 ``<split>/evalpose``              0..100     more    EvalPose as printed, equation (3)
 ``<split>/evalpose_cosines``      -100..100  more    equation (3) of the angles' cosines
 ``<split>/evalpose_within_20``    0..100     more    share of angles off by 20 degrees or less
 ``<split>/evalpose_unit_signed``  -100..100  more    mean cosine of the angle errors
 ``<split>/evalpose_coverage``     0..1       -       share of the triplets that EvalPose read
 ``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
-``pck_bin/NN``                    0..100     more    mean per-pose PCK, target_val bin NN
+``pck_bin/NN``                    0..100     more    keypoint score of target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
 ``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
 ``<split>/control/<metric>/<c>``  as metric  -       PCK or EvalPose of no network, see below
@@ -35,9 +35,12 @@ key                               range      better  meaning; labels it reads
 ``vae/is_collapsed``              0 or 1     less    the latent code says nothing of a pose
 ================================  =========  ======  =====================================
 
-Bin 00 is the easiest. Splits: ``source_val`` reads source labels; ``target_val`` reads target
-validation labels, for the objective and for reports; ``target_test`` is read by
-``harness.confirm`` alone.
+Bin 00 is the easiest. Its keypoint score is the paper's of Fig. 4: the mean over its poses of the
+share of correct joints among all that are labelled and visible, of a body with head and trunk,
+whereas ``pck_05`` is of the body's 12 limb joints alone.
+
+Splits: ``source_val`` reads source labels; ``target_val`` reads target validation labels, for the
+objective and for reports; ``target_test`` is read by ``harness.confirm`` alone.
 
 Validators, in :mod:`trainables.metrics.validators` and ``discrepancies``: ``source_pck`` (reads
 source labels), ``confidence``, ``infomax``, ``bnm``, ``equivariance``, ``agreement`` (of two

@@ -13,6 +13,7 @@ from harness.spec.study_spec import StudySpec
 from harness.yaml.text import described
 from harness.yaml.validation import did_you_mean, problem
 from trainables.config import TrialConfig
+from trainables.data.skeleton_file import find_skeleton
 from trainables.registry import MetricFacts
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
@@ -26,6 +27,7 @@ def check_study(spec: StudySpec) -> None:
         ValidationError: If two parts of the study do not go together; with the path in the study.
     """
     _check_fields(spec)
+    _check_skeleton(spec)
     _check_space(spec)
     _check_metrics(spec)
     _check_constraints(spec)
@@ -63,6 +65,18 @@ def _check_fields(spec: StudySpec) -> None:
         )
 
 
+def _check_skeleton(spec: StudySpec) -> None:
+    """Find the joints of the data sets, whose groups are part of the names of metrics."""
+    fields = _fields(spec)
+    for role in ("source", "target"):
+        name = f"data.{fields[f'data.{role}']}.skeleton"
+        if fields.get(name) is not None:
+            try:
+                find_skeleton(fields[name])
+            except (OSError, ValueError) as error:
+                raise problem(("fixed", name), f"cannot be used: {error}") from None
+
+
 def _check_space(spec: StudySpec) -> None:
     space = spec.space  # raises if its parameters do not fit
     if spec.method == "grid":
@@ -77,12 +91,17 @@ def _fixed(spec: StudySpec, field: str) -> Any:
     return spec.fixed.get(field, TrialConfig().to_flat()[field])
 
 
+def _fields(spec: StudySpec) -> dict[str, Any]:
+    """A configuration in which the fields that cannot vary have the study's values."""
+    return TrialConfig().to_flat() | spec.fixed
+
+
 def _facts(spec: StudySpec) -> Mapping[str, MetricFacts]:
-    return known_metrics(spec.trainable, _fixed(spec, "evaluation.bin_count"))
+    return known_metrics(spec.trainable, _fields(spec))
 
 
 def _check_name(spec: StudySpec, name: str, path: tuple[str | int, ...]) -> None:
-    rule = unknown_metric(name, spec.trainable, _fixed(spec, "evaluation.bin_count"))
+    rule = unknown_metric(name, spec.trainable, _fields(spec))
     if rule is not None:
         raise problem((*path, "name"), rule)
 

@@ -45,7 +45,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     *(EarlyTerminate, Budget, Failures, Resources, Scheduler),
 )
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
-_BIN_PATTERN = f"^(final/)?{BIN_PREFIX}/[0-9]{{2}}$"
+_BINS = f"^(final/)?{BIN_PREFIX}/[0-9]{{2}}$"
+_GROUPS = "^(source|target)_val/pck_05_[a-z0-9_]+$"  # of any skeleton
 _CONSTANT: Schema = {
     "oneOf": [{"required": ["value"]}, {"required": ["values"]}],
     "properties": {"values": {"maxItems": 1}, "when": False, "probabilities": False},
@@ -108,10 +109,10 @@ def _complete(definitions: Schema) -> None:
         {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
         {"enum": counts},
     ]
-    names = dict.fromkeys(name for entry in TRAINABLES.values() for name in entry.metrics(0))
-    definitions["MetricName"] = {
-        "anyOf": [{"enum": list(names)}, {"type": "string", "pattern": _BIN_PATTERN}]
-    }
+    fields = TrialConfig().to_flat() | {"evaluation.bin_count": 0}
+    names = dict.fromkeys(name for entry in TRAINABLES.values() for name in entry.metrics(fields))
+    patterns = [{"type": "string", "pattern": pattern} for pattern in (_BINS, _GROUPS)]
+    definitions["MetricName"] = {"anyOf": [{"enum": list(names)}, *patterns]}
     for model, field in (("Metric", "name"), ("Constraint", "name"), ("EarlyTerminate", "metric")):
         described = definitions[model]["properties"][field]["description"]
         definitions[model]["properties"][field] = {

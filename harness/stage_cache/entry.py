@@ -130,6 +130,11 @@ def beside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
 
 
+def unfinished(root: Path, stage: str) -> list[Path]:
+    """Folders of entries that processes compute, or computed before they were killed."""
+    return [path for path in sorted((root / stage).glob(".*")) if path.is_dir()]
+
+
 def remove(path: Path) -> None:
     """Remove a folder, or a file in its place.
 

@@ -119,12 +119,13 @@ def _fit(
     from ray import tune
 
     from harness.stage_cache.cache import DiskStageCache
+    from harness.study.image_progress import ImageProgress
     from harness.study.tune_adapters import (
         BridgeScheduler,
         BridgeSearcher,
-        DiskWatch,
         HangingWorkers,
         StudyStopper,
+        Watch,
     )
 
     if launch.address is not None:
@@ -145,6 +146,8 @@ def _fit(
     resources = {"cpu": spec.resources.cpus, "gpu": float(spec.resources.gpus)}
     trainable = launch.trainable or TRAINABLES[spec.trainable].load()
 
+    images = ImageProgress(launch.storage.stages, say)
+
     def tuner() -> Any:
         return tune.Tuner(
             tune.with_resources(trainable, resources),
@@ -161,7 +164,11 @@ def _fit(
                 storage_path=str(folder.path),
                 failure_config=tune.FailureConfig(max_failures=spec.failures.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[HangingWorkers(bridge, spec.failures), DiskWatch(disk)],
+                callbacks=[
+                    HangingWorkers(bridge, spec.failures),
+                    Watch(disk.look),
+                    Watch(images.look),
+                ],
                 stop=StudyStopper(bridge, limits),
                 verbose=0,
             ),

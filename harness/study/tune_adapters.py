@@ -7,7 +7,7 @@ Thin shells around :class:`harness.optuna_study.bridge.StudyBridge`.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -206,19 +206,19 @@ class HangingWorkers(tune.Callback):
         return {}
 
 
-class DiskWatch(tune.Callback):
-    """Says that the disk is full while runs wait for space.
+class Watch(tune.Callback):
+    """Looks at something many times a second while runs are under way.
 
     Args:
-        disk: Of the storage.
+        look: Looks, unless it has just looked.
     """
 
-    def __init__(self, disk: FullDisk) -> None:
-        self._disk = disk
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Look now and then."""
-        self._disk.look()
+        """Look."""
+        self._look()
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of a study is resumed from Tune's pickles."""

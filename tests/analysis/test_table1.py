@@ -69,6 +69,14 @@ def test_a_hand_has_its_own_joint_groups(study_of):
     assert "Sld" not in scores
 
 
+def test_a_skeleton_of_the_users_own_has_all_its_groups(study_of):
+    prefix = "target_val/pck_05"
+    metrics = {prefix: 50.0, f"{prefix}_paw": 60.0, f"{prefix}_ear": 70.0, f"{prefix}_adabn": 1.0}
+    scores = seed_scores(study_of([("all", {}, [metrics])]))
+    assert scores.loc[0, ["Paw", "Ear"]].tolist() == [60.0, 70.0]
+    assert "Adabn" not in scores
+
+
 def test_arms_are_compared_seed_by_seed_with_all_and_with_random(study_of):
     # hardest - all: -1, -2, -3; random - all: -2, -3, -4; both sd 1, half width 2.484.
     # hardest - random: +1 in every seed.

@@ -336,3 +336,10 @@ def test_bad_arguments_are_one_sentence_and_exit_code_2(cache, run, names, argum
     assert lines[0].startswith("error: ")
     assert sentence in lines[0]
     assert names() == [0, 1, 2]
+
+
+def test_bins_of_a_study_that_is_not_there_are_refused(cache, run, storage, tmp_path):
+    code, lines = run("bins", "absent", "--out", str(tmp_path / "bins.png"))
+    assert code == 2
+    assert len(lines) == 1
+    assert str(storage / "studies" / "absent" / "events.jsonl") in lines[0]

@@ -14,6 +14,7 @@ from harness.record.ledger import read_runs
 from tests.conftest import ROOT
 from trainables.data.image_store import open_image_store
 from trainables.data.rendered import render_domain
+from trainables.data.skeleton_file import find_skeleton
 
 SMALL = {
     "fixed.data.image_size": "32", "fixed.data.heatmap_size": "16", "fixed.data.num_source": "80",
@@ -27,7 +28,7 @@ SMALL = {
 def lab(tmp_path):
     """A folder with the files that the recipes show, and photographs for the data set."""
     blocks = re.findall("```(?:python|yaml)\n# (\\S+)\n(.*?)```", _recipes(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     for name, text in blocks:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -112,6 +113,34 @@ def test_a_study_trains_a_trainable_of_the_users_own(lab):
     forecast = start(lab, "harness.run", "spread_study.yaml", "--dry-run")
     assert forecast.returncode == 2
     assert "--dry-run cannot forecast pose_spread" in forecast.stderr
+
+
+def test_a_skeleton_of_the_users_own_is_read_from_its_file_or_by_its_name(lab):
+    names = find_skeleton(str(lab / "my_lab" / "dog.yaml")).joint_names
+    rows = range(60)
+    triples = [[[8 + 3 * j, 10 + (7 * j + row) % 30, 2] for j in range(9)] for row in rows]
+    annotations = [
+        {"id": row, "image_id": row, "category_id": 1, "keypoints": sum(triples[row], [])}
+        for row in rows
+    ]
+    (lab / "studio_photographs" / "dogs.json").write_text(json.dumps({
+        "images": [{"id": row, "file_name": f"{row:03d}.png"} for row in rows],
+        "annotations": annotations, "categories": [{"id": 1, "keypoints": names}],
+    }))  # fmt: skip
+    common = ("coco", "--root", "studio_photographs", "--size", "32")
+    for option, more in (("my_lab/dog.yaml", ()), ("dog", ("--plugin", "my_lab.skeletons"))):
+        out = lab / option.replace("/", "_")
+        words = (*common, *more, "--option", f"skeleton={option}", "--out", str(out))
+        made = start(lab, "trainables.data.prepare", *words)
+        assert made.returncode == 0, made.stderr
+        store = open_image_store(out)
+        assert store.skeleton.joint_names == names
+        assert store.visible.shape == (60, 9)
+    refused = start(lab, "trainables.data.prepare", *common, "--out", "x", "--option", "bones=1")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "error: --option bones=1: options of coco are joints, hidden_visible, skeleton\n"
+    )
 
 
 def test_mistakes_in_a_plugins_fields_are_reported_like_all_others(lab):

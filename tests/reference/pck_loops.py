@@ -22,9 +22,8 @@ def pck_loops(predicted_px, keypoints_px, visible, skeleton, image_size, thresho
             hit = distance < threshold * image_size
             hits[k] += hit
             seen[k] += 1
-            if k in skeleton.all_joints:
-                pose_hits += hit
-                pose_seen += 1
+            pose_hits += hit
+            pose_seen += 1
         if pose_seen:
             per_pose[n] = 100 * pose_hits / pose_seen
 

@@ -21,7 +21,7 @@ from trainables.adapt.udape import UDAPE, UDAPESettings
 from trainables.config import TrialConfig
 from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.data.augment import AffineRanges, AugmentRanges
-from trainables.data.skeleton import HAND21, Skeleton
+from trainables.data.skeleton import Skeleton
 from trainables.distributed.shard import Shard
 from trainables.network.pose_net import PoseNet
 from trainables.registry import METHODS
@@ -50,7 +50,7 @@ def augment_ranges(config: TrialConfig, skeleton: Skeleton) -> AugmentRanges:
     """
     if not config.parity:
         return AugmentRanges()
-    half_turn = 180.0 if skeleton is HAND21 else None
+    half_turn = None if skeleton.is_upright else 180.0
     if config.adapt.method == "udape":
         return AugmentRanges(rotation_deg=0.0, affine=AffineRanges(half_turn or 60.0))
     return AugmentRanges(half_turn or 30.0, blur_px=0.8 * config.data.image_size / 256)

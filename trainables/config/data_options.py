@@ -18,10 +18,10 @@ class SurrealOptions:
 
 
 @dataclass(frozen=True)
-class CocoOptions:
-    """Fields of COCO files with people."""
+class CocoHandOptions:
+    """Fields of COCO files with hands."""
 
-    domain = "coco"
+    domain = "coco_hand"
 
     joints: str | None = None
     """Names of the file's joints where they are neither COCO's nor ours, such as
@@ -48,7 +48,11 @@ class CocoOptions:
 
 
 @dataclass(frozen=True)
-class CocoHandOptions(CocoOptions):
-    """Fields of COCO files with hands."""
+class CocoOptions(CocoHandOptions):
+    """Fields of COCO files with people, or with figures of any other skeleton."""
 
-    domain = "coco_hand"
+    domain = "coco"
+
+    skeleton: str | None = None
+    """The joints to read if not those of people: a YAML file with a skeleton, or the name of a
+    registered one."""

@@ -71,11 +71,6 @@ class DataConfig:
         for name in ("num_source", "num_target"):
             value = getattr(self, name)
             require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
-        if DOMAINS[self.source].skeleton != DOMAINS[self.target].skeleton:
-            raise ValueError(
-                f"data.target must show the same figure as data.source ({self.source}), "
-                f"got {self.target!r}"
-            )
         require(1 <= self.crop_scale <= 4, "data.crop_scale", "from 1 to 4", self.crop_scale)
         for role in ("source", "target"):
             name, crop = getattr(self, role), getattr(self, f"{role}_crop")
@@ -364,6 +359,7 @@ class TrialConfig:
         if self.parity and not has_reference(self.adapt.method):
             rule = f"false for adapt.method {self.adapt.method}, which has no reference recipe"
             require(False, "parity", rule, self.parity)
+        self._check_skeletons()
         self._method_options.check(self)
         if self.adapt.method == "oracle":
             for name, plain in (("strategy", "all"), ("trim", 0)):
@@ -397,6 +393,19 @@ class TrialConfig:
         found = self._method_options.restyling
         can_happen = found is not None and max(found.source, found.target) > 0 and found.alpha > 0
         return found if can_happen else None
+
+    def skeleton_name(self, role: str) -> str:
+        """Name or file of the joint order of the ``source`` or ``target`` data set."""
+        domain = self.data.of(role)[0]
+        return DOMAINS[domain].skeleton_name(self.registered.get(f"data.{domain}"))
+
+    def _check_skeletons(self) -> None:
+        source, target = (self.skeleton_name(role) for role in ("source", "target"))
+        if source != target:
+            raise ValueError(
+                f"data.target must have the joints of data.source: {self.data.source} has the "
+                f"skeleton {source}, got {self.data.target} with {target}"
+            )
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""

@@ -1,16 +1,16 @@
 """Images and keypoints: drawn or read from disk, split, augmented, turned into heatmaps.
 
-Read ``skeleton`` (joint order), ``domain`` (what a data set must be able to do), ``image_store``
-(the form in which every domain is stored; ``store_writer`` writes it), then a domain:
-``rendered_domain`` and ``rendered`` (with ``body_prior``, ``people``, ``hand_prior``, ``hands``,
-``scene``, ``renderer``) or one of photographs: ``photograph_domain`` decodes and crops them (with
-``crop``, ``photographs``, ``photograph_check``, ``problems``), a reader makes ``annotations`` of a
-publisher's files. Readers of people are ``leeds`` (with ``flags``), ``mpii``, ``surreal`` and
-``human36m`` (both with ``json_labels``); ``human36m_preprocess`` is the command that makes what
-the latter reads. Those of hands are ``rhd`` (with ``array_pickle``), ``h3d`` and ``freihand``;
-``coco`` (with ``coco_file``) reads both; ``label_files`` checks what these four find in their
-files. ``prepared`` opens stores that ``prepare`` has made before a study; ``view`` draws a contact
-sheet of one; ``export`` writes rendered samples in the ``layouts`` of published data sets.
-``splits`` and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training
-batches.
+Read ``skeleton`` (joint order; ``skeleton_file`` reads one's own), ``domain`` (what a data set
+must be able to do), ``image_store`` (the form in which every domain is stored; ``store_writer``
+writes it), then a domain: ``rendered_domain`` and ``rendered`` (with ``body_prior``, ``people``,
+``hand_prior``, ``hands``, ``scene``, ``renderer``) or one of photographs: ``photograph_domain``
+decodes and crops them (with ``crop``, ``photographs``, ``photograph_check``, ``problems``), a
+reader makes ``annotations`` of a publisher's files. Readers of people are ``leeds`` (with
+``flags``), ``mpii``, ``surreal`` and ``human36m`` (both with ``json_labels``);
+``human36m_preprocess`` is the command that makes what the latter reads. Those of hands are ``rhd``
+(with ``array_pickle``), ``h3d`` and ``freihand``; ``coco`` (with ``coco_file``) reads both;
+``label_files`` checks what these four find in their files. ``prepared`` opens stores that
+``prepare`` has made before a study; ``view`` draws a contact sheet of one; ``export`` writes
+rendered samples in the ``layouts`` of published data sets. ``splits`` and ``frame`` are rules for
+all domains; ``augment`` and ``heatmaps`` make training batches.
 """

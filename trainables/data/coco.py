@@ -1,4 +1,4 @@
-"""Keypoints in COCO's format: people of 17 joints, or hands of 21.
+"""Keypoints in COCO's format: people of 17 joints, hands of 21, or any other skeleton.
 
 The folder holds JSON files, at its top or in ``annotations/``; if some of them are named
 ``person_keypoints_*.json``, as COCO's own are, only these are read. An image's ``file_name`` is
@@ -8,7 +8,8 @@ looked up below the folder, its ``images/``, and the folder named like the JSON 
 The names in a category's ``keypoints`` say which joint is which: COCO's 17 names, this project's,
 and for hands those of MMPose are known, and ``data.coco.joints`` tells others. Nose, eyes and ears
 are not used; joints that a category lacks, in COCO's own files the pelvis, thorax, neck and head,
-are invisible. A category that names fewer than eight of a skeleton's joints is another one.
+are invisible. A category that names fewer than eight of a skeleton's joints is another one; of
+animals, faces and so on ``data.coco.skeleton`` tells the skeleton.
 
 Coordinates count from 0. Those of keypoints are pixels, so whole numbers are pixel centres as
 everywhere here; those of boxes are edges, from 0 to the image's width and height. Both are taken
@@ -31,12 +32,16 @@ from trainables.data.domain import ImageRequest
 from trainables.data.label_files import data_folder
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
-from trainables.data.skeleton import BODY16, HAND21, MIN_VISIBLE, Skeleton
+from trainables.data.skeleton import MIN_VISIBLE, Skeleton
+from trainables.data.skeleton_file import skeleton_of
+
+_OPTIONS = {"coco": CocoOptions, "coco_hand": CocoHandOptions}
 
 
-def _scan(request: ImageRequest, skeleton: Skeleton, defaults: CocoOptions) -> Scan:
+def _scan(request: ImageRequest, domain: str) -> Scan:
     root = data_folder(request)
-    options = request.options or defaults
+    options = request.options or _OPTIONS[domain]()
+    skeleton = skeleton_of(domain, options)
     _require_joints(options, skeleton)
     paths = sorted([*root.glob("annotations/*.json"), *root.glob("*.json")])
     paths = [path for path in paths if path.name.startswith(PREFIX)] or paths
@@ -65,7 +70,7 @@ def _scan(request: ImageRequest, skeleton: Skeleton, defaults: CocoOptions) -> S
     return scanned(replace(labels, image_paths=images), problems, str(root))
 
 
-def _require_joints(options: CocoOptions, skeleton: Skeleton) -> None:
+def _require_joints(options: CocoHandOptions, skeleton: Skeleton) -> None:
     unknown = sorted(set(options.file_names) - set(skeleton.joint_names))
     if unknown:
         raise ValueError(
@@ -75,7 +80,7 @@ def _require_joints(options: CocoOptions, skeleton: Skeleton) -> None:
 
 
 def _require_categories(
-    files: Sequence[CocoFile], root: Path, options: CocoOptions, skeleton: Skeleton
+    files: Sequence[CocoFile], root: Path, options: CocoHandOptions, skeleton: Skeleton
 ) -> None:
     names = {name for file in files for name in file.joint_names}
     if not names:
@@ -92,7 +97,9 @@ def _require_categories(
         )
 
 
-def _figure_problems(root: Path, figures: Sequence[Figure], options: CocoOptions) -> list[Problem]:
+def _figure_problems(
+    root: Path, figures: Sequence[Figure], options: CocoHandOptions
+) -> list[Problem]:
     """Ids that several figures have, boxes that only some have, and flags without meaning."""
     problems = []
     flags = {flag for figure in figures for flag in figure.joints[:, 2].tolist()}
@@ -127,12 +134,12 @@ def _image(root: Path, stem: str, file_name: str) -> Path:
     return places[-1]
 
 
-def _domain(skeleton: Skeleton, defaults: CocoOptions) -> PhotographDomain:
+def _domain(name: str) -> PhotographDomain:
     return PhotographDomain(
-        partial(_scan, skeleton=skeleton, defaults=defaults),
+        partial(_scan, domain=name),
         ("annotations/*.json", "*.json"),
         ("**/*.jpg", "**/*.jpeg", "**/*.png", "**/*.JPG", "**/*.JPEG", "**/*.PNG"),
     )
 
 
-COCO, COCO_HAND = _domain(BODY16, CocoOptions()), _domain(HAND21, CocoHandOptions())
+COCO, COCO_HAND = _domain("coco"), _domain("coco_hand")

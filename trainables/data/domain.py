@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
-from trainables.data.skeleton import BODY16, HAND21
 from trainables.data.splits import split_sizes
-
-SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
-"""Joint orders that a domain can have."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,12 @@ class ImageRequest:
         if self.root is None:
             raise ValueError(f"data.{self.role}_root must name the folder of the data set")
         return self.root
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The options by name, but for ``skeleton``: what it names is compared, not its name."""
+        named = {} if self.options is None else asdict(self.options)
+        return {name: value for name, value in named.items() if name != "skeleton"}
 
 
 def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageRequest:

@@ -19,30 +19,24 @@ from trainables.data.layouts.human36m import write_human36m
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.layouts.rhd import write_rhd
 from trainables.data.layouts.surreal import write_surreal
-from trainables.data.rendered import LOOKS, figure_of, render_domain
-from trainables.data.skeleton import BODY16, HAND21
+from trainables.data.rendered import LOOKS, render_domain
+from trainables.registry import DOMAINS
 
 Write = Callable[[Path, NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_]], None]
 """(out, images (N, S, S, 3) RGB, keypoints in pixels (N, K, 2), visible (N, K)) to files."""
 
-BODY_LAYOUTS: dict[str, Write] = {
+LAYOUTS: dict[str, Write] = {
     "coco": write_coco,
     "human36m": write_human36m,
     "lsp": partial(write_leeds, "lsp"),
     "lspet": partial(write_leeds, "lspet"),
     "surreal": write_surreal,
-}
-"""Layouts of people: K is 16."""
-
-HAND_LAYOUTS: dict[str, Write] = {
     "coco_hand": write_coco,
     "freihand": write_freihand,
     "h3d": write_h3d,
     "rhd": write_rhd,
 }
-"""Layouts of hands: K is 21."""
-
-LAYOUTS = BODY_LAYOUTS | HAND_LAYOUTS
+"""Name of each data set whose layout can be written; its skeleton is that of the data set."""
 
 
 def export(layout: str, out: Path, num: int, domain: str, size: int, seed: int = 0) -> None:
@@ -60,9 +54,8 @@ def export(layout: str, out: Path, num: int, domain: str, size: int, seed: int =
         ValueError: If the folder is not empty or the domain shows another figure.
         OSError: If a file cannot be written.
     """
-    skeleton = BODY16 if layout in BODY_LAYOUTS else HAND21
-    if figure_of(domain).skeleton != skeleton:
-        fitting = ", ".join(name for name in LOOKS if figure_of(name).skeleton == skeleton)
+    if domain not in fitting_domains(layout):
+        fitting = ", ".join(fitting_domains(layout))
         raise ValueError(f"--domain must be one of {fitting} for {layout}, got {domain}")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty")
@@ -75,10 +68,15 @@ def export(layout: str, out: Path, num: int, domain: str, size: int, seed: int =
     )
 
 
+def fitting_domains(layout: str) -> list[str]:
+    """The rendered domains with the figure of a layout."""
+    return [name for name in LOOKS if DOMAINS[name].skeleton == DOMAINS[layout].skeleton]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     given = _parser().parse_args(arguments)
-    domain = given.domain or ("people" if given.layout in BODY_LAYOUTS else "hands") + "_clean"
+    domain = given.domain or fitting_domains(given.layout)[0]
     try:
         export(given.layout, given.out, given.num, domain, given.size, given.seed)
     except (OSError, ValueError) as error:

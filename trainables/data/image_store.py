@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.domain import SKELETONS
 from trainables.data.skeleton import Skeleton
 from trainables.data.store_writer import STORE_VERSION
 
@@ -86,7 +85,7 @@ def open_image_store(folder: Path) -> ImageStore:
                 name: np.flatnonzero(membership == index)
                 for index, name in enumerate(description["splits"])
             },
-            skeleton=SKELETONS[description["skeleton"]],
+            skeleton=Skeleton.of_names(description["skeleton"], description["joints"]),
             digest=description["digest"],
             notes=tuple(description["notes"]),
         )

@@ -7,17 +7,22 @@ command continues after a kill. A study uses the store as ``data.target_root``.
 """
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainables.config import coerce, trial_fields
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import check_store, write_store
-from trainables.registry import DOMAINS, PluginError, load_plugins
+from trainables.registry import DOMAINS, DomainEntry, PluginError, load_plugins
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +56,7 @@ def _prepare(options: argparse.Namespace) -> None:
         num=options.num,
         image_size=options.size,
         root=options.root,
-        options=None if entry.options is None else entry.options(),
+        options=_options(entry, options.option),
         crop=options.crop,
         crop_scale=options.scale,
         num_threads=options.threads,
@@ -82,6 +87,27 @@ def _prepare(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{out}: {len(store.images):,} samples ({sizes}), digest {store.digest}\n")
 
 
+def _options(entry: DomainEntry, written: Sequence[str]) -> Any:
+    """The options of a data set from texts such as ``hidden_visible=true``."""
+    values = {}
+    for text in written:
+        name, _, value = text.partition("=")
+        path = f"data.{entry.name}.{name}"
+        if path not in trial_fields():
+            known = [field.name for field in fields(entry.options)] if entry.options else []
+            allowed = f"options of {entry.name} are {', '.join(known) or 'none'}"
+            raise ValueError(f"--option {text}: {allowed}")
+        values[name] = coerce(path, _value(value))
+    return None if entry.options is None else entry.options(**values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)  # true, 8, null
+    except ValueError:
+        return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.data.prepare",
@@ -96,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--crop", choices=("image", "person"), default="image")
     parser.add_argument("--scale", type=float, default=1.5, help="of a person's square to its box")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE",
+        help="of this data set, such as skeleton=dog.yaml for data.coco.skeleton",
+    )  # fmt: skip
     parser.add_argument("--plugin", action="append", default=[], help="module to import first")
     return parser
 

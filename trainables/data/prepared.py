@@ -4,13 +4,14 @@ A study names the folder of the store where it would name that of the data set.
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.skeleton import MIN_VISIBLE
+from trainables.data.skeleton_file import skeleton_of
 
 
 def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
@@ -29,9 +30,12 @@ def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
     wanted = {"domain": domain, "role": request.role, "crop": request.crop}
     if request.crop == "person":
         wanted["crop_scale"] = str(request.crop_scale)
-    if request.options is not None:
-        wanted["options"] = str(asdict(request.options))
+    if request.reading:
+        wanted["options"] = str(request.reading)
     found = {name: str(description[name]) for name in wanted}
+    skeleton = skeleton_of(domain, request.options)
+    if store.skeleton.definition() != skeleton.definition():
+        wanted["skeleton"], found["skeleton"] = skeleton.name, store.skeleton.name
     if store.image_size != request.image_size:
         wanted["image_size"], found["image_size"] = str(request.image_size), str(store.image_size)
     if differing := [name for name in wanted if wanted[name] != found[name]]:

@@ -33,7 +33,7 @@ from trainables.data.scene import (
     draw_backgrounds,
     project_joints,
 )
-from trainables.data.skeleton import BODY16, HAND21, Skeleton
+from trainables.registry import DOMAINS
 
 LOOKS = {
     "people_clean": Look(
@@ -68,8 +68,6 @@ LOOKS = {
 class Figure:
     """What is drawn: a prior over poses and the capsules around the joints."""
 
-    skeleton: Skeleton
-    """Joint order."""
     sample_poses: Callable[..., NDArray[np.float64]]
     """(rng, complexity (B,), yaw_limit (B,)) to joints (B, K, 3) in metres."""
     capsules: Callable[..., Capsules]
@@ -78,13 +76,11 @@ class Figure:
     """Room for the capsules around the outermost joints in metres."""
 
 
-_PERSON = Figure(BODY16, sample_body_poses, body_capsules, margin_m=0.25)
-_HAND = Figure(HAND21, sample_hand_poses, hand_capsules, margin_m=0.03)
-
-
-def figure_of(domain: str) -> Figure:
-    """The figure that a rendered domain shows."""
-    return _HAND if domain.startswith("hands_") else _PERSON
+_FIGURES = {
+    "body16": Figure(sample_body_poses, body_capsules, margin_m=0.25),
+    "hand21": Figure(sample_hand_poses, hand_capsules, margin_m=0.03),
+}
+"""The figure of each skeleton that can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
 
 
 def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> RenderedChunk:
-    look, figure = LOOKS[domain], figure_of(domain)
+    look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit
     joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)

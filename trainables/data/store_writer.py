@@ -8,19 +8,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainables.data.domain import SKELETONS, ImageRequest, LabelledImages
+from trainables.data.domain import ImageRequest, LabelledImages
 from trainables.data.problems import DatasetError, Problem
+from trainables.data.skeleton_file import skeleton_of
 from trainables.data.splits import split
 from trainables.registry import DOMAINS
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 HEADER_BYTES = 128
 """Of each array's file: room for any number of samples, which is known only at the end."""
 BAD_SHARE = 0.01
@@ -50,8 +51,11 @@ def write_store(
             else than a :class:`LabelledImages` says.
     """
     entry = DOMAINS[domain]
-    skeleton = SKELETONS[entry.skeleton]
-    begun = f"{domain} {replace(request, num_threads=1)}"
+    skeleton = skeleton_of(domain, request.options)
+    begun = json.dumps({
+        "domain": domain, "role": request.role, "num": request.num,
+        "request": f"{replace(request, num_threads=1)} {skeleton}",
+    })  # fmt: skip
     with _Files(folder, begun, request.image_size, skeleton.num_joints) as files:
         for chunk in entry.load().images_from(request, files.num_seen):
             _check_chunk(chunk, domain, request.image_size, skeleton.num_joints)
@@ -74,10 +78,11 @@ def write_store(
         "version": STORE_VERSION,
         "domain": domain,
         "skeleton": skeleton.name,
+        "joints": skeleton.definition(),
         "role": request.role,
         "crop": request.crop,
         "crop_scale": request.crop_scale,
-        "options": {} if request.options is None else asdict(request.options),
+        "options": request.reading,
         "digest": hashlib.sha256("\n".join(files.digests).encode()).hexdigest()[:16],
         "chunks": list(zip(files.sizes, files.digests, strict=True)),
         "splits": list(parts),
@@ -86,6 +91,33 @@ def write_store(
     (folder / "store.json").write_text(json.dumps(description))
     (folder / _JOURNAL).unlink()
     (folder / _IDS).unlink()
+
+
+class Written(NamedTuple):
+    """How far the writer of a store has come."""
+
+    domain: str
+    role: str
+    num_seen: int
+    """Samples that are written or skipped."""
+    num_wanted: int
+    """Samples that were asked for; the data set may have fewer."""
+
+
+def written_so_far(folder: Path) -> Written | None:
+    """How far the writer of a store has come; None if nothing is being written into the folder."""
+    try:
+        whole, _, _ = (folder / _JOURNAL).read_text().rpartition("\n")
+        first, *chunks = map(json.loads, whole.splitlines())
+        num_seen = sum(chunk["rows"] + len(chunk["skipped"]) for chunk in chunks)
+        return Written(first["domain"], first["role"], num_seen, first["num"])
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+    ):  # not begun, just finished, or of another version
+        return None
 
 
 def check_store(folder: Path) -> None:

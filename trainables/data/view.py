@@ -3,7 +3,8 @@
     python -m trainables.data.view STORE --out sheet.png
 
 Left limbs are red, right ones blue; a joint that is not visible is not drawn. A mistake in the
-order of joints, in left and right, in a flag or by a pixel shows at once.
+order of joints, in left and right, in a flag or by a pixel shows at once. ``python -m
+harness.stages bins STUDY --out bins.png`` draws the bins of a study instead.
 """
 
 import argparse
@@ -33,16 +34,53 @@ def contact_sheet(store: ImageStore, columns: int, rows: int, zoom_px: int) -> N
     Returns:
         (H, W, 3) uint8 in OpenCV's order: blue, green, red.
     """
-    parts = []
-    for name, members in store.splits.items():
-        chosen = members[np.linspace(0, len(members) - 1, columns * rows).astype(int)]
-        caption = np.full((_CAPTION_PX, columns * zoom_px, 3), 255, np.uint8)
-        text = f"{name}: {len(members):,} samples"
-        cv2.putText(caption, text, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
-        drawn = [_drawn(store, row, zoom_px) for row in chosen]
-        lines = [np.hstack(drawn[i : i + columns]) for i in range(0, len(drawn), columns)]
-        parts += [caption, *lines]
-    return np.vstack(parts)
+    return np.vstack([
+        strip(store, members, f"{name}: {len(members):,} samples", columns, rows, zoom_px)
+        for name, members in store.splits.items()
+    ])  # fmt: skip
+
+
+def strip(
+    store: ImageStore,
+    members: NDArray[np.int64],
+    caption: str,
+    columns: int,
+    rows: int,
+    zoom_px: int,
+) -> NDArray[np.uint8]:
+    """Images of some samples, evenly spread over them in the given order, below a caption.
+
+    Args:
+        store: The store.
+        members: At least one row of it.
+        caption: ASCII text.
+        columns: Images side by side.
+        rows: Rows of images.
+        zoom_px: Side at which an image is drawn.
+
+    Returns:
+        (H, W, 3) uint8 in OpenCV's order: blue, green, red.
+    """
+    chosen = members[np.linspace(0, len(members) - 1, columns * rows).astype(int)]
+    title = np.full((_CAPTION_PX, columns * zoom_px, 3), 255, np.uint8)
+    cv2.putText(title, caption, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
+    drawn = [_drawn(store, row, zoom_px) for row in chosen]
+    lines = [np.hstack(drawn[i : i + columns]) for i in range(0, len(drawn), columns)]
+    return np.vstack([title, *lines])
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a PNG file.
+
+    Raises:
+        ValueError: If it cannot be written.
+    """
+    try:
+        is_written = cv2.imwrite(str(path), picture)
+    except cv2.error:  # an ending that it does not know
+        is_written = False
+    if not is_written:
+        raise ValueError(f"{path} cannot be written; its folder must exist, and it end in .png")
 
 
 def _drawn(store: ImageStore, row: int, zoom_px: int) -> NDArray[np.uint8]:
@@ -66,8 +104,8 @@ def _drawn(store: ImageStore, row: int, zoom_px: int) -> NDArray[np.uint8]:
 
 def _colour(skeleton: Skeleton, *joints: int) -> tuple[int, int, int]:
     """The colour of the side that all joints are on."""
-    sides = {skeleton.joint_names[joint].partition("_")[0] for joint in joints}
-    return _LEFT if sides == {"left"} else _RIGHT if sides == {"right"} else _MIDDLE
+    left, right = zip(*skeleton.left_right, strict=True) if skeleton.left_right else ((), ())
+    return _LEFT if {*joints} <= {*left} else _RIGHT if {*joints} <= {*right} else _MIDDLE
 
 
 def _xy(point: NDArray[np.int64]) -> tuple[int, int]:
@@ -93,9 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
         sheet = contact_sheet(
             open_image_store(options.store), options.columns, options.rows, options.zoom
         )
-        if not cv2.imwrite(str(options.out), sheet):
-            raise ValueError(f"{options.out} cannot be written; its name must end in .png")
-    except (OSError, ValueError, cv2.error) as error:
+        write_picture(options.out, sheet)
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     sys.stdout.write(f"{options.out}\n")

@@ -40,13 +40,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from trainables.data.skeleton import Skeleton, Triplet
+from trainables.data.skeleton import MIN_TRIPLETS, Skeleton, Triplet
 from trainables.metrics.pck import check_poses, count_unusable
 
 EvalPoseVariant = Literal["printed", "cosines", "within_20", "unit_signed", "unit_unsigned"]
 
-MIN_TRIPLETS = 3
-"""Valid triplets that an image needs for a score; one or two angles say too little."""
 WITHIN_RAD = math.radians(20)
 """Largest difference of two angles that ``within_20`` counts as equal."""
 
@@ -73,7 +71,7 @@ class EvalPoseResult:
     Attributes:
         mean: Mean over the scored images.
         per_pose: ``(N,)`` score of each image; NaN for a skipped image.
-        num_scored: Images with at least :data:`MIN_TRIPLETS` valid triplets.
+        num_scored: Images with at least ``MIN_TRIPLETS`` (3) valid triplets.
         num_skipped: The other images.
         coverage: Share of all N * T triplets that entered a score, from 0 to 1.
         num_degenerate: Scored triplets with a predicted limb of length zero.

@@ -32,8 +32,9 @@ class PckResult:
         all: Mean of the accuracies of ``skeleton.all_joints``, without NaN. For the body these
             are the 12 limb joints, without the head; on a fully visible set the mean equals the
             mean over the six groups of limbs.
-        per_pose: ``(N,)`` correct share of the visible joints among ``skeleton.all_joints``; NaN
-            for a pose with none.
+        per_pose: ``(N,)`` correct share of the visible joints, all K counted, as in the paper's
+            Fig. 4 and 5; NaN for a pose with none. Joints that a data set does not label are
+            visible in none of its poses.
         num_visible: Number of visible keypoints over all poses and all K joints.
     """
 
@@ -175,16 +176,11 @@ def pck_pooled(
         100.0 * num_hits / num_seen if num_seen else math.nan
         for num_hits, num_seen in zip(correct_by_joint, visible_by_joint, strict=True)
     ]
-    # Stacked views: an index tensor would have to be copied to the device first.
-    hits, seen = (
-        torch.stack([mask[:, j] for j in skeleton.all_joints]).sum(dim=0)
-        for mask in (correct, visible)
-    )
     return PckResult(
         per_joint=100.0 * num_correct / num_visible,
         groups={name: _mean_known(per_joint, joints) for name, joints in skeleton.groups.items()},
         all=_mean_known(per_joint, skeleton.all_joints),
-        per_pose=100.0 * hits / seen,
+        per_pose=100.0 * correct.sum(dim=1) / visible.sum(dim=1),
         num_visible=sum(visible_by_joint),
     )
 

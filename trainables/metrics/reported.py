@@ -5,9 +5,10 @@ reports them imports torch; ``tests/trainables/adapt/test_reported_metrics.py`` 
 with what runs report.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from trainables.data.skeleton import BODY16, HAND21
+from trainables.data.skeleton_file import find_skeleton
 from trainables.metrics.metric_keys import (
     BIN_PREFIX,
     CONTROLS,
@@ -17,10 +18,8 @@ from trainables.metrics.metric_keys import (
     bin_key,
     control_metric,
 )
-from trainables.registry import METHODS, MetricFacts
+from trainables.registry import DOMAINS, METHODS, MetricFacts
 
-JOINT_GROUPS = (*BODY16.groups, *HAND21.groups)
-"""Groups of joints in ``<split>/pck_05_<group>``, of people and of hands."""
 EVALPOSE_READINGS = (
     *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
 )
@@ -31,25 +30,31 @@ SUPERVISED_LOSSES = ("source_kl", "source_mse")
 """Losses of ``train/<loss>`` in source pre-training."""
 
 
-def adaptation_metrics(bin_count: int) -> dict[str, MetricFacts]:
+def adaptation_metrics(fields: Mapping[str, Any]) -> dict[str, MetricFacts]:
     """The metrics of an ``adaptation`` run that reads no test split.
 
     Args:
-        bin_count: ``evaluation.bin_count`` of the study.
+        fields: Flat fields of the run; the bins and the skeleton with its groups matter.
+
+    Raises:
+        OSError, ValueError: If the skeleton is one of the user's own and cannot be used.
     """
-    return dict(_adaptation(bin_count))
+    return dict(_adaptation(fields))
 
 
-def pose_vae_metrics(bin_count: int) -> dict[str, MetricFacts]:
-    """The metrics of a ``pose_vae`` run, which has no bins."""
+def pose_vae_metrics(fields: Mapping[str, Any]) -> dict[str, MetricFacts]:
+    """The metrics of a ``pose_vae`` run, the same for all fields."""
     return dict(_pose_vae())
 
 
-def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
+def _adaptation(fields: Mapping[str, Any]) -> Iterator[tuple[str, MetricFacts]]:
     more = MetricFacts("maximize")
+    source = DOMAINS[fields["data.source"]]
+    given = fields.get(f"data.{source.name}.skeleton")
+    groups = find_skeleton(source.skeleton if given is None else given).groups
     for split in ("target_val", "source_val"):
         yield f"{split}/pck_05", more
-        for group in JOINT_GROUPS:
+        for group in groups:
             yield f"{split}/pck_05_{group}", more
         for reading in EVALPOSE_READINGS:
             yield f"{split}/{reading}", more
@@ -60,7 +65,9 @@ def _adaptation(bin_count: int) -> Iterator[tuple[str, MetricFacts]]:
     for metric in ("pck_05", *EVALPOSE_READINGS):
         for control in CONTROLS:
             yield control_metric(f"target_val/{metric}", control), at_the_end
-    for index in range(bin_count):
+    # The "average keypoint score" of the paper's Fig. 4: the mean over a bin's poses of the share
+    # of correct joints among all that are visible, where pck_05 averages over all_joints alone.
+    for index in range(fields["evaluation.bin_count"]):
         yield bin_key(BIN_PREFIX, index), more
         yield bin_key(FINAL_BIN_PREFIX, index), at_the_end
     for validator in VALIDATORS:

@@ -18,7 +18,7 @@ from trainables.registry import METHODS
 from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
 
-PRETRAIN_VERSION = 1
+PRETRAIN_VERSION = 2
 """Part of the key: raised when changed code of training or evaluation changes the results."""
 
 _REPRESENTED_FIELDS = (

@@ -1,7 +1,7 @@
 """The stages of a trial's data: images of a domain, a Pose VAE and its scores."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from trainables.config import TrialConfig, VAEConfig
 from trainables.data.domain import image_request
 from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.prepared import prepared_store
+from trainables.data.skeleton_file import skeleton_of
 from trainables.data.store_writer import write_store
 from trainables.network.weight_file import read_weights
 from trainables.pose_vae.fit import VAEEpoch, fit_pose_vae
@@ -24,7 +25,7 @@ from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import Outcome, StageCache, StageEntry
 
-IMAGES_VERSION = 4
+IMAGES_VERSION = 5
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when changed code of a stage changes its results."""
 
@@ -117,11 +118,12 @@ def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
         "files": entry.load().digest(request),
         "num": num,
         "image_size": trial.data.image_size,
+        "skeleton": skeleton_of(domain, request.options).definition(),
     }
     if request.crop != "image":
         inputs |= {"crop": request.crop, "crop_scale": request.crop_scale}
-    if request.options is not None:
-        inputs["options"] = asdict(request.options)
+    if request.reading:
+        inputs["options"] = request.reading
     if not entry.is_builtin:  # its code has no version
         inputs["code"] = source_digest(entry)
     return inputs
@@ -210,9 +212,7 @@ def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...
         model = new_pose_vae(int(joints.sum()), vae, seed)
         model.load_state_dict(weights)
         return ScoredPoses(
-            scores={
-                name: np.load(folder / _score_file(name), allow_pickle=False) for name in splits
-            },
+            scores={name: read_scores(folder, name) for name in splits},
             information=_read_information(folder),
             model=model.requires_grad_(False).eval(),
             joints=joints,
@@ -224,6 +224,16 @@ def _load_scored(folder: Path, vae: VAEConfig, seed: int, splits: tuple[str, ...
 def _read_information(folder: Path) -> Information:
     units, kl_nats, correlation = np.load(folder / _INFORMATION_FILE, allow_pickle=False).tolist()
     return Information(int(units), kl_nats, correlation)
+
+
+def read_scores(folder: Path, split: str) -> NDArray[np.float64]:
+    """The (N,) scores of the poses of ``<role>/<split>`` in the folder of a Pose VAE's stage.
+
+    Raises:
+        OSError, ValueError: If there are none, or the file is damaged.
+    """
+    scores: NDArray[np.float64] = np.load(folder / _score_file(split), allow_pickle=False)
+    return scores
 
 
 def _score_file(split: str) -> str:

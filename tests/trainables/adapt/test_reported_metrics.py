@@ -8,13 +8,16 @@ import pytest
 import trainables.pose_vae_trainable
 from harness.spec.metric_names import known_metrics, unknown_metric
 from tests.trainables.adapt.tiny_run import RECIPES, make_config, make_run, reports
+from trainables.config import TrialConfig
 from trainables.pose_vae.score import Information, information_metrics
+
+FIELDS = TrialConfig().to_flat() | {"evaluation.bin_count": 4}
 
 
 @pytest.mark.parametrize("recipe", ["source_only_mse", "regda", "udape_plain", "udape_warp"])
 def test_every_metric_of_a_run_is_known_and_so_is_when_it_is_reported(recipe, domains):
     config = make_config(**RECIPES[recipe])
-    known = known_metrics("adaptation", config.evaluation.bin_count)
+    known = known_metrics("adaptation", config.to_flat())
     epochs = reports(make_run(config, domains))
     assert set().union(*epochs) <= set(known)
     for name, facts in known.items():
@@ -32,7 +35,7 @@ def test_pose_vae_metrics_are_those_that_its_trainable_writes():
     }
     written = {text for text in written if text.startswith("vae/") and " " not in text}
     written |= set(information_metrics(Information(1, 1.0, 0.5)))
-    assert written == set(known_metrics("pose_vae", 6))
+    assert written == set(known_metrics("pose_vae", FIELDS))
 
 
 @pytest.mark.parametrize(
@@ -48,11 +51,11 @@ def test_pose_vae_metrics_are_those_that_its_trainable_writes():
     ],
 )
 def test_a_wrong_name_is_explained(name, sentence):
-    assert sentence in unknown_metric(name, "adaptation", 4)
+    assert sentence in unknown_metric(name, "adaptation", FIELDS)
 
 
 @pytest.mark.parametrize(
     "name", ["pck_bin/03", "chosen_pck_05/oracle_val", "train/consistency", "vae/active_units"]
 )
 def test_a_right_name_needs_no_explanation(name):
-    assert unknown_metric(name, "adaptation", 4) is None
+    assert unknown_metric(name, "adaptation", FIELDS) is None

@@ -31,6 +31,7 @@ OTHER = {
     "data.surreal.joints": "smpl_native",
     "data.coco.joints": "left_elbow=l_elb, right_elbow=r_elb",
     "data.coco.hidden_visible": True,
+    "data.coco.skeleton": "body16",
     "data.coco_hand.joints": "wrist=palm",
     "data.coco_hand.hidden_visible": True,
     "data.image_size": 128,

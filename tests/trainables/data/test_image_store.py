@@ -103,7 +103,7 @@ def test_a_store_holds_what_was_rendered(store):
     np.testing.assert_array_equal(store.visible, rendered.visible)
     assert store.ids[0] == "people_clean/0/000000"
     assert len(set(store.ids)) == 60
-    assert store.skeleton is BODY16
+    assert store.skeleton == BODY16
     assert store.image_size == 32
 
 

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 
+from trainables import registry
 from trainables.data.rendered import LOOKS, render_domain
 from trainables.data.scene import CHUNK
 
@@ -72,6 +73,7 @@ def test_domains_of_one_seed_show_different_people():
 
 def test_domains_of_one_look_still_show_different_people(monkeypatch):
     monkeypatch.setitem(LOOKS, "people_twin", LOOKS["people_clean"])
+    monkeypatch.setitem(registry.DOMAINS, "people_twin", registry.DOMAINS["people_clean"])
     twin = next(render_domain("people_twin", 60, 32, 0))
     assert np.abs(twin.keypoints_px - rendered("people_clean", 60)["keypoints_px"]).mean() > 1
 

@@ -126,5 +126,5 @@ def test_a_store_of_another_version_is_refused(write):
     folder = write("store", Counted())
     description = json.loads((folder / "store.json").read_text())
     (folder / "store.json").write_text(json.dumps(description | {"version": 1}))
-    with pytest.raises(ValueError, match="its version is 1, not 2"):
+    with pytest.raises(ValueError, match="its version is 1, not 3"):
         open_image_store(folder)

@@ -77,14 +77,14 @@ def test_peaks_at_the_labels_score_a_hundred():
 def test_bins_average_the_poses_of_each_bin():
     cells = random_cells(5)
     predicted = cells.copy()
-    predicted[1, [0, 10, 12]] = (cells[1, [0, 10, 12]] + 16) % 32  # 3 of 12 limb joints wrong
-    predicted[2, :6] = (cells[2, :6] + 16) % 32  # 6 of 12
+    predicted[1, [0, 10, 12]] = (cells[1, [0, 10, 12]] + 16) % 32  # 3 of 16 joints wrong
+    predicted[2, :6] = (cells[2, :6] + 16) % 32  # 6 of 16
     predicted[3] = (cells[3] + 16) % 32  # all wrong, but in no bin
-    predicted[4, 6:10] = (cells[4, 6:10] + 16) % 32  # trunk and head are not judged
+    predicted[4, 6:10] = (cells[4, 6:10] + 16) % 32  # trunk and head count, too
     store = make_store(cells)
     rows, bins = np.array([0, 1, 2, 3, 4]), np.array([0, 0, 2, -1, 3])
     result = evaluate(Oracle(predicted), store, rows, HEATMAP_SIZE, bins, 5)
-    expected = [87.5, np.nan, 50.0, 100.0, np.nan]
+    expected = [(100 + 81.25) / 2, np.nan, 62.5, 75.0, np.nan]
     np.testing.assert_allclose(result.pck_bins, expected, rtol=1e-6)
     # The bins go with the rows, not with the store.
     backwards = rows[::-1].copy(), HEATMAP_SIZE, bins[::-1].copy(), 5

@@ -19,7 +19,7 @@ FANS = Skeleton(
     groups={"vertex": (1, 4, 7, 10)},
     all_joints=tuple(range(12)),
     triplets=((0, 1, 2), (3, 4, 5), (6, 7, 8), (9, 10, 11)),
-    mirror=tuple(range(12)),
+    left_right=(),
     torso=(0, 0, 1, 1),
 )
 ALL_VISIBLE = torch.ones(1, 12, dtype=torch.bool)

@@ -16,9 +16,9 @@ TOY = Skeleton(
     name="toy",
     joint_names=("a", "b", "c", "d"),
     groups={"ab": (0, 1), "c": (2,)},
-    all_joints=(0, 1, 2),  # d counts nowhere but in per_joint
+    all_joints=(0, 1, 2),  # d counts in per_joint and per_pose alone
     triplets=((0, 1, 2),),
-    mirror=(0, 1, 2, 3),
+    left_right=(),
     torso=(0, 0, 1, 1),
 )
 
@@ -84,21 +84,21 @@ def test_pooled_gives_hand_computed_values_with_invisible_joints():
     assert result.groups == pytest.approx({"ab": 100 / 3, "c": 100.0})
     # Mean over joints (66.67 + 0 + 100) / 3; pooling keypoints would give 5 / 7 = 71.4.
     assert result.all == pytest.approx(500 / 9)
-    torch.testing.assert_close(result.per_pose, torch.tensor([200 / 3, 50.0, 100.0]))
+    # Of 4, 2 and 3 visible joints 2, 1 and 2 are right; d counts like the others.
+    torch.testing.assert_close(result.per_pose, torch.tensor([50.0, 50.0, 200 / 3]))
     assert result.num_visible == 9
 
 
 def test_joints_groups_and_poses_without_a_visible_joint_are_nan_and_left_out():
-    errors = [[0.0, 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
-    visible = [[1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1]]
+    errors = [[0.0, 0.0, 0.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0] * 4]
+    visible = [[1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
     result = pck_pooled(*toy_errors(errors, visible), TOY, image_size=100)
     expected = torch.tensor([50.0, math.nan, math.nan, 100.0])
     torch.testing.assert_close(result.per_joint, expected, equal_nan=True)
     assert result.groups["ab"] == 50.0
     assert math.isnan(result.groups["c"])
     assert result.all == 50.0
-    # The third pose shows only d, which is not one of all_joints.
-    expected = torch.tensor([100.0, 0.0, math.nan])
+    expected = torch.tensor([100.0, 0.0, 100.0, math.nan])  # the third pose shows only d
     torch.testing.assert_close(result.per_pose, expected, equal_nan=True)
 
 

@@ -25,7 +25,7 @@ TOY = Skeleton(
     groups={"sides": (0, 1)},
     all_joints=(0, 1),
     triplets=((0, 2, 1),),
-    mirror=(1, 0, 2),
+    left_right=((0, 1),),
     torso=(0, 1, 2, 2),
 )
 SIZE = 100  # a keypoint agrees within 5 px

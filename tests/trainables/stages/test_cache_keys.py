@@ -71,6 +71,7 @@ VALUES = {  # where the rule of `alternatives` gives nothing that a trial accept
     "net.depth": [18],
     "bins.subset": [[0], [1, 2, 3]],
     "data.coco.joints": ["neck=throat"],
+    "data.coco.skeleton": ["hand21"],
     "data.coco_hand.joints": ["wrist=hand"],
     "curriculum.full_at": [0.3],
 }

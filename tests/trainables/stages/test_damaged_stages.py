@@ -116,7 +116,9 @@ def test_the_code_of_these_tests_would_run_where_nothing_refuses_it(tmp_path):
         lambda store: np.save(store / "visible.npy", np.zeros((49, 16), bool)),
         lambda store: np.save(store / "visible.npy", np.zeros((), bool)),
         lambda store: (store / "store.json").write_text(
-            json.dumps(json.loads((store / "store.json").read_text()) | {"skeleton": "cat"})
+            json.dumps(
+                json.loads((store / "store.json").read_text()) | {"joints": {"joints": ["cat"]}}
+            )
         ),
     ],
 )

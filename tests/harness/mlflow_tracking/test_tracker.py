@@ -15,7 +15,16 @@ from harness.mlflow_tracking.cursor import cursor_path
 from harness.mlflow_tracking.tracker import MLflowTracker
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.ledger import Ledger
-from tests.mlflow_study import RUNS, check_study, client, points, study_events, write, written
+from tests.mlflow_study import (
+    RUNS,
+    check_study,
+    client,
+    followed,
+    points,
+    study_events,
+    write,
+    written,
+)
 
 
 def _uri(folder):
@@ -184,9 +193,8 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
     before = written(uri, tmp_path)
     client(uri).delete_run(before.run_ids[0])
     write(tmp_path, events[2:])
-    after = _track(uri, tmp_path)
-    after.close()
-    assert after.num_unwritten > 0
+    after = followed(uri, tmp_path)
+    assert after.num_refused
     assert "must be in the 'active' state" in after.last_error
     assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
 
@@ -209,18 +217,17 @@ def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
         )
     else:
         write(tmp_path, events[2:])
-        tracker = _track(uri, tmp_path)
-        tracker.close()
-        assert tracker.num_unwritten > 0
-        tracker = None
+        assert followed(uri, tmp_path).num_refused
     client(uri).restore_run(run_id)
     if when == "while one writes":
         write(tmp_path, events[6:])
+        tracker.close()
+        assert tracker.num_unwritten == 0, tracker.last_error
+        check_study(uri, tracker)
     else:
-        tracker = _track(uri, tmp_path)
-    tracker.close()
-    assert tracker.num_unwritten == 0, tracker.last_error
-    check_study(uri, tracker)
+        after = written(uri, tmp_path)
+        assert after.num_refused == 0, after.last_error
+        check_study(uri, after)
 
 
 def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
@@ -257,10 +264,8 @@ def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri)
     known = written(uri, tmp_path).experiment_id
     client(uri).delete_experiment(known)
     write(tmp_path, events[4:])
-    tracker = _track(uri, tmp_path)
-    tracker.close()
     assert f"posebins is deleted; restore it with: mlflow experiments restore -x {known}" in (
-        tracker.last_error
+        followed(uri, tmp_path).last_error
     )
     client(uri).restore_experiment(known)
     check_study(uri, written(uri, tmp_path))
@@ -270,10 +275,9 @@ def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
     events = list(study_events([(0, "complete")]))
     next(event for event in events if event["event"] == "epoch")["metrics"]["no,comma"] = 1.0
     write(tmp_path, events)
-    tracker = _track(uri, tmp_path)
-    tracker.close()
-    assert tracker.num_unwritten == 1
-    assert points(uri, tracker.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
+    after = followed(uri, tmp_path)
+    assert after.num_refused == 1
+    assert points(uri, after.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
 
 
 def test_of_two_mlflow_runs_of_one_run_only_one_is_kept(tmp_path, uri):

@@ -10,7 +10,7 @@ test-all:  ## also the slow tests and those that kill processes
 	pytest -m 'not gpu and not benchmark'
 
 faults:  ## kills processes, fills disks, locks databases: a quarter of an hour on two cores
-	pytest -m faults -n 3 --dist loadfile
+	pytest -m faults -n 3 --dist loadfile --no-loadscope-reorder
 
 smoke:  ## a study of seconds
 	python -m harness.run search_spaces/smoke.yaml

@@ -20,6 +20,15 @@ ROOT = Path(__file__).parents[1]
 # the number of cores.
 torch.set_num_threads(1)
 
+LONGEST = ("test_killed_run.py", "test_resume.py", "test_killed_driver.py", "test_busy_machine.py")
+"""Files that start first, so that none of them runs alone at the end of several processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; the order within a file stays."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
 
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[[str], Path]:

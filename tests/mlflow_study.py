@@ -50,14 +50,22 @@ def write(folder, events):
         file.writelines(json.dumps(event) + "\n" for event in events)
 
 
-def written(uri, folder):
-    """Bring MLflow up to date with the folder's ledger, in this process; returns the cursor."""
+def followed(uri, folder):
+    """Write to MLflow what it takes of the folder's ledger, in this process; returns the cursor.
+
+    A process of its own would import MLflow first, which takes seconds.
+    """
     ledger_path = folder / "events.jsonl"
     due = threading.Event()
     due.set()
     LedgerFollower(uri, folder / "artifacts", ledger_path, Ending(due)).follow()
-    cursor = load_cursor(ledger_path, uri)
-    assert num_events_from(ledger_path, cursor.offset) == 0, cursor.last_error
+    return load_cursor(ledger_path, uri)
+
+
+def written(uri, folder):
+    """Bring MLflow up to date with the folder's ledger, in this process; returns the cursor."""
+    cursor = followed(uri, folder)
+    assert num_events_from(folder / "events.jsonl", cursor.offset) == 0, cursor.last_error
     return cursor
 
 

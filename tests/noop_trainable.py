@@ -38,40 +38,12 @@ class NoopTrainable(tune.Trainable):
         return True
 
 
-class NaNTrainable(NoopTrainable):
-    """Its objective is NaN from the second step on."""
-
-    def step(self) -> dict[str, Any]:
-        result = super().step()
-        if self._step > 1:
-            result["metrics"]["target_val/pck_05"] = math.nan
-        return result
-
-
-class CrashingTrainable(NoopTrainable):
-    """Raises in its second step."""
-
-    def step(self) -> dict[str, Any]:
-        if self._step == 1:
-            raise RuntimeError("the disk is made of cheese")
-        return super().step()
-
-
 class SlowTrainable(NoopTrainable):
     """Takes a while, so that a driver can have its say between two steps."""
 
     def setup(self, config: dict[str, Any]) -> None:
         super().setup(config)
         self._step_s = 0.2
-
-
-class DyingTrainable(NoopTrainable):
-    """Its process is killed in its second step, as a machine without memory does."""
-
-    def step(self) -> dict[str, Any]:
-        if self._step == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().step()
 
 
 class MortalTrainable(NoopTrainable):
@@ -96,17 +68,35 @@ class MortalTrainable(NoopTrainable):
         return super().step()
 
 
-class GreedyTrainable(NoopTrainable):
-    """Wants more memory in its second step than it is allowed."""
+class FailingTrainable(NoopTrainable):
+    """Fails in its second step in the way that ``vae.epochs`` numbers, from 1 on.
+
+    Its objective is NaN, it raises, it wants more memory than it is allowed, or its process is
+    killed, as a machine without memory does.
+    """
+
+    WAYS = ("nan", "raise", "want", "die")
 
     def step(self) -> dict[str, Any]:
-        if self._step == 1:
-            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-            with open("/proc/self/statm") as file:
-                used = int(file.read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, hard))
-            try:
-                bytearray(2**30)
-            finally:
-                resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        return super().step()
+        result = super().step()
+        if self._step == 2:
+            way = self.WAYS[self._fields["vae.epochs"] - 1]
+            if way == "nan":
+                result["metrics"]["target_val/pck_05"] = math.nan
+            elif way == "raise":
+                raise RuntimeError("the disk is made of cheese")
+            elif way == "want":
+                self._want()
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    def _want(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, hard))
+        try:
+            bytearray(2**30)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

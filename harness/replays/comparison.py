@@ -145,7 +145,7 @@ def compare(run: RecordedRun, ledger: Path) -> ReplayReport:
         if event["event"] == "epoch" and event["step"] <= run.last_step:
             for metric, value in event["metrics"].items():
                 now[metric, step_of(metric, event["step"])] = value
-    left_out = unrepeatable_metrics(run.trainable, replayed.fields["evaluation.bin_count"])
+    left_out = unrepeatable_metrics(run.trainable, replayed.fields)
     points = sorted(
         (point for point in {*run.points, *now} if point[0] not in left_out), key=_in_time
     )

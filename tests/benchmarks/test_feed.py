@@ -21,7 +21,7 @@ from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_
 from trainables.config import TrialConfig
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
-from trainables.data.rendered import render_domain
+from trainables.data.render.rendered import render_domain
 from trainables.data.store_writer import write_store
 from trainables.distributed.shard import WHOLE
 

@@ -1,11 +1,21 @@
-"""A tiny real study, and what it comes to when nothing disturbs it."""
+"""A running Ray; a tiny real study, and what it comes to when nothing disturbs it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from tests.drivers import STUDY, outcome, run_to_the_end
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a Ray of two CPUs, which a study joins faster than it starts one of its own."""
+    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield running.address
+    running.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A driver that is killed at any time; the same command goes on and ends as if it had not been."""
 
 import random
+import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -78,9 +79,21 @@ def told(phases):
 
 
 @pytest.mark.slow
-def test_a_driver_killed_twice_ends_as_if_it_had_not(tiny_study, undisturbed, tmp_path):
-    phases = kill_again_and_again(tiny_study, tmp_path, 0, ["training", "worker"])
-    assert "after its end" not in phases
+def test_a_second_driver_is_refused_until_the_first_has_died_and_then_ends_its_study(
+    tiny_study, undisturbed, tmp_path
+):
+    with Driver(tiny_study, tmp_path) as first:
+        assert first.wait_for("epoch 1/5")
+        first.process.send_signal(signal.SIGSTOP)  # it would end before the second has started
+        with Driver(tiny_study, tmp_path) as second:
+            assert second.end() == 2
+        assert f"is being run by process {first.process.pid} on " in second.output
+        kinds = Counter(event["event"] for event in events(tmp_path))
+        assert (kinds["study"], kinds["resume"], kinds["end"]) == (1, 0, 0)
+        first.process.send_signal(signal.SIGCONT)
+        assert first.wait_for("epoch 3/5"), "it was not disturbed"
+        assert first.kill()
+    assert "continues after epoch" in run_to_the_end(tiny_study, tmp_path)
     assert_equal(outcome(tmp_path), undisturbed)
 
 
@@ -143,19 +156,3 @@ def test_the_workers_of_a_killed_driver_do_not_outlive_it(tiny_study, tmp_path):
         assert driver.wait_for(REPORT)
     after = events(tmp_path)
     assert after[: len(before)] == before
-
-
-@pytest.mark.slow
-def test_a_second_driver_is_refused_until_the_first_has_died(tiny_study, tmp_path):
-    with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as first:
-        assert first.wait_for("epoch 1/501")
-        with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as second:
-            assert second.end() == 2
-        assert f"is being run by process {first.process.pid} on " in second.output
-        assert first.process.poll() is None
-        assert first.wait_for("epoch 3/501"), "it was not disturbed"
-        kinds = Counter(event["event"] for event in events(tmp_path))
-        assert (kinds["study"], kinds["resume"], kinds["end"]) == (1, 0, 0)
-        first.kill()
-        with Driver(tiny_study, tmp_path, "--set", "fixed.adapt.epochs=500") as third:
-            assert third.wait_for("continues after epoch")

@@ -8,6 +8,7 @@ import pytest
 from harness import run, stages
 from harness.optuna_study.continuation import check_identity, identity
 from harness.record.ledger import read_runs
+from harness.record.storage import absolute_paths
 from harness.spec import SpecError, load_study
 from tests.animal_data_set import QUADRUPED, write_animals, write_skeleton
 from trainables.data.image_store import open_image_store
@@ -72,6 +73,12 @@ def test_a_study_runs_on_animals(folder, capsys):
     assert "study animals has no scores of its run 9" in capsys.readouterr().err
     assert stages.main([*words[:-5], "bins.jpeg2", *words[-4:]]) == 2
     assert "bins.jpeg2 cannot be written" in capsys.readouterr().err
+
+
+def test_the_file_of_a_skeleton_is_a_path_and_a_registered_name_is_not(folder):
+    made = absolute_paths({"data.coco.skeleton": "quadruped.yaml"})
+    assert made == {"data.coco.skeleton": str(folder / "quadruped.yaml")}
+    assert absolute_paths({"data.coco.skeleton": "hand21"}) == {"data.coco.skeleton": "hand21"}
 
 
 def test_a_study_is_not_resumed_with_other_joints(folder):

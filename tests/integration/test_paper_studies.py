@@ -16,7 +16,7 @@ SMALL = (
     "parameters.seed.values=[0]", "parameters.adapt.method.values=[source_only, udape]",
     "parameters.sampling.strategy.values=[all, hardest]",
     "parameters.sampling.strategy.when={adapt.method: [udape]}",
-    "resources={cpus: 1}",
+    "resources={cpus: 1, parallel: 1}",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ SMALL = (
     ],
 )
 def test_a_study_of_the_paper_runs_on_data_in_the_published_layouts(
-    name, source, target, tmp_path, capsys
+    name, source, target, cluster, tmp_path, capsys
 ):
     looks = ("hands_clean", "hands_wild") if source == "rhd" else ("people_clean", "people_wild")
     for layout, look in zip((source, target), looks, strict=True):
@@ -42,6 +42,7 @@ def test_a_study_of_the_paper_runs_on_data_in_the_published_layouts(
     )
     words = [word for change in changes for word in ("--set", change)]
     study = str(ROOT / "search_spaces" / "paper" / f"{name}.yaml")
-    assert run.main([study, "--storage", str(tmp_path / "runs"), "--json", *words]) == 0
+    words += ["--storage", str(tmp_path / "runs"), "--address", cluster]
+    assert run.main([study, "--json", *words]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3

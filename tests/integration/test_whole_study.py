@@ -1,40 +1,69 @@
-"""Whole studies through real Ray, Optuna and MLflow, started as a user starts them."""
+"""A whole study through real Ray, Optuna and MLflow: its result, its replay, its confirmation."""
 
+import contextlib
+import io
 import json
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from optuna.trial import TrialState
 
+from harness import confirm, replay, run
 from harness.results import load_study
+from harness.study import follow
 from tests.conftest import ROOT, optuna_states
 from tests.repeatable_metrics import repeatable
 from trainables.config import trial_fields
 
-SMOKE = "search_spaces/smoke.yaml"
+SMOKE = str(ROOT / "search_spaces" / "smoke.yaml")
+ONE_BY_ONE = ("--set", "resources.parallel=1")
+"""So that a second study must equal the first."""
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of its threads and sockets
 
 
-def _command(*arguments):
-    return [sys.executable, "-m", "harness.run", *map(str, arguments)]
+def _command(module, *arguments):
+    return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-def _run(*arguments):
-    return subprocess.run(
-        _command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=280
-    )
+def _run(module, *arguments):
+    """Run a command as a user does; returns its exit code and its JSON."""
+    done = subprocess.run(
+        _command(module, *arguments, "--json"), cwd=ROOT, capture_output=True, text=True,
+        timeout=280,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def _run_here(main, *arguments):
+    """Run a command in this process; returns its exit code and its JSON."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([*map(str, arguments), "--json"])
+    return code, json.loads(out.getvalue())
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """The smoke study's JSON, one run at a time so that a second study must equal it."""
+    """The smoke study's JSON."""
     storage = tmp_path_factory.mktemp("smoke")
-    done = _run(SMOKE, "--storage", storage, "--json", "--set", "resources.parallel=1")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    code, found = _run("harness.run", SMOKE, "--storage", storage, *ONE_BY_ONE)
+    assert code == 0
+    return found
+
+
+@pytest.fixture
+def copied(smoke, tmp_path):
+    """A storage of its own with the smoke study."""
+    return shutil.copytree(smoke["storage"], tmp_path / "copy")
 
 
 def test_the_json_result_has_its_documented_fields(smoke):
@@ -82,19 +111,17 @@ def test_mlflow_has_a_parent_and_a_comparable_child_per_trial(smoke):
     assert not parents
     assert parent.info.status == "FINISHED"
     assert parent.data.params["data.target"] == "people_wild"
-    for run, trial in zip(children, smoke["trials"], strict=True):
-        curve = client.get_metric_history(run.info.run_id, "target_val/pck_05")
+    for child, trial in zip(children, smoke["trials"], strict=True):
+        curve = client.get_metric_history(child.info.run_id, "target_val/pck_05")
         assert [point.step for point in curve] == list(range(1, trial["epochs_run"] + 1))
-        assert set(json.loads(run.data.tags["config"])) == set(trial_fields())
-        assert len(run.inputs.dataset_inputs) == 2
+        assert set(json.loads(child.data.tags["config"])) == set(trial_fields())
+        assert len(child.inputs.dataset_inputs) == 2
         if trial["state"] == "complete":
-            bar = client.get_metric_history(run.info.run_id, "final/pck_bin/00")
+            bar = client.get_metric_history(child.info.run_id, "final/pck_bin/00")
             assert [point.step for point in bar] == [0]
 
 
 def test_the_results_reader_agrees_with_the_json(smoke):
-    from pathlib import Path
-
     study = load_study(Path(smoke["storage"]) / "studies" / "smoke")
     final = study.final("target_val/pck_05")
     for trial in smoke["trials"]:
@@ -109,14 +136,69 @@ def test_the_test_split_is_not_read_by_a_search(smoke):
     assert not any(key.startswith("target_test") for key in keys)
 
 
-def test_the_same_study_again_gives_identical_metrics(smoke, tmp_path):
-    done = _run(SMOKE, "--storage", tmp_path, "--json", "--set", "resources.parallel=1")
-    again = json.loads(done.stdout)
+def test_the_same_study_again_gives_identical_metrics(smoke, cluster, tmp_path):
+    code, again = _run_here(
+        run.main, SMOKE, "--storage", tmp_path, "--address", cluster, *ONE_BY_ONE
+    )
+    assert code == 0
     assert [t["params"] for t in again["trials"]] == [t["params"] for t in smoke["trials"]]
     first, second = (
         [repeatable(t["metrics"]) for t in study["trials"]] for study in (smoke, again)
     )
     assert first == second
+
+
+@pytest.mark.slow
+def test_a_recorded_run_is_trained_again_to_the_same_metrics(smoke, copied, monkeypatch):
+    run_id = smoke["trials"][0]["mlflow_run_id"]
+    code, found = _run("harness.replay", run_id, "--storage", copied)
+    assert (code, found["equal"], found["different"]) == (0, True, 0)
+    assert found["values"] > 100
+    assert found["epochs"] == smoke["trials"][0]["epochs_run"]
+
+    # The same replay is compared with another record.
+    with contextlib.closing(sqlite3.connect(copied / "mlflow.db")) as database, database:
+        database.execute(
+            "UPDATE metrics SET value = value + 0.5"
+            " WHERE run_uuid = ? AND key = 'target_val/pck_05' AND step = 2",
+            (run_id,),
+        )
+    replayed = SimpleNamespace(state="complete", study_name=found["replay_study"])
+    monkeypatch.setattr(follow, "follow_study", lambda *_: (replayed, None))
+    code, found = _run_here(replay.main, run_id, "--storage", copied)
+    assert (code, found["different"]) == (1, 1)
+    assert (found["first"]["metric"], found["first"]["step"]) == ("target_val/pck_05", 2)
+    assert found["largest"]["size"] == pytest.approx(0.5)
+    # Nothing is to blame but a commit, should one be made while the test runs.
+    assert all(reason.startswith("the commit was") for reason in found["reasons"])
+
+
+def _name_and_seed(trial):
+    (run,) = trial["runs"]
+    return trial["name"], run["seed"]
+
+
+@pytest.mark.slow
+def test_a_confirmation_reads_the_test_split_and_goes_on_with_more_seeds(copied, cluster):
+    def confirmed(seeds):
+        code, found = _run_here(
+            confirm.main, "smoke", "--storage", copied, "--top", 1, "--seeds", seeds,
+            "--address", cluster, *ONE_BY_ONE,
+        )  # fmt: skip
+        assert code == 0
+        return found
+
+    names = [_name_and_seed(trial) for trial in confirmed(1)["trials"]]
+    found = confirmed(2)
+    assert found["study"] == "smoke-confirm"
+    assert [_name_and_seed(trial) for trial in found["trials"][: len(names)]] == names
+    assert {trial["state"] for trial in found["trials"]} == {"complete"}
+    assert found["looks"] == 2
+    assert found["verdict"]["reference"] in ("all", "vae_hm")
+    for trial in found["verdict"]["trials"]:
+        metrics = trial["metrics"]
+        assert metrics["target_test/pck_05"]["num_seeds"] == 2
+        assert {"target_test/evalpose", "target_test/pck_bin/00"} <= set(metrics)
 
 
 def _wait_for(process, words, limit_s=120):
@@ -129,18 +211,17 @@ def _wait_for(process, words, limit_s=120):
     raise AssertionError(f"the process ended before it said {words}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_nothing_running(tmp_path, number):
+def test_an_interruption_leaves_nothing_running(tmp_path):
     arguments = ["--storage", tmp_path, "--set", "fixed.adapt.epochs=500"]
     process = subprocess.Popen(
-        _command(SMOKE, *arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        _command("harness.run", SMOKE, *arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
         _wait_for(process, ["epoch 2/501"])
         family = psutil.Process(process.pid).children(recursive=True)
         assert family, "Ray should be running"
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -7,6 +7,7 @@ command continues after a kill. A study uses the store as ``data.target_root``.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from ruamel.yaml import YAML
 
 from trainables.config import coerce, trial_fields
 from trainables.data.domain import ImageRequest
@@ -97,8 +97,15 @@ def _options(entry: DomainEntry, written: Sequence[str]) -> Any:
             known = [field.name for field in fields(entry.options)] if entry.options else []
             allowed = f"options of {entry.name} are {', '.join(known) or 'none'}"
             raise ValueError(f"--option {text}: {allowed}")
-        values[name] = coerce(path, YAML(typ="safe", pure=True).load(value))
+        values[name] = coerce(path, _value(value))
     return None if entry.options is None else entry.options(**values)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)  # true, 8, null
+    except ValueError:
+        return text
 
 
 def _parser() -> argparse.ArgumentParser:

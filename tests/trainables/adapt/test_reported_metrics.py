@@ -7,12 +7,8 @@ import pytest
 
 import trainables.pose_vae_trainable
 from harness.spec.metric_names import known_metrics, unknown_metric
-<<<<<<< HEAD
-from tests.trainables.adapt.tiny_run import RECIPES, finish, make_config, make_run
-from trainables.config import TrialConfig
-=======
 from tests.trainables.adapt.tiny_run import RECIPES, make_config, make_run, reports
->>>>>>> main
+from trainables.config import TrialConfig
 from trainables.pose_vae.score import Information, information_metrics
 
 FIELDS = TrialConfig().to_flat() | {"evaluation.bin_count": 4}
@@ -21,13 +17,8 @@ FIELDS = TrialConfig().to_flat() | {"evaluation.bin_count": 4}
 @pytest.mark.parametrize("recipe", ["source_only_mse", "regda", "udape_plain", "udape_warp"])
 def test_every_metric_of_a_run_is_known_and_so_is_when_it_is_reported(recipe, domains):
     config = make_config(**RECIPES[recipe])
-<<<<<<< HEAD
     known = known_metrics("adaptation", config.to_flat())
-    epochs = finish(make_run(config, domains))
-=======
-    known = known_metrics("adaptation", config.evaluation.bin_count)
     epochs = reports(make_run(config, domains))
->>>>>>> main
     assert set().union(*epochs) <= set(known)
     for name, facts in known.items():
         num_reports = sum(name in metrics for metrics in epochs)

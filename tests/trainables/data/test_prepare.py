@@ -185,3 +185,20 @@ def test_left_limbs_are_red_and_right_ones_blue(store):
             x, y = np.rint((opened.keypoints_px[row, joint] + 0.5) * 4 - 0.5).astype(int)
             blue, _, red = sheet[16 + y, x].astype(int)
             assert bool(red > blue) is is_red
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("hidden_visible=yes", "data.coco.hidden_visible must be true or false, got 'yes'"),
+        ("bones=3", "--option bones=3: options of coco are joints, hidden_visible, skeleton"),
+        ("skeleton=cat.yaml", "cat.yaml is neither a file nor a registered skeleton (body16, "),
+        ("hidden_visible=true", "has no JSON file, neither at its top nor in annotations/"),
+    ],
+)
+def test_options_of_the_data_set_are_checked(option, sentence, tmp_path, capsys):
+    words = ["coco", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--option", option]
+    assert prepare.main(words) == 2
+    refused = capsys.readouterr().err
+    assert sentence in refused
+    assert refused.count("\n") == 1

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
 from trainables.data.skeleton import BODY16, HAND21
-from trainables.data.splits import split_sizes
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
 """Joint orders that a domain can have."""
@@ -76,13 +75,15 @@ class LabelledImages:
 
     Attributes:
         ids: B different sample ids; they decide which split a sample belongs to, and ids that
-            agree up to a ``#`` (such as people of one image) belong to the same.
+            agree up to a ``#`` (people of one image, frames of one video) belong to the same.
         images: (B, S, S, 3) uint8, RGB.
         keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
             centres. Meaningless where not visible.
         visible: (B, K) bool; False where a joint is unlabelled, hidden or outside the image.
         skipped: Name of each image that cannot be used to the reason; they come between these.
         notes: What readers of results should know of the data set, in sentences.
+        published: The publisher's split of each sample, ``train``, ``val`` or ``test``, if it
+            decides ours, see :func:`trainables.data.splits.membership`; None if ids alone do.
     """
 
     ids: tuple[str, ...]
@@ -91,6 +92,7 @@ class LabelledImages:
     visible: NDArray[np.bool_]
     skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    published: tuple[str, ...] | None = None
 
     @property
     def num_seen(self) -> int:
@@ -131,10 +133,11 @@ class Domain(ABC):
         """Look, before a study starts and within seconds, whether the images can be read.
 
         Returns:
-            Name of each split to the number of its poses that can be put into a bin.
+            Name of each split to the number of its poses that can be put into a bin; empty, as
+            here, if that is known only when the images are made.
 
         Raises:
             trainables.data.problems.DatasetError: With everything that is wrong.
             OSError, ValueError: With the first thing that is wrong.
         """
-        return split_sizes(request.num, request.role)
+        return {}

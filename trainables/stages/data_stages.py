@@ -24,7 +24,7 @@ from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import Outcome, StageCache, StageEntry
 
-IMAGES_VERSION = 4
+IMAGES_VERSION = 5
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when changed code of a stage changes its results."""
 

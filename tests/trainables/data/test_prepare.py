@@ -49,8 +49,8 @@ def test_the_command_says_what_it_made(root, tmp_path, capsys):
     assert prepare.main(["lspet", "--root", str(root), "--out", str(out), "--size", "32"]) == 0
     shown = capsys.readouterr()
     digest = open_image_store(out).digest
-    assert shown.out == f"{out}: 60 samples (36 train, 12 val, 12 test), digest {digest}\n"
-    assert "60 poses can be used: 36 for train, 12 for val, 12 for test" in shown.err
+    assert shown.out == f"{out}: 60 samples (37 train, 11 val, 12 test), digest {digest}\n"
+    assert "60 poses can be used: 37 for train, 11 for val, 12 for test" in shown.err
     assert prepare.main(["lspet", "--root", str(root), "--out", str(out)]) == 2
     assert "holds a finished store" in capsys.readouterr().err
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
+from trainables.data.archive import archive_root
 from trainables.data.skeleton import BODY16, HAND21
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (BODY16, HAND21)}
@@ -24,7 +25,8 @@ class ImageRequest:
         role: ``source`` or ``target``.
         num: Number of images; a smaller data set gives all it has.
         image_size: Side S of the square images in pixels.
-        root: Folder of the data set; None for domains without one.
+        root: Folder or archive of the data set, see :mod:`trainables.data.archive`; None for
+            domains without one.
         options: Instance of the options class of the domain; None if it has none.
         crop: ``image`` for the whole image or ``person`` for a square around the figure.
         crop_scale: Side of that square over the longer side of the figure's box.
@@ -44,14 +46,14 @@ class ImageRequest:
 
     @property
     def folder(self) -> Path:
-        """The folder of the data set.
+        """The folder of the data set, in which the members of archives can be read like files.
 
         Raises:
-            ValueError: If it is not given; names the field.
+            ValueError: If it is not given, with the name of the field, or an archive is damaged.
         """
         if self.root is None:
             raise ValueError(f"data.{self.role}_root must name the folder of the data set")
-        return self.root
+        return archive_root(self.root)
 
 
 def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageRequest:

@@ -95,7 +95,8 @@ def _load_joints(path: Path) -> NDArray[np.float64]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        content = scipy.io.loadmat(path)
+        with path.open("rb") as file:
+            content = scipy.io.loadmat(file)
     except Exception as error:  # scipy raises a dozen types on damaged files
         raise ValueError(f"{path} is not a readable MATLAB file: {error}") from error
     if "joints" not in content:

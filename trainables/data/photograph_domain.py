@@ -55,9 +55,12 @@ class PhotographDomain(Domain):
                 yield replace(_load(scan, rows, request, pool), notes=notes)
 
     def digest(self, request: ImageRequest) -> str:
-        """16 hex digits that change with a file of labels or an image's name, size or time."""
-        root = request.root
-        if root is None or not root.is_dir():
+        """16 hex digits that change with a file of labels or an image's name, size or time.
+
+        In an archive the time of an image is that of the archive.
+        """
+        root = request.folder
+        if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder")
         digest = hashlib.sha256()
         for pattern in self.label_files:

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Make an image store of a data set; the same command continues after a kill.",
     )
     parser.add_argument("name", help=f"data set: {', '.join(DOMAINS)} or one of a plugin")
-    parser.add_argument("--root", type=Path, help="folder of the data set")
+    parser.add_argument("--root", type=Path, help="folder or archive of the data set")
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_argument("--role", choices=("source", "target"), default="target")
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")

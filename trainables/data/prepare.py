@@ -7,13 +7,17 @@ command continues after a kill. A study uses the store as ``data.target_root``.
 """
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trainables.config import TrialConfig
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import check_store, write_store
@@ -51,7 +55,7 @@ def _prepare(options: argparse.Namespace) -> None:
         num=options.num,
         image_size=options.size,
         root=options.root,
-        options=None if entry.options is None else entry.options(),
+        options=_domain_options(options.name, options.option),
         crop=options.crop,
         crop_scale=options.scale,
         num_threads=options.threads,
@@ -59,9 +63,9 @@ def _prepare(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     counts = entry.load().check(request)
     total = sum(counts.values())
-    console.print(f"{total:,} poses can be used: " + ", ".join(
-        f"{count:,} for {name}" for name, count in counts.items()
-    ))  # fmt: skip
+    if counts:  # otherwise they are known only in the end
+        sizes = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
+        console.print(f"{total:,} poses can be used: {sizes}")
     out.mkdir(parents=True, exist_ok=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -82,6 +86,18 @@ def _prepare(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{out}: {len(store.images):,} samples ({sizes}), digest {store.digest}\n")
 
 
+def _domain_options(name: str, pairs: Sequence[str]) -> Any:
+    """The options of a data set with some fields given as ``field=value``; None if it has none."""
+    fields = {}
+    for pair in pairs:
+        field, _, text = pair.partition("=")
+        try:
+            fields[f"data.{name}.{field}"] = json.loads(text)
+        except ValueError:
+            fields[f"data.{name}.{field}"] = text
+    return TrialConfig.from_flat(fields).registered.get(f"data.{name}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m trainables.data.prepare",
@@ -95,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num", type=int, default=10**9, help="most images; all if left out")
     parser.add_argument("--crop", choices=("image", "person"), default="image")
     parser.add_argument("--scale", type=float, default=1.5, help="of a person's square to its box")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="FIELD=VALUE",
+        help="of the data set's own, such as split=reference for data.lsp.split",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--plugin", action="append", default=[], help="module to import first")
     return parser

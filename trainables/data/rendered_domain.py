@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.splits import split
 
+MAX_IMAGES = 1_000_000
+"""Most images that a store or a study can ask for."""
+
 
 @dataclass(frozen=True)
 class RenderedDomain(Domain):
@@ -28,7 +31,15 @@ class RenderedDomain(Domain):
             )
 
     def check(self, request: ImageRequest) -> dict[str, int]:
-        """Number of images of each split; all of them show enough joints to be put into a bin."""
+        """Number of images of each split; all of them show enough joints to be put into a bin.
+
+        Raises:
+            ValueError: If more than :data:`MAX_IMAGES` are asked for: drawing has no end.
+        """
+        if request.num > MAX_IMAGES:
+            raise ValueError(
+                f"{self.name} can draw at most {MAX_IMAGES:,} images, got {request.num:,}"
+            )
         ids = self._ids(request, range(request.num))
         return {name: len(rows) for name, rows in split(ids, request.role).items()}
 

@@ -6,7 +6,14 @@ Imported with the package, so that the names are known wherever ``trainables`` i
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.config.data_options import CocoHandOptions, CocoOptions, SurrealOptions
+from trainables.config.data_options import (
+    CocoHandOptions,
+    CocoOptions,
+    Human36mOptions,
+    LspOptions,
+    RhdOptions,
+    SurrealOptions,
+)
 from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.metrics.reported import adaptation_metrics, pose_vae_metrics
 from trainables.registry import (
@@ -40,16 +47,22 @@ register_domain("people_wild_hard", f"{_RENDERED}:PEOPLE_WILD_HARD")
 register_domain("people_sport", f"{_RENDERED}:PEOPLE_SPORT")
 register_domain("hands_clean", f"{_RENDERED}:HANDS_CLEAN", skeleton="hand21")
 register_domain("hands_wild", f"{_RENDERED}:HANDS_WILD", skeleton="hand21")
-register_domain("lsp", f"{_LEEDS}:LSP", reads_folder=True)
+register_domain("lsp", f"{_LEEDS}:LSP", reads_folder=True, options=LspOptions)
 register_domain("lspet", f"{_LEEDS}:LSPET", reads_folder=True)
 register_domain(
     "surreal", "trainables.data.surreal:SURREAL", reads_folder=True, options=SurrealOptions
 )
-register_domain("human36m", "trainables.data.human36m:HUMAN36M", reads_folder=True)
+register_domain(
+    "human36m", "trainables.data.human36m:HUMAN36M", reads_folder=True, options=Human36mOptions
+)
 register_domain("mpii", "trainables.data.mpii:MPII", reads_folder=True)
-for _name in ("rhd", "h3d", "freihand"):
+for _name, _options in (("rhd", RhdOptions), ("h3d", None), ("freihand", None)):
     register_domain(
-        _name, f"trainables.data.{_name}:{_name.upper()}", skeleton="hand21", reads_folder=True
+        _name,
+        f"trainables.data.{_name}:{_name.upper()}",
+        skeleton="hand21",
+        reads_folder=True,
+        options=_options,
     )
 _COCO = "trainables.data.coco"
 register_domain("coco", f"{_COCO}:COCO", reads_folder=True, options=CocoOptions)

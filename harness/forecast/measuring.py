@@ -28,7 +28,7 @@ from harness.yaml.text import SpecError
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.data.render.scene import CHUNK
-from trainables.data.splits import split_sizes
+from trainables.data.splits import expected_sizes
 from trainables.distributed.shard import WHOLE
 from trainables.evaluation.validation import MAX_IMAGES
 from trainables.stages.data_stages import image_stage, pose_vae_stage
@@ -168,7 +168,7 @@ def _sample(trial: TrialConfig, num_replicas: int) -> TrialConfig:
 
 def _images_judged(source: int, target: int) -> int:
     """Images that an evaluation and its validators show to the network, of so many."""
-    of_source, of_target = split_sizes(source, "source"), split_sizes(target, "target")
+    of_source, of_target = expected_sizes(source, "source"), expected_sizes(target, "target")
     validated = 3 * min(MAX_IMAGES, of_target["train"]) + min(MAX_IMAGES, of_source["val"])
     return of_source["val"] + of_target["val"] + validated
 

@@ -45,7 +45,8 @@ def check_data(values: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
     Returns:
         ``source`` and ``target`` to the name of each split and its number of poses that have
-        enough visible joints to be put into a bin.
+        enough visible joints to be put into a bin; nothing for a domain of a plugin that knows
+        these numbers only when it makes its images.
 
     Raises:
         SpecError: If labels or images of either domain cannot be used; tells everything that
@@ -93,7 +94,7 @@ def check_bins(spec: StudySpec, poses: Mapping[str, Mapping[str, int]]) -> None:
         ("evaluation.bin_count", "target", "val"), ("bins.count", "source", "train")
     ):  # fmt: skip
         most = max(config[field] for config in configs)
-        if most > poses[role][name]:
+        if name in poses[role] and most > poses[role][name]:
             raise SpecError(
                 f"{field} must be at most {poses[role][name]}, the {role} {name} poses among the "
                 f"samples of data.num_{role} that can be put into a bin, got {most}"

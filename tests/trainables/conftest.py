@@ -90,7 +90,7 @@ class Negative:
 
 @pytest.fixture(scope="session")
 def domains(tmp_path_factory):
-    """120 rendered images of each domain; 108 train the source, 24 of each judge the target."""
+    """120 rendered images of each domain; the target's validation poses are in three bins."""
     stores = {}
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)
@@ -110,6 +110,6 @@ def domains(tmp_path_factory):
         target=stores["target"],
         difficulty=DifficultyView(num_train, order, bin_index),
         scorer=PoseScorer(model, np.ones(16, dtype=bool), "bbox", skeleton, IMAGE_SIZE),
-        target_val_bins=np.arange(24) % 3,
+        target_val_bins=np.arange(len(stores["target"].splits["val"])) % 3,
         style=Negative(),
     )

@@ -6,6 +6,8 @@ from typing import Literal
 
 from trainables.config.field_paths import require
 
+Split = Literal["hashed", "reference"]
+
 
 @dataclass(frozen=True)
 class SurrealOptions:
@@ -15,6 +17,44 @@ class SurrealOptions:
     """Which of the 24 joints become the body's sixteen. surreal_shipped takes the collars for
     shoulders and expects left and right exchanged, as in the published labels;
     surreal_anatomical takes the shoulders; smpl_native expects SMPL's own left and right."""
+    split: Split = "hashed"
+    """hashed divides the videos of all folders by a hash of their names, 9 to 1 as a source and 6
+    to 2 to 2 as a target. reference takes the publisher's folders: as a source, train is train,
+    and val and test are val; as a target, train is divided 3 to 1 into train and val by the hash,
+    val is val and test is test."""
+
+
+@dataclass(frozen=True)
+class Human36mOptions:
+    """Fields that only Human3.6M reads."""
+
+    split: Split = "hashed"
+    """hashed divides the sequences of all subjects by a hash of their names, 9 to 1 as a source
+    and 6 to 2 to 2 as a target. reference takes the usual subjects: S1, S5, S6, S7 and S8 are
+    train as a source and, divided 3 to 1 by the hash, train and val as a target; S9 and S11 are
+    val as a source and test as a target."""
+
+
+@dataclass(frozen=True)
+class LspOptions:
+    """Fields that only LSP reads."""
+
+    split: Split = "hashed"
+    """hashed divides all images by a hash of their names, 9 to 1 as a source and 6 to 2 to 2 as a
+    target. reference takes the publisher's halves: the first 1,000 images are train as a source
+    and, divided 3 to 1 by the hash, train and val as a target; the others are val as a source and
+    test as a target."""
+
+
+@dataclass(frozen=True)
+class RhdOptions:
+    """Fields that only RHD reads."""
+
+    split: Split = "hashed"
+    """hashed divides the images of both folders by a hash of their names, 9 to 1 as a source and 6
+    to 2 to 2 as a target. reference takes the publisher's folders: training is train as a source
+    and, divided 3 to 1 by the hash, train and val as a target; evaluation is val as a source and
+    test as a target."""
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ class DataConfig:
     target: DomainName = "people_wild"
     """Target domain; no method but the oracle trains on its labels."""
     source_root: str | None = None
-    """Folder of the source data set; None for rendered domains."""
+    """Folder of the source data set, or of its zip or tar archives, or an archive, or a folder in
+    one such as lsp.zip/lsp; None for rendered domains."""
     target_root: str | None = None
-    """Folder of the target data set; None for rendered domains."""
+    """The same of the target data set."""
     source_crop: Crop = "image"
     """image takes whole images, padded to squares; person a square around the labelled figure."""
     target_crop: Crop = "image"

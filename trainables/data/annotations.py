@@ -30,6 +30,9 @@ class Annotations:
             None for no image.
         skeleton: Order of the K joints.
         left_out: Why samples of the data set are not among these, and how many.
+        published: The publisher's split of each sample, ``train``, ``val`` or ``test``, if it
+            decides ours, see :func:`trainables.data.splits.membership`; None if ids alone do.
+        notes: What readers of results should know of the labels, in sentences.
     """
 
     ids: tuple[str, ...]
@@ -40,6 +43,8 @@ class Annotations:
     mirrored: NDArray[np.bool_] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     skeleton: Skeleton = BODY16
+    published: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def rows(self, rows: NDArray[np.int64]) -> "Annotations":
         """Some of the samples, in the given order."""
@@ -51,6 +56,7 @@ class Annotations:
             visible=self.visible[rows],
             boxes_px=None if self.boxes_px is None else self.boxes_px[rows],
             mirrored=None if self.mirrored is None else self.mirrored[rows],
+            published=None if self.published is None else tuple(self.published[r] for r in rows),
         )
 
     def spread(self, num: int) -> "Annotations":

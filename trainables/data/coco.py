@@ -127,11 +127,9 @@ def _image(root: Path, stem: str, file_name: str) -> Path:
     """Where an image is, or where it would be looked for first if it is missing."""
     folders = (root / stem.removeprefix(PREFIX), root / "images", root)
     places = [folder / file_name for folder in folders]
-    for exists in (Path.is_file, lambda place: place.parent.is_dir()):
-        for place in places:
-            if exists(place):
-                return place
-    return places[-1]
+    found = [place for place in places if place.is_file()]
+    found += [place for place in places if place.parent.is_dir()]
+    return (found or places[-1:])[0]
 
 
 def _domain(name: str) -> PhotographDomain:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
-from trainables.data.splits import split_sizes
+from trainables.data.archive import archive_root
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class ImageRequest:
         role: ``source`` or ``target``.
         num: Number of images; a smaller data set gives all it has.
         image_size: Side S of the square images in pixels.
-        root: Folder of the data set; None for domains without one.
+        root: Folder or archive of the data set, see :mod:`trainables.data.archive`; None for
+            domains without one.
         options: Instance of the options class of the domain; None if it has none.
         crop: ``image`` for the whole image or ``person`` for a square around the figure.
         crop_scale: Side of that square over the longer side of the figure's box.
@@ -41,14 +42,14 @@ class ImageRequest:
 
     @property
     def folder(self) -> Path:
-        """The folder of the data set.
+        """The folder of the data set, in which the members of archives can be read like files.
 
         Raises:
-            ValueError: If it is not given; names the field.
+            ValueError: If it is not given, with the name of the field, or an archive is damaged.
         """
         if self.root is None:
             raise ValueError(f"data.{self.role}_root must name the folder of the data set")
-        return self.root
+        return archive_root(self.root)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -78,13 +79,15 @@ class LabelledImages:
 
     Attributes:
         ids: B different sample ids; they decide which split a sample belongs to, and ids that
-            agree up to a ``#`` (such as people of one image) belong to the same.
+            agree up to a ``#`` (people of one image, frames of one video) belong to the same.
         images: (B, S, S, 3) uint8, RGB.
         keypoints_px: (B, K, 2) float32, finite, in pixels of ``images``; integers are pixel
             centres. Meaningless where not visible.
         visible: (B, K) bool; False where a joint is unlabelled, hidden or outside the image.
         skipped: Name of each image that cannot be used to the reason; they come between these.
         notes: What readers of results should know of the data set, in sentences.
+        published: The publisher's split of each sample, ``train``, ``val`` or ``test``, if it
+            decides ours, see :func:`trainables.data.splits.membership`; None if ids alone do.
     """
 
     ids: tuple[str, ...]
@@ -93,6 +96,7 @@ class LabelledImages:
     visible: NDArray[np.bool_]
     skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    published: tuple[str, ...] | None = None
 
     @property
     def num_seen(self) -> int:
@@ -133,10 +137,11 @@ class Domain(ABC):
         """Look, before a study starts and within seconds, whether the images can be read.
 
         Returns:
-            Name of each split to the number of its poses that can be put into a bin.
+            Name of each split to the number of its poses that can be put into a bin; empty, as
+            here, if that is known only when the images are made.
 
         Raises:
             trainables.data.problems.DatasetError: With everything that is wrong.
             OSError, ValueError: With the first thing that is wrong.
         """
-        return split_sizes(request.num, request.role)
+        return {}

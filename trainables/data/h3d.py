@@ -5,8 +5,12 @@ without_object}``; ``name`` is the image's path below ``H3D_crop``. Only hands w
 (``without_object`` is 1, tllib's task ``noobject``) are read, all joints count as visible, and
 nothing is mirrored. Coordinates are pixels of the cropped image, whose squares are 1.5 times as
 large as the hand: ``data.<role>_crop: image`` is what tllib does. (Zhao et al. 2020.)
+
+Images whose names differ only in the number at their end are taken for frames of one sequence and
+stay in one split.
 """
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -14,13 +18,16 @@ from numpy.typing import NDArray
 
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.domain import ImageRequest
-from trainables.data.json_labels import read_json
+from trainables.data.json_labels import read_json, videos
 from trainables.data.label_files import array_of, data_folder, require_kind
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 from trainables.data.skeleton import HAND21
 
 ARCHIVE = "H3D_crop"
+
+_SEQUENCE = re.compile(r"(.*[^\d_-])[_-]*\d+\.\w+$")
+"""The sequence in an image's name, before the number of the frame."""
 
 
 def _scan(request: ImageRequest) -> Scan:
@@ -49,13 +56,15 @@ def _scan(request: ImageRequest) -> Scan:
             "without_object 0 or 1"
         )
         problems.append(Problem(sentence, tuple(cases)))
+    groups, notes = videos(names, _SEQUENCE)
     labels = Annotations(
-        ids=tuple(f"h3d/{name}" for name, _ in hands),
+        ids=tuple(f"h3d/{group}" for group in groups),
         image_paths=tuple(root / name for name, _ in hands),
         keypoints_px=np.array([points for _, points in hands], np.float32).reshape(-1, 21, 2),
         visible=np.ones((len(hands), 21), np.bool_),
         skeleton=HAND21,
         left_out={"hands with an object": with_object} if with_object else {},
+        notes=notes,
     )
     return scanned(labels.spread(request.num), problems, str(file))
 

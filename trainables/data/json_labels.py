@@ -4,7 +4,8 @@ Several data sets come in this form, such as SURREAL, Human3.6M and H3D as tllib
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,43 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:  # also of bytes that are not UTF-8
         raise ValueError(f"{path} is damaged or cut short: {error}") from error
+
+
+MIN_VIDEOS = 50
+"""With fewer, a split can be without any: of 50, none falls into a tenth once in 200 data sets."""
+
+
+def videos(names: Sequence[str], video: re.Pattern[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Ends of sample ids that keep the frames of a video in one split.
+
+    The names must be all of a data set's, so that a frame's video does not depend on how many
+    frames are asked for.
+
+    Args:
+        names: N different names of images.
+        video: Whose first group is the video in a name that tells it.
+
+    Returns:
+        N times ``<video>#<name>``, or only the name where it tells no video; and what readers of
+        results should know of it. If the names tell fewer than :data:`MIN_VIDEOS` videos, too few
+        to divide, each image stands for itself.
+    """
+    matches = [video.search(name) for name in names]
+    found = [None if match is None else match[1] for match in matches]
+    num_videos = len(set(found) - {None})
+    if num_videos < MIN_VIDEOS:
+        note = (
+            f"frames are divided one by one, as the names of images tell {num_videos} videos and "
+            f"{MIN_VIDEOS} are needed to keep each in one split"
+        )
+        return list(names), (note,)
+    num_without = found.count(None)
+    note = f"the names of {num_without:,} images tell no video; these are divided one by one"
+    ends = [
+        name if group is None else f"{group}#{name}"
+        for group, name in zip(found, names, strict=True)
+    ]
+    return ends, (note,) if num_without else ()
 
 
 def _parsed(record: object, num_joints: int) -> tuple[str, NDArray[np.float32]]:

@@ -19,10 +19,11 @@ def data_folder(request: ImageRequest, archive: str = "") -> Path:
         ValueError: If the request has no folder.
         FileNotFoundError: If it is not a folder.
     """
-    if not request.folder.is_dir():
-        raise FileNotFoundError(f"{request.folder} is not a folder")
-    inner = request.folder / archive
-    return inner if inner.is_dir() else request.folder
+    folder = request.folder
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    inner = folder / archive
+    return inner if inner.is_dir() else folder
 
 
 def require_kind(path: Path, content: object, kind: type) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from trainables.config.data_options import LspOptions
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.domain import ImageRequest
 from trainables.data.flags import flag_problems
@@ -37,13 +38,20 @@ _JOINT_NAMES = tuple(
 """In the order of Leeds."""
 
 
-def scan_leeds(name: str, root: Path, limit: int | None = None) -> Scan:
+_NUM_TRAIN = 1_000
+"""The publisher trains on the first thousand images of LSP and tests on the others."""
+
+
+def scan_leeds(
+    name: str, root: Path, limit: int | None = None, options: LspOptions | None = None
+) -> Scan:
     """Read the annotations of ``lsp`` or ``lspet``, and the size of each image from its header.
 
     Args:
         name: ``lsp`` or ``lspet``.
         root: Folder with ``joints.mat`` and ``images/``.
         limit: Read only this many images, from the first on; None for all.
+        options: Of LSP: whose split to take. None for the defaults, and for LSPET.
 
     Raises:
         FileNotFoundError: If the folder or ``joints.mat`` is missing.
@@ -72,11 +80,13 @@ def scan_leeds(name: str, root: Path, limit: int | None = None) -> Scan:
     problems = problems or _coordinate_problems(joints, flagged & ~is_finite, paths)
     problems = [Problem(f"{root / 'joints.mat'}: {p.sentence}", p.cases) for p in problems]
     slots = np.array(_SLOTS)
+    published = ("train" if i < _NUM_TRAIN else "test" for i in range(len(paths)))
     labels = Annotations(
         ids=tuple(f"{name}/{path.stem}" for path in paths),
         image_paths=paths,
         keypoints_px=np.where(is_finite[..., None], keypoints, 0)[:, slots],
         visible=flagged[:, slots] & (slots >= 0),
+        published=tuple(published) if options and options.split == "reference" else None,
     )
     return scanned(labels, problems, str(root / "joints.mat"))
 
@@ -85,7 +95,8 @@ def _load_joints(path: Path) -> NDArray[np.float64]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        content = scipy.io.loadmat(path)
+        with path.open("rb") as file:
+            content = scipy.io.loadmat(file)
     except Exception as error:  # scipy raises a dozen types on damaged files
         raise ValueError(f"{path} is not a readable MATLAB file: {error}") from error
     if "joints" not in content:
@@ -128,7 +139,7 @@ def _coordinate_problems(
 
 def _domain(name: str) -> PhotographDomain:
     def scan(request: ImageRequest) -> Scan:
-        return scan_leeds(name, request.folder, request.num)
+        return scan_leeds(name, request.folder, request.num, request.options)
 
     return PhotographDomain(scan, ("joints.mat",), ("images/*.jpg",))
 

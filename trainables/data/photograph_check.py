@@ -48,7 +48,8 @@ def check_scan(scan: Scan, request: ImageRequest, bad_share: float) -> dict[str,
     if len(bad) > bad_share * len(set(labels.image_paths)):
         problems += image_problems(labels.image_paths, headers)
     enough = is_usable & (labels.visible.sum(1) >= MIN_VISIBLE)
-    counts = {part: enough[rows] for part, rows in split(labels.ids, request.role).items()}
+    parts = split(labels.ids, request.role, labels.published)
+    counts = {part: enough[rows] for part, rows in parts.items()}
     seen = np.asarray(labels.visible.any(0))
     if len(enough) and seen.sum() < MIN_VISIBLE:
         problems.append(_few_joints(scan, place, seen))

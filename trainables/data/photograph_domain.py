@@ -55,9 +55,12 @@ class PhotographDomain(Domain):
                 yield replace(_load(scan, rows, request, pool), notes=notes)
 
     def digest(self, request: ImageRequest) -> str:
-        """16 hex digits that change with a file of labels or an image's name, size or time."""
-        root = request.root
-        if root is None or not root.is_dir():
+        """16 hex digits that change with a file of labels or an image's name, size or time.
+
+        In an archive the time of an image is that of the archive.
+        """
+        root = request.folder
+        if not root.is_dir():
             raise FileNotFoundError(f"{root} is not a folder")
         digest = hashlib.sha256()
         for pattern in self.label_files:
@@ -93,6 +96,7 @@ def refuse(scan: Scan) -> None:
 def _notes(labels: Annotations, request: ImageRequest) -> Iterator[str]:
     """What readers of results should know of the samples."""
     yield from (f"{count:,} left out: {why}" for why, count in labels.left_out.items())
+    yield from labels.notes
     if request.crop == "person":
         if labels.boxes_px is not None:
             yield "cropped around the boxes of the data set"
@@ -130,11 +134,13 @@ def _load(
 
     list(pool.map(load, range(len(rows))))
     left = np.array([row for row in range(len(rows)) if row not in skipped], dtype=np.int64)
+    used = labels.rows(left)
     return LabelledImages(
-        ids=tuple(labels.ids[row] for row in left),
+        ids=used.ids,
         images=images[left],
         keypoints_px=keypoints[left],
-        visible=labels.visible[left] & in_frame(keypoints[left], side, side),
+        visible=used.visible & in_frame(keypoints[left], side, side),
+        published=used.published,
         # By id, as several samples may show one image.
         skipped={labels.ids[row]: why for row, why in sorted(skipped.items())},
     )

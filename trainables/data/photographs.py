@@ -128,7 +128,7 @@ def decode_sample(paths: Sequence[Path], headers: Sequence[Header | str]) -> lis
         if isinstance(header, str) or (row % step and header.has_end):
             return
         try:
-            _decode(np.fromfile(paths[row], np.uint8))
+            _decode(np.frombuffer(paths[row].read_bytes(), np.uint8))
         except (OSError, ValueError) as error:
             found[row] = str(error)
 
@@ -193,10 +193,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         ValueError: If it cannot be decoded or has more than :data:`MAX_PIXELS`; the message
             names the file.
     """
-    data = np.fromfile(path, np.uint8)
+    data = path.read_bytes()
     try:
-        _read_header(io.BytesIO(data.tobytes()))
-        return _decode(data)
+        _read_header(io.BytesIO(data))
+        return _decode(np.frombuffer(data, np.uint8))
     except ValueError as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error
 

@@ -11,18 +11,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trainables.config import coerce, trial_fields
+from trainables.config import TrialConfig
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import check_store, write_store
-from trainables.registry import DOMAINS, DomainEntry, PluginError, load_plugins
+from trainables.registry import DOMAINS, PluginError, load_plugins
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,7 +55,7 @@ def _prepare(options: argparse.Namespace) -> None:
         num=options.num,
         image_size=options.size,
         root=options.root,
-        options=_options(entry, options.option),
+        options=_domain_options(options.name, options.option),
         crop=options.crop,
         crop_scale=options.scale,
         num_threads=options.threads,
@@ -64,9 +63,9 @@ def _prepare(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     counts = entry.load().check(request)
     total = sum(counts.values())
-    console.print(f"{total:,} poses can be used: " + ", ".join(
-        f"{count:,} for {name}" for name, count in counts.items()
-    ))  # fmt: skip
+    if counts:  # otherwise they are known only in the end
+        sizes = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
+        console.print(f"{total:,} poses can be used: {sizes}")
     out.mkdir(parents=True, exist_ok=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -87,25 +86,16 @@ def _prepare(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{out}: {len(store.images):,} samples ({sizes}), digest {store.digest}\n")
 
 
-def _options(entry: DomainEntry, written: Sequence[str]) -> Any:
-    """The options of a data set from texts such as ``hidden_visible=true``."""
-    values = {}
-    for text in written:
-        name, _, value = text.partition("=")
-        path = f"data.{entry.name}.{name}"
-        if path not in trial_fields():
-            known = [field.name for field in fields(entry.options)] if entry.options else []
-            allowed = f"options of {entry.name} are {', '.join(known) or 'none'}"
-            raise ValueError(f"--option {text}: {allowed}")
-        values[name] = coerce(path, _value(value))
-    return None if entry.options is None else entry.options(**values)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)  # true, 8, null
-    except ValueError:
-        return text
+def _domain_options(name: str, pairs: Sequence[str]) -> Any:
+    """The options of a data set with some fields given as ``field=value``; None if it has none."""
+    fields = {}
+    for pair in pairs:
+        field, _, text = pair.partition("=")
+        try:
+            fields[f"data.{name}.{field}"] = json.loads(text)
+        except ValueError:
+            fields[f"data.{name}.{field}"] = text
+    return TrialConfig.from_flat(fields).registered.get(f"data.{name}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,18 +104,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Make an image store of a data set; the same command continues after a kill.",
     )
     parser.add_argument("name", help=f"data set: {', '.join(DOMAINS)} or one of a plugin")
-    parser.add_argument("--root", type=Path, help="folder of the data set")
+    parser.add_argument("--root", type=Path, help="folder or archive of the data set")
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_argument("--role", choices=("source", "target"), default="target")
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
     parser.add_argument("--num", type=int, default=10**9, help="most images; all if left out")
     parser.add_argument("--crop", choices=("image", "person"), default="image")
     parser.add_argument("--scale", type=float, default=1.5, help="of a person's square to its box")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE",
-        help="of this data set, such as skeleton=dog.yaml for data.coco.skeleton",
+        "--option", action="append", default=[], metavar="FIELD=VALUE",
+        help="of the data set's own, such as split=reference for data.lsp.split",
     )  # fmt: skip
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--plugin", action="append", default=[], help="module to import first")
     return parser
 

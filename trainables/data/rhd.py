@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.config.data_options import RhdOptions
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.array_pickle import read_array_pickle
 from trainables.data.crop import person_window
@@ -31,7 +32,8 @@ ARCHIVE = "RHD_published_v2"
 JOINTS = (0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17)
 """RHD's joint of a hand behind each of ours; RHD counts a finger's joints from the tip."""
 
-_SETS = ("training", "evaluation")
+_SETS = {"training": "train", "evaluation": "test"}
+"""The publisher's folders, and which split each is."""
 _SIDE_PX = 320
 _SMALL, _HIDDEN, _OVERLAPPED = (
     "hands whose square of 1.5 times their size is below 66 pixels",
@@ -41,12 +43,14 @@ _SMALL, _HIDDEN, _OVERLAPPED = (
 
 
 def _scan(request: ImageRequest) -> Scan:
+    options = request.options or RhdOptions()
     root = data_folder(request, ARCHIVE)
     sets = [name for name in _SETS if (root / name).is_dir()]
     if not sets:
         raise FileNotFoundError(f"{root} has neither a folder training nor evaluation")
     problems: list[Problem] = []
     hands: list[tuple[str, Path, NDArray[np.float64], str]] = []
+    published: list[str] = []
     left_out: dict[str, int] = {}
     for name in sets:
         for number, joints in _read_set(root / name / f"anno_{name}.pickle", problems).items():
@@ -58,6 +62,7 @@ def _scan(request: ImageRequest) -> Scan:
                     left_out[reason] = left_out.get(reason, 0) + 1
                 else:
                     hands.append((f"rhd/{name}/{number:05d}#{side}", path, hand, side))
+                    published.append(_SETS[name])
     labelled = np.array([hand for _, _, hand, _ in hands], np.float32).reshape(-1, 21, 3)
     visible = labelled[..., 2] == 1
     labels = Annotations(
@@ -68,6 +73,7 @@ def _scan(request: ImageRequest) -> Scan:
         mirrored=np.array([side == "right" for *_, side in hands], dtype=np.bool_),
         skeleton=HAND21,
         left_out=left_out,
+        published=tuple(published) if options.split == "reference" else None,
     )
     return scanned(labels.spread(request.num), problems, str(root))
 

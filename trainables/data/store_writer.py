@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trainables.data.domain import ImageRequest, LabelledImages
 from trainables.data.problems import DatasetError, Problem
 from trainables.data.skeleton_file import skeleton_of
-from trainables.data.splits import split
+from trainables.data.splits import SPLITS, membership
 from trainables.registry import DOMAINS
 
 STORE_VERSION = 3
@@ -53,10 +53,10 @@ def write_store(
     entry = DOMAINS[domain]
     skeleton = skeleton_of(domain, request.options)
     begun = json.dumps({
-        "domain": domain, "role": request.role, "num": request.num,
+        "version": STORE_VERSION, "domain": domain, "role": request.role, "num": request.num,
         "request": f"{replace(request, num_threads=1)} {skeleton}",
     })  # fmt: skip
-    with _Files(folder, begun, request.image_size, skeleton.num_joints) as files:
+    with _Files(folder, begun, request, skeleton.num_joints) as files:
         for chunk in entry.load().images_from(request, files.num_seen):
             _check_chunk(chunk, domain, request.image_size, skeleton.num_joints)
             files.append(chunk)
@@ -69,11 +69,6 @@ def write_store(
     if len(set(ids)) != len(ids):
         raise ValueError(f"domain {domain}: ids must differ, got one twice")
     np.save(folder / "ids.npy", np.array([name.encode() for name in ids]))
-    parts = split(ids, request.role)
-    membership = np.zeros(len(ids), np.int8)
-    for index, rows in enumerate(parts.values()):
-        membership[rows] = index
-    np.save(folder / "split.npy", membership)
     description = {
         "version": STORE_VERSION,
         "domain": domain,
@@ -85,7 +80,7 @@ def write_store(
         "options": request.reading,
         "digest": hashlib.sha256("\n".join(files.digests).encode()).hexdigest()[:16],
         "chunks": list(zip(files.sizes, files.digests, strict=True)),
-        "splits": list(parts),
+        "splits": list(SPLITS[request.role]),
         "notes": [*files.notes, *_skipped_note(skipped, files.num_seen)],
     }
     (folder / "store.json").write_text(json.dumps(description))
@@ -136,19 +131,21 @@ def check_store(folder: Path) -> None:
             raise ValueError(f"{folder}: samples {rows.start} to {rows.stop - 1} have changed")
 
 
-_ARRAYS = ("images", "keypoints_px", "visible")
+_ARRAYS = ("images", "keypoints_px", "visible", "split")
 
 
 class _Files:
     """The files of a store that is being written, and what its journal says of them."""
 
-    def __init__(self, folder: Path, begun: str, side: int, num_joints: int) -> None:
+    def __init__(self, folder: Path, begun: str, request: ImageRequest, num_joints: int) -> None:
         self._folder = folder
         self._begun = begun
+        self._role, side = request.role, request.image_size
         self._shapes = {
             "images": ("|u1", (side, side, 3)),
             "keypoints_px": ("<f4", (num_joints, 2)),
             "visible": ("|b1", (num_joints,)),
+            "split": ("|i1", ()),
         }
         self._lines: list[dict[str, Any]] = []
         self._open: dict[str, BinaryIO] = {}
@@ -189,9 +186,10 @@ class _Files:
 
     def append(self, chunk: LabelledImages) -> None:
         """Write a chunk, then the line of the journal that makes it count."""
-        self._open["images.npy"].write(np.ascontiguousarray(chunk.images).data)
-        self._open["keypoints_px.npy"].write(np.ascontiguousarray(chunk.keypoints_px).data)
-        self._open["visible.npy"].write(np.ascontiguousarray(chunk.visible).data)
+        parts = membership(chunk.ids, self._role, chunk.published)
+        arrays = (chunk.images, chunk.keypoints_px, chunk.visible, parts)
+        for name, array in zip(_ARRAYS, arrays, strict=True):
+            self._open[f"{name}.npy"].write(np.ascontiguousarray(array).data)
         self._open[_IDS].write("".join(f"{name}\n" for name in chunk.ids).encode())
         for file in self._open.values():
             file.flush()
@@ -199,7 +197,7 @@ class _Files:
             "rows": len(chunk.ids),
             "skipped": dict(chunk.skipped),
             "notes": list(chunk.notes),
-            "digest": _digest(chunk.ids, chunk.images, chunk.keypoints_px, chunk.visible),
+            "digest": _digest(chunk.ids, *arrays),
             "ends": {name: file.tell() for name, file in self._open.items()},
         }
         self._lines.append(line)
@@ -275,6 +273,8 @@ def _check_chunk(chunk: LabelledImages, domain: str, side: int, num_joints: int)
                 f"domain {domain}: {name} must be {np.dtype(kind)} of shape {shape}, got "
                 f"{array.dtype} of shape {array.shape}"
             )
+    if chunk.published is not None and len(chunk.published) != num:
+        raise ValueError(f"domain {domain}: published must be None or a split for each sample")
     if not np.isfinite(chunk.keypoints_px).all():
         raise ValueError(f"domain {domain}: keypoints_px must be finite")
     if any("\n" in name for name in chunk.ids):

@@ -9,8 +9,13 @@
 All joints are labelled; those outside their image are hidden. The 24 joints are SMPL's, with left
 and right exchanged in the published labels. SMPL's joints 13 and 14, which tllib takes for the
 shoulders, are the collars. Keypoints count pixel centres from 0.
+
+A video of SURREAL shows a part of a recorded movement, such as ``01_01_c0001`` of ``01_01``. The
+runs show the same movements by other people, in other clothes. All frames of a movement stay in
+one split, wherever they are, if the names of the images tell it.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,7 @@ from numpy.typing import NDArray
 from trainables.config.data_options import SurrealOptions
 from trainables.data.annotations import Annotations, Scan, scanned
 from trainables.data.domain import ImageRequest
-from trainables.data.json_labels import read_records
+from trainables.data.json_labels import read_records, videos
 from trainables.data.photograph_domain import PhotographDomain
 from trainables.data.problems import Problem
 
@@ -34,6 +39,9 @@ _JOINTS = {
     "smpl_native": (8, 5, 2, 1, 4, 7, 0, 9, 12, 15, 21, 19, 14, 13, 18, 20),
 }
 """SMPL joint behind each of the sixteen body joints."""
+
+_MOVEMENT = re.compile(r"([^/]+)_c\d{4}")
+"""The movement in an image's name, before the number of the video."""
 
 
 def scan_surreal(root: Path, num: int, options: SurrealOptions) -> Scan:
@@ -57,20 +65,27 @@ def scan_surreal(root: Path, num: int, options: SurrealOptions) -> Scan:
     if missing:
         are = "are" if len(missing) > 1 else "is"
         raise FileNotFoundError(f"{', '.join(missing)} {are} missing; each split has three runs")
-    ids: list[str] = []
+    places: list[str] = []
     paths: list[Path] = []
     keypoints: list[NDArray[np.float32]] = []
     problems: list[Problem] = []
     for path in runs:
         records = read_records(path, _NUM_JOINTS)
         folder = path.with_suffix("")
-        ids += [f"surreal/{path.parent.name}/{folder.name}/{name}" for name in records.names]
+        places += [f"{path.parent.name}/{folder.name}/{name}" for name in records.names]
         paths += [folder / name for name in records.names]
         keypoints.append(records.keypoints_px[:, _JOINTS[options.joints]])
         problems += records.problems
     points = np.concatenate(keypoints)
+    groups, notes = videos(places, _MOVEMENT)
+    published = tuple(place.partition("/")[0] for place in places)
     labels = Annotations(
-        tuple(ids), tuple(paths), points, visible=np.ones(points.shape[:2], np.bool_)
+        tuple(f"surreal/{group}" for group in groups),
+        tuple(paths),
+        points,
+        visible=np.ones(points.shape[:2], np.bool_),
+        published=published if options.split == "reference" else None,
+        notes=notes,
     )
     return scanned(labels.spread(num), problems)
 

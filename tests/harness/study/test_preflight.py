@@ -13,7 +13,7 @@ from harness.study.preflight import check_bins, check_data, check_weights
 from tests.conftest import ROOT
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.render.rendered import render_domain
-from trainables.data.splits import split_sizes
+from trainables.data.splits import split
 
 HEAD = "metric: {name: target_val/pck_05, goal: maximize}\n"
 
@@ -86,13 +86,18 @@ def test_weights_that_are_searched_are_looked_at(load, tmp_path):
 )
 def test_more_bins_than_samples_are_refused(load, fixed, message):
     spec = load(f"parameters: {{vae.epochs: {{values: [1, 2]}}}}\nfixed: {fixed}\n")
-    poses = {role: split_sizes(50, role) for role in ("source", "target")}
+    poses = {"source": {"train": 45, "val": 5}, "target": {"train": 30, "val": 10, "test": 10}}
     if message is None:
         check_bins(spec, poses)
         return
     with pytest.raises(SpecError) as caught:
         check_bins(spec, poses)
     assert str(caught.value) == message
+
+
+def test_bins_are_not_checked_where_poses_are_counted_only_when_they_are_made(load):
+    spec = load("parameters: {vae.epochs: {values: [1, 2]}}\nfixed: {bins.count: 100}\n")
+    check_bins(spec, {"source": {}, "target": {"val": 600}})
 
 
 def test_bins_of_a_baseline_and_of_a_search_count(load):
@@ -172,7 +177,7 @@ def test_a_data_set_is_checked_without_importing_torch(tmp_path):
 
 
 def test_rendered_domains_have_the_samples_that_were_asked_for():
-    assert check_data({"data.num_source": 70}) == {
-        "source": {"train": 63, "val": 7},
-        "target": {"train": 1800, "val": 600, "test": 600},
-    }
+    counts = check_data({"data.num_source": 70})
+    for role, domain, num in (("source", "people_clean", 70), ("target", "people_wild", 3000)):
+        parts = split([f"{domain}/0/{row:06d}" for row in range(num)], role)
+        assert counts[role] == {name: len(rows) for name, rows in parts.items()}

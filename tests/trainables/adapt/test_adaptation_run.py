@@ -74,7 +74,8 @@ def expected_keys(epoch, method, reads_test):
 @pytest.mark.parametrize("method", METHODS)
 def test_each_epoch_reports_its_metrics(method, reads_test, domains):
     if reads_test:
-        domains = dataclasses.replace(domains, target_test_bins=np.arange(24) % 3)
+        bins = np.arange(len(domains.target.splits["test"])) % 3
+        domains = dataclasses.replace(domains, target_test_bins=bins)
     run = make_run(make_config(adapt__method=method), domains)
     found = reports(run)
     assert len(found) == run.total_epochs == run.epoch == 4
@@ -88,10 +89,8 @@ def test_each_epoch_reports_its_metrics(method, reads_test, domains):
 
 
 def test_the_last_metrics_are_those_of_the_network_on_each_split(domains):
-    bins = np.arange(24) % 3
-    domains = dataclasses.replace(
-        domains, target_val_bins=bins, target_test_bins=bins[::-1].copy()
-    )
+    bins, test_bins = (np.arange(len(domains.target.splits[name])) % 3 for name in ("val", "test"))
+    domains = dataclasses.replace(domains, target_val_bins=bins, target_test_bins=test_bins)
     run = make_run(make_config(), domains)
     last = finish(run)[-1]
     for split, store, rows in (
@@ -104,14 +103,15 @@ def test_the_last_metrics_are_those_of_the_network_on_each_split(domains):
     for prefix, split, index in (
         ("pck_bin", "val", bins),
         ("final/pck_bin", "val", bins),
-        ("target_test/pck_bin", "test", bins[::-1].copy()),
+        ("target_test/pck_bin", "test", test_bins),
     ):
         judged = evaluate(run.net, domains.target, domains.target.splits[split], 16, index, 3)
         assert [last[f"{prefix}/{i:02d}"] for i in range(3)] == judged.pck_bins
 
 
 def test_a_bin_without_a_scored_pose_is_left_out(domains):
-    bins = np.where(np.arange(24) % 3 == 1, -1, np.arange(24) % 3)
+    numbers = np.arange(len(domains.target.splits["val"])) % 3
+    bins = np.where(numbers == 1, -1, numbers)
     run = make_run(
         make_config(adapt__method="source_only"),
         dataclasses.replace(domains, target_val_bins=bins),
@@ -180,9 +180,9 @@ def test_every_sampling_strategy_takes_the_same_number_of_steps_and_draws(method
             assert torch.equal(state["target"][name], states["all"]["target"][name])
     assert fractions["all"] == [1, 1]
     for strategy in ("hardest", "easiest", "random"):
-        assert fractions[strategy] == [0.25, 0.25]  # 27 of 108
-    assert fractions["bins"] == [0.5, 0.5]
-    assert fractions["curriculum"][0] == pytest.approx(1 / 3)
+        assert fractions[strategy] == [28 / 115] * 2  # a quarter, rounded down
+    assert fractions["bins"] == [57 / 115] * 2  # the first three of four bins hold 29
+    assert fractions["curriculum"][0] == pytest.approx(1 / 3, abs=1 / 115)
 
 
 def test_a_strategy_may_be_limited_to_one_phase(domains):
@@ -190,7 +190,7 @@ def test_a_strategy_may_be_limited_to_one_phase(domains):
         sampling__strategy="hardest", sampling__keep=0.25, sampling__phase="adapt"
     )
     fractions = [m["sampling/active_fraction"] for m in finish(make_run(config, domains))]
-    assert fractions == [1, 1, 0.25, 0.25]
+    assert fractions == [1, 1, 28 / 115, 28 / 115]
 
 
 def test_a_loss_that_is_not_finite_is_named(domains):
@@ -242,7 +242,8 @@ def test_parity_changes_augmentation_and_labels_of_both_domains(method, domains)
         assert batches._settings.ranges == augment_ranges(config, domains.source.skeleton)
         assert batches._settings.ranges != AugmentRanges()
         assert batches._settings.is_quantised
-    batch = run._source.augment(next(run._source.read(np.ones(108), 1, 32)))
+    weights = np.ones(len(domains.source.splits["train"]))
+    batch = run._source.augment(next(run._source.read(weights, 1, 32)))
     peaks = batch.maps.amax((2, 3))[batch.weights > 0]
     assert torch.equal(peaks, torch.ones_like(peaks))  # centred on whole cells
 

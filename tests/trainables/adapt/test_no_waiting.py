@@ -46,8 +46,9 @@ def test_batches_style_and_occlusion_do_not_wait(domains, recipe):
         16, META, 0, augment_ranges(config, domains.source.skeleton), is_quantised=config.parity
     )
     rows = {name: getattr(domains, name).splits["train"] for name in ("source", "target")}
+    weights = np.ones(len(domains.source.splits["train"]))
     source = SourceBatches(domains.source, settings)
-    labelled_images = source.read(np.ones(108), 2, 4)
+    labelled_images = source.read(weights, 2, 4)
     target = TargetBatches(domains.target.images, rows["target"], settings)
     generator = torch.Generator().manual_seed(0)
     restyler = Restyler(Untouched(), rows, {"source": 1.0, "target": 1.0}, 1.0, generator)

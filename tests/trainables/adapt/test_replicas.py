@@ -74,7 +74,7 @@ class Build:
             scorer=PoseScorer(
                 model.requires_grad_(False), np.ones(16, dtype=bool), "bbox", source.skeleton, 32
             ),
-            target_val_bins=np.arange(24) % 3,
+            target_val_bins=np.arange(len(target.splits["val"])) % 3,
             style=Negative(),
         )
         return AdaptationRun(config, domains, build_net(config, 16), device, shard)

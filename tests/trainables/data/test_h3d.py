@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from tests.hand_data_sets import empty_image, read, refusal, rendered
+from trainables.data.domain import ImageRequest
 from trainables.data.h3d import H3D
+from trainables.data.json_labels import MIN_VIDEOS
 from trainables.data.layouts.h3d import write_h3d
+
+UNKNOWN = (
+    "frames are divided one by one, as the names of images tell {} videos and 50 are needed to "
+    "keep each in one split"
+)
 
 
 @pytest.fixture
@@ -33,7 +40,7 @@ def test_what_is_written_is_read_back(root):
     assert np.abs(found.astype(int) - images).mean() < 6  # JPEG
     np.testing.assert_array_equal(seen, visible)
     np.testing.assert_allclose(points[seen], keypoints[visible], atol=1e-3)
-    assert notes == ()
+    assert notes == (UNKNOWN.format(5),)
 
 
 def test_the_folder_of_the_archive_may_be_named_too(root):
@@ -53,13 +60,25 @@ def test_hands_with_an_object_are_left_out_and_counted(flag, root):
     change(root, lambda entries: [entries[row].update(without_object=flag) for row in (0, 3)])
     ids, *_, notes = read(H3D, root)
     assert [name[-6:-4] for name in ids] == ["01", "02", "04"]
-    assert notes == ("2 left out: hands with an object",)
+    assert notes == ("2 left out: hands with an object", UNKNOWN.format(3))
 
 
 def test_a_smaller_number_is_a_part_of_all(root):
     some = read(H3D, root, num=2)[0]
     assert len(some) == 2
     assert set(some) < set(read(H3D, root)[0])
+
+
+def test_frames_of_a_sequence_stay_together(root):
+    def rename(entries):
+        entries *= 2 * MIN_VIDEOS
+        for place, entry in enumerate(entries):
+            entries[place] = entry | {"name": f"part1/s{place // 10}_wave/cam_{place % 10}.jpg"}
+
+    change(root, rename)
+    ids = H3D.scan(ImageRequest("target", 10**6, 32, root)).labels.ids
+    assert ids[9] == "h3d/part1/s0_wave/cam#part1/s0_wave/cam_9.jpg"
+    assert len({id.partition("#")[0] for id in ids}) == MIN_VIDEOS
 
 
 def test_all_wrong_entries_are_told_together(root):

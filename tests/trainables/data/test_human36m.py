@@ -1,12 +1,16 @@
 """Human3.6M after its preprocessing: what is read, and what is said of damaged folders."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from tests.body_data_sets import image_files, read_all, write_people
-from trainables.data.human36m import label_file
+from tests.body_data_sets import DOMAINS, image_files, read_all, write_people
+from trainables.config.data_options import Human36mOptions
+from trainables.data.domain import ImageRequest
+from trainables.data.human36m import label_file, scan_human36m
+from trainables.data.json_labels import MIN_VIDEOS
 from trainables.data.problems import DatasetError
 
 
@@ -31,6 +35,33 @@ def test_keypoints_are_in_the_order_of_the_file_and_ids_name_the_image(root):
     row = ids.index(f"human36m/{folder}/{folder}_000006.jpg")
     np.testing.assert_allclose(keypoints[row], points, atol=1e-4)
     assert visible[row].all()
+
+
+def test_cameras_of_a_sequence_stay_together(root):
+    def rename(records):
+        for place, record in enumerate(records):
+            folder = (
+                f"s_01_act_{place // 8 + 2:02d}_subact_{place % 2 + 1:02d}_ca_0{place // 2 % 4}"
+            )
+            record["name"] = f"{folder}/{folder}_000001.jpg"
+
+    path = label_file(root, 1)
+    path.write_text(json.dumps(json.loads(path.read_text())[:1] * 4 * MIN_VIDEOS))
+    rewrite(path, rename)
+    ids = scan_human36m(root, 10**6, Human36mOptions()).labels.ids
+    of_first = [id.partition("#")[0] for id in ids if "#s_01" in id]
+    assert of_first[0] == "human36m/s_01_act_02_subact_01"
+    assert set(Counter(of_first).values()) == {4}
+    assert len(set(of_first)) == MIN_VIDEOS
+
+
+def test_the_usual_subjects_are_an_option(root):
+    options = Human36mOptions(split="reference")
+    labels = scan_human36m(root, 10**6, options).labels
+    tested = [part == "test" for part in labels.published]
+    assert tested == [id.startswith(("human36m/s_09", "human36m/s_11")) for id in labels.ids]
+    counts = DOMAINS["human36m"].check(ImageRequest("target", 100, 32, root, options))
+    assert counts["test"] == sum(tested) == 6
 
 
 def test_a_joint_outside_its_image_is_hidden(root):

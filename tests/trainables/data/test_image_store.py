@@ -1,21 +1,17 @@
 """Image stores: splits by id, digests, reopening, data sets on disk."""
 
-import hashlib
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trainables.data.domain import ImageRequest
+from trainables.data.export import export
 from trainables.data.image_store import open_image_store
 from trainables.data.layouts.leeds import write_leeds
+from trainables.data.prepared import prepared_counts
 from trainables.data.render.rendered import render_domain
 from trainables.data.skeleton import BODY16
-from trainables.data.splits import SPLITS, split, split_sizes
 from trainables.data.store_writer import write_store
-
-ROLES = pytest.mark.parametrize("role", ["source", "target"])
+from trainables.registry import DOMAINS
 
 
 def build(folder, role="source", domain="people_clean", root=None, num=60, seed=0):
@@ -37,65 +33,6 @@ def leeds_folder(root, num=8):
     return root
 
 
-@pytest.mark.parametrize(
-    ("role", "num", "sizes"),
-    [
-        ("source", 4000, {"train": 3600, "val": 400}),
-        ("target", 3000, {"train": 1800, "val": 600, "test": 600}),
-        ("source", 50, {"train": 45, "val": 5}),
-        ("target", 53, {"train": 32, "val": 10, "test": 11}),  # cut at 31.8 and 42.4
-    ],
-)
-def test_splits_have_their_shares(role, num, sizes):
-    parts = split([f"sample/{i}" for i in range(num)], role)
-    assert {name: len(rows) for name, rows in parts.items()} == sizes
-    assert split_sizes(num, role) == sizes
-
-
-@ROLES
-@given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=40))
-def test_samples_of_one_image_stay_in_one_split(role, sizes):
-    ids = [f"image{i}#{person}" for i, size in enumerate(sizes) for person in range(size)]
-    parts = split(ids, role)
-    images = [{ids[row].partition("#")[0] for row in rows} for rows in parts.values()]
-    assert sum(map(len, images)) == len(sizes)
-    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(ids)))
-    # A cut moves by less than an image.
-    for found, wanted in zip(
-        np.cumsum([len(rows) for rows in parts.values()]),
-        np.cumsum(list(split_sizes(len(ids), role).values())),
-        strict=True,
-    ):
-        assert 0 <= found - wanted < max(sizes)
-
-
-@ROLES
-@given(num=st.integers(1, 80))
-def test_splits_are_disjoint_and_cover_everything(role, num):
-    parts = split([f"sample/{i}" for i in range(num)], role)
-    assert list(parts) == list(SPLITS[role])
-    together = np.concatenate(list(parts.values()))
-    assert sorted(together.tolist()) == list(range(num))
-    assert all((np.diff(rows) > 0).all() for rows in parts.values())
-
-
-@ROLES
-@given(order=st.permutations(list(range(30))))
-def test_a_samples_split_does_not_depend_on_the_order(role, order):
-    ids = [f"sample/{i}" for i in range(30)]
-    members = {name: {ids[i] for i in rows} for name, rows in split(ids, role).items()}
-    shuffled = [ids[i] for i in order]
-    again = {name: {shuffled[i] for i in rows} for name, rows in split(shuffled, role).items()}
-    assert again == members
-
-
-def test_splits_follow_the_hash_of_the_id():
-    ids = [f"sample/{i}" for i in range(40)]
-    by_hash = sorted(ids, key=lambda sample: hashlib.sha256(sample.encode()).hexdigest())
-    val = split(ids, "source")["val"]
-    assert {ids[i] for i in val} == set(by_hash[36:])
-
-
 def test_a_store_holds_what_was_rendered(store):
     rendered = next(render_domain("people_clean", 60, 32, 0))
     np.testing.assert_array_equal(store.images, rendered.images)
@@ -113,6 +50,33 @@ def test_a_store_of_several_chunks_holds_them_in_order(tmp_path):
     np.testing.assert_array_equal(large.images[:250], rendered[0].images)
     np.testing.assert_array_equal(large.images[250:], rendered[1].images)
     np.testing.assert_array_equal(large.keypoints_px[250:], rendered[1].keypoints_px)
+
+
+@pytest.mark.parametrize("domain", ["people_clean", "lspet", "freihand", "surreal"])
+def test_a_samples_split_stays_when_more_are_asked_for(domain, tmp_path):
+    root = None
+    if domain != "people_clean":
+        root = tmp_path / "data"
+        export(domain, root, 100, "hands_clean" if domain == "freihand" else "people_clean", 32)
+    members = []
+    for num in (60, 100):
+        store = build(tmp_path / str(num), "target", domain, root, num)
+        members.append(
+            {store.ids[row]: name for name, rows in store.splits.items() for row in rows}
+        )
+    few, more = members
+    assert len(few) == 60
+    assert len(more) == 100
+    assert few.items() < more.items()
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_the_check_counts_what_the_store_will_hold(role, tmp_path):
+    export("lspet", tmp_path / "data", 60, "people_wild", 48)
+    for domain, root in (("people_clean", None), ("lspet", tmp_path / "data")):
+        counts = DOMAINS[domain].load().check(ImageRequest(role, 60, 32, root))
+        store = build(tmp_path / domain, role, domain, root)
+        assert counts == prepared_counts(store)
 
 
 def test_images_are_mapped_and_cannot_be_written(store):

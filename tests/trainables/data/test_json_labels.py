@@ -1,13 +1,14 @@
 """Lists of records in JSON files: what is read, and what is said of damaged ones."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data.json_labels import read_records
+from trainables.data.json_labels import MIN_VIDEOS, read_records, videos
 
 GOOD = {"name": "a.jpg", "keypoint2d": [[0, 1.5], [2, -3]], "keypoint3d": "is not read"}
 
@@ -101,3 +102,24 @@ def test_a_file_of_other_bytes_is_named(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"l\.json is damaged or cut short"):
         read_records(path, 2)
+
+
+def test_frames_are_named_after_their_videos():
+    clips = [f"clip{i:02d}" for i in range(MIN_VIDEOS)]
+    names = [f"{clip}_{frame}.jpg" for frame in range(2) for clip in clips]
+    ends, notes = videos(names, re.compile(r"(clip\d+)_"))
+    assert ends == [f"{name[:6]}#{name}" for name in names]
+    assert notes == ()
+    ends, notes = videos([*names, "still.jpg"], re.compile(r"(clip\d+)_"))
+    assert ends[-1] == "still.jpg"
+    assert notes == ("the names of 1 images tell no video; these are divided one by one",)
+
+
+def test_too_few_videos_are_not_kept_together_and_that_is_told():
+    names = [f"clip{i:02d}_0.jpg" for i in range(MIN_VIDEOS - 1)]
+    ends, notes = videos(names, re.compile(r"(clip\d+)_"))
+    assert ends == names
+    assert notes == (
+        "frames are divided one by one, as the names of images tell 49 videos and 50 are needed "
+        "to keep each in one split",
+    )

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 import scipy.io
 
+from tests.body_data_sets import write_people
 from tests.photographs import load_padded
+from trainables.config.data_options import LspOptions
+from trainables.data.domain import ImageRequest
+from trainables.data.image_store import open_image_store
 from trainables.data.layouts.leeds import write_leeds
-from trainables.data.leeds import scan_leeds
+from trainables.data.leeds import LSP, scan_leeds
 from trainables.data.photograph_domain import refuse
 from trainables.data.problems import DatasetError
+from trainables.data.store_writer import write_store
 
 NUM = 6
 BOTH = pytest.mark.parametrize("name", ["lsp", "lspet"])
@@ -186,6 +191,23 @@ def test_everything_wrong_is_told_at_once_and_survives_pickling(tmp_path):
     for part in ("14 of 84 flags are neither 0 nor 1 but, for instance, 2", "im00003", "0 bytes"):
         assert part in text
     assert str(pickle.loads(pickle.dumps(caught.value))) == text
+
+
+def test_the_publishers_halves_are_an_option(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainables.data.leeds._NUM_TRAIN", 6)
+    write_people("lsp", tmp_path / "d", num=10)
+    options = LspOptions(split="reference")
+    assert scan_leeds("lsp", tmp_path / "d", 8, options).labels.published == (
+        *["train"] * 6, *["test"] * 2
+    )  # fmt: skip
+    assert LSP.check(ImageRequest("source", 10, 32, tmp_path / "d", options)) == {
+        "train": 6,
+        "val": 4,
+    }
+    folder = tmp_path / "store"
+    folder.mkdir()
+    write_store(folder, "lsp", ImageRequest("target", 10, 32, tmp_path / "d", options))
+    assert open_image_store(folder).splits["test"].tolist() == [6, 7, 8, 9]
 
 
 def test_limit_reads_the_first_images(tmp_path):

@@ -1,5 +1,6 @@
 """From a data set to a prepared store, its contact sheet, and a trial that uses it."""
 
+import shutil
 import subprocess
 import sys
 
@@ -49,8 +50,8 @@ def test_the_command_says_what_it_made(root, tmp_path, capsys):
     assert prepare.main(["lspet", "--root", str(root), "--out", str(out), "--size", "32"]) == 0
     shown = capsys.readouterr()
     digest = open_image_store(out).digest
-    assert shown.out == f"{out}: 60 samples (36 train, 12 val, 12 test), digest {digest}\n"
-    assert "60 poses can be used: 36 for train, 12 for val, 12 for test" in shown.err
+    assert shown.out == f"{out}: 60 samples (37 train, 11 val, 12 test), digest {digest}\n"
+    assert "60 poses can be used: 37 for train, 11 for val, 12 for test" in shown.err
     assert prepare.main(["lspet", "--root", str(root), "--out", str(out)]) == 2
     assert "holds a finished store" in capsys.readouterr().err
 
@@ -61,6 +62,9 @@ def test_the_command_says_what_it_made(root, tmp_path, capsys):
         (["lspets"], "lspets is no data set; there are people_clean, "),
         (["lspet", "--root", "/nowhere"], "/nowhere is not a folder"),
         (["lspet"], "data.target_root must name the folder of the data set"),
+        (["people_clean"], "people_clean can draw at most 1,000,000 images, got 1,000,000,000"),
+        (["lsp", "--option", "splits=reference"], "data.lsp.splits is not a field of a trial"),
+        (["lsp", "--option", "split=theirs"], "data.lsp.split must be"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_sentence_and_leaves_nothing(
@@ -132,6 +136,27 @@ def test_a_store_of_another_reading_is_refused(tmp_path):
                 prepared_store("surreal", request)
 
 
+def test_a_store_with_the_publishers_split_is_made_of_an_archive(tmp_path):
+    chunk = next(render_domain("people_wild", 20, 32, 0))
+    write_leeds("lsp", tmp_path / "data", chunk.images, chunk.keypoints_px, chunk.visible)
+    shutil.make_archive(str(tmp_path / "lsp"), "zip", tmp_path / "data")
+    out = tmp_path / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainables.data.leeds._NUM_TRAIN", 14)
+        assert prepare.main(
+            ["lsp", "--root", str(tmp_path / "lsp.zip"), "--out", str(out), "--size", "32",
+             "--option", "split=reference"]
+        ) == 0  # fmt: skip
+    store = open_image_store(out)
+    assert store.splits["test"].tolist() == list(range(14, 20))
+    fields = {"data.target": "lsp", "data.lsp.split": "reference"}
+    request = image_request(trial(out, **fields), "target", 1)
+    assert prepared_store("lsp", request) is not None
+    fields["data.lsp.split"] = "hashed"
+    with pytest.raises(ValueError, match="options is .*reference.* wants .*hashed"):
+        prepared_store("lsp", image_request(trial(out, **fields), "target", 1))
+
+
 def test_a_finished_store_that_has_changed_is_found(root, tmp_path, capsys):
     out = tmp_path / "store"
     arguments = ["lspet", "--root", str(root), "--out", str(out), "--size", "32"]
@@ -191,7 +216,7 @@ def test_left_limbs_are_red_and_right_ones_blue(store):
     ("option", "sentence"),
     [
         ("hidden_visible=yes", "data.coco.hidden_visible must be true or false, got 'yes'"),
-        ("bones=3", "--option bones=3: options of coco are joints, hidden_visible, skeleton"),
+        ("bones=3", "data.coco.bones is not a field of a trial"),
         ("skeleton=cat.yaml", "cat.yaml is neither a file nor a registered skeleton (body16, "),
         ("hidden_visible=true", "has no JSON file, neither at its top nor in annotations/"),
     ],

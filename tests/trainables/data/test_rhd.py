@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.hand_data_sets import empty_image, read, refusal, rendered
+from trainables.config.data_options import RhdOptions
 from trainables.data.domain import ImageRequest
 from trainables.data.layouts.rhd import write_rhd
 from trainables.data.rhd import RHD
@@ -164,6 +165,19 @@ def test_a_smaller_number_is_spread_over_both_sets(tmp_path):
     assert len(every) == 4
     assert len(some) == 3
     assert set(some) < set(every)
+
+
+def test_the_publishers_sets_are_an_option(tmp_path):
+    write_one(tmp_path, diagonal(10, 100), diagonal(200, 300))
+    write_one(tmp_path, diagonal(10, 100), diagonal(200, 300), name="evaluation")
+    for num in (3, 4):
+        asked = ImageRequest("target", num, SIDE, tmp_path, RhdOptions("reference"))
+        labels = RHD.scan(asked).labels
+        assert len(labels.ids) == num
+        assert [part == "test" for part in labels.published] == [
+            id.startswith("rhd/evaluation") for id in labels.ids
+        ]
+    assert RHD.scan(ImageRequest("target", 4, SIDE, tmp_path)).labels.published is None
 
 
 class _Trap:

@@ -9,6 +9,7 @@ import pytest
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.image_store import open_image_store
 from trainables.data.problems import DatasetError
+from trainables.data.splits import split
 from trainables.data.store_writer import check_store, write_store
 from trainables.registry import DOMAINS
 
@@ -65,9 +66,8 @@ def test_a_store_holds_what_the_domain_yields(write):
     assert seen == list(range(10, 91, 10))
     assert store.images[:, 0, 0, 0].tolist() == [row // 10 * 10 for row in range(90)]
     assert store.ids == tuple(f"counted/{row}" for row in range(90))
-    assert {name: len(rows) for name, rows in store.splits.items()} == {
-        "train": 54, "val": 18, "test": 18
-    }  # fmt: skip
+    for name, rows in split(store.ids, "target").items():
+        assert store.splits[name].tolist() == rows.tolist()
     assert store.notes == ("drawn for a test",)
 
 
@@ -119,6 +119,14 @@ def test_a_changed_sample_is_found_and_placed(write):
     images[34, 0, 0, 0] += 1
     images.flush()
     with pytest.raises(ValueError, match="samples 30 to 39 have changed"):
+        check_store(folder)
+    images[34, 0, 0, 0] -= 1
+    images.flush()
+    check_store(folder)
+    parts = np.load(folder / "split.npy", mmap_mode="r+")
+    parts[12] = (parts[12] + 1) % 3
+    parts.flush()
+    with pytest.raises(ValueError, match="samples 10 to 19 have changed"):
         check_store(folder)
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.body_data_sets import image_files, read_all, write_people
 from trainables.config import trial_fields
 from trainables.config.data_options import SurrealOptions
+from trainables.data.json_labels import MIN_VIDEOS
 from trainables.data.problems import DatasetError
 from trainables.data.skeleton import BODY16
 from trainables.data.surreal import scan_surreal
@@ -102,6 +103,32 @@ def test_the_same_name_in_two_runs_is_two_samples(root):
         rewrite(path, lambda records: records[0].update(name="same.jpg"))
     ids, *_ = read_all("surreal", root)
     assert {"surreal/train/run0/same.jpg", "surreal/train/run1/same.jpg"} < set(ids)
+
+
+def test_videos_of_a_movement_stay_together_in_all_runs_and_folders(root):
+    for path in root.glob("*/run?.json"):
+
+        def rename(records, path=path):
+            for place, record in enumerate(records):
+                record["name"] = (
+                    f"{path.parent.name}_{place:02d}/ung_01_{place:02d}_c0{place}12_7.jpg"
+                )
+
+        path.write_text(json.dumps(json.loads(path.read_text()) * MIN_VIDEOS))
+        rewrite(path, rename)
+    labels = labels_of(root)
+    assert labels.ids[0] == "surreal/ung_01_00#train/run0/train_00/ung_01_00_c0012_7.jpg"
+    groups = {id.partition("#")[0] for id in labels.ids}
+    assert len(groups) == 2 * MIN_VIDEOS
+    assert len(labels.ids) == 9 * len(groups)
+
+
+def test_the_publishers_folders_are_an_option(root):
+    options = SurrealOptions(split="reference")
+    labels = scan_surreal(root, 10, options).labels
+    assert labels.published == tuple(id.split("/")[1] for id in labels.ids)
+    assert set(labels.published) == {"train", "val", "test"}
+    assert labels_of(root).published is None
 
 
 def test_few_samples_come_from_all_over_the_data_set(tmp_path):

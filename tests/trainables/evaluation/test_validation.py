@@ -52,7 +52,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """120 rendered images of each domain: 12 validate the source, 72 train on the target."""
+    """120 rendered images of each domain."""
     opened = []
     for role, domain in (("source", "people_clean"), ("target", "people_wild")):
         folder = tmp_path_factory.mktemp(role)

@@ -69,7 +69,7 @@ def test_a_domain_is_rendered_once_and_then_found(cache, source):
     assert second.key == entry.key
     assert again.digest == store.digest
     assert store.images.shape == (80, 32, 32, 3)
-    assert {name: len(rows) for name, rows in store.splits.items()} == {"train": 72, "val": 8}
+    assert {name: len(rows) for name, rows in store.splits.items()} == {"train": 76, "val": 4}
 
 
 def test_source_and_target_are_different_stages(source, target):
@@ -77,9 +77,9 @@ def test_source_and_target_are_different_stages(source, target):
     assert entry.key != source.entry.key
     assert store.digest != source.store.digest
     assert {name: len(rows) for name, rows in store.splits.items()} == {
-        "train": 36,
+        "train": 38,
         "val": 12,
-        "test": 12,
+        "test": 10,
     }
 
 
@@ -199,7 +199,7 @@ def test_a_pose_vae_is_fitted_once_and_then_found(cache, source, target):
     for name in SPLITS:
         np.testing.assert_array_equal(again.scores[name], scores.scores[name])
     sizes = [len(scores.scores[name]) for name in SPLITS]
-    assert sizes == [72, 8, 12, 12]
+    assert sizes == [76, 4, 12, 10]
     assert scores.scores["source/train"].dtype == np.float64
     assert (scores.scores["source/train"] > 0).all()
     assert 0 <= scores.information.active_units <= 3
@@ -265,7 +265,7 @@ def test_another_target_is_another_stage(cache, source, target, leeds):
     _, entry = pose_vae_stage(cache, source, target, VAE, seed=0, splits=SPLITS)
     scores, second = pose_vae_stage(cache, source, leeds, VAE, seed=0, splits=SPLITS)
     assert second.key != entry.key
-    assert scores.scores["source/train"].shape == (72,)
+    assert scores.scores["source/train"].shape == (76,)
 
 
 def test_target_poses_with_few_visible_joints_are_unscored(cache, source, leeds):

@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
+from trainables.data.splits import split
+
+MAX_IMAGES = 1_000_000
+"""Most images that a store or a study can ask for."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,27 @@ class RenderedDomain(Domain):
         for chunk in render_domain(self.name, request.num, request.image_size, request.seed):
             rows = range(first, first := first + len(chunk.images))
             yield LabelledImages(
-                tuple(f"{self.name}/{request.seed}/{row:06d}" for row in rows),
+                self._ids(request, rows),
                 chunk.images,
                 chunk.keypoints_px,
                 chunk.visible,
             )
+
+    def check(self, request: ImageRequest) -> dict[str, int]:
+        """Number of images of each split; all of them show enough joints to be put into a bin.
+
+        Raises:
+            ValueError: If more than :data:`MAX_IMAGES` are asked for: drawing has no end.
+        """
+        if request.num > MAX_IMAGES:
+            raise ValueError(
+                f"{self.name} can draw at most {MAX_IMAGES:,} images, got {request.num:,}"
+            )
+        ids = self._ids(request, range(request.num))
+        return {name: len(rows) for name, rows in split(ids, request.role).items()}
+
+    def _ids(self, request: ImageRequest, rows: range) -> tuple[str, ...]:
+        return tuple(f"{self.name}/{request.seed}/{row:06d}" for row in rows)
 
 
 PEOPLE_CLEAN, PEOPLE_WILD = RenderedDomain("people_clean"), RenderedDomain("people_wild")

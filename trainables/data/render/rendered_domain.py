@@ -31,7 +31,7 @@ class RenderedDomain(Domain):
             )
 
     def check(self, request: ImageRequest) -> dict[str, int]:
-        """Number of images of each split; all of them show enough joints to be put into a bin.
+        """Number of images of each split; hardly any shows too few joints for a bin.
 
         Raises:
             ValueError: If more than :data:`MAX_IMAGES` are asked for: drawing has no end.

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from tests.trainables.adapt.tiny_run import (
+    LITE,
+    METHODS,
     RECIPES,
     finish,
     make_config,
@@ -29,7 +31,22 @@ def test_the_same_seed_gives_the_same_metrics(recipe, domains):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_run_continues_from_a_checkpoint_bit_for_bit(recipe, epoch, domains, tmp_path):
     strategy = {} if recipe == "oracle" else {"sampling.strategy": "curriculum"}
-    config = make_config(**RECIPES[recipe], **strategy)
+    assert_continues(make_config(**RECIPES[recipe], **strategy), epoch, domains, tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_other_backbone_continues_too_and_its_frozen_blocks_never_move(
+    method, domains, tmp_path
+):
+    config = make_config(**LITE, adapt__method=method)
+    net = assert_continues(config, 3, domains, tmp_path)
+    frozen = ("_conv_stem.", "_bn0.", *(f"_blocks.{i}." for i in range(3)))
+    for name, value in build_net(config, 16).backbone.state_dict().items():
+        assert torch.equal(net.backbone.state_dict()[name], value) == name.startswith(frozen), name
+
+
+def assert_continues(config, epoch, domains, tmp_path):
+    """Resume a run from a checkpoint after an epoch; returns the network after its last."""
     run = make_run(config, domains)
     for _ in range(epoch):
         run.run_epoch()
@@ -45,6 +62,7 @@ def test_a_run_continues_from_a_checkpoint_bit_for_bit(recipe, epoch, domains, t
     assert resumed.best["epoch"] == run.best["epoch"]
     for name, value in run.best["net"].items():
         assert torch.equal(resumed.best["net"][name], value), name
+    return run.net
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -11,6 +11,7 @@ import torch
 
 import trainables.adapt.source_only
 from tests.repeatable_metrics import repeatable
+from tests.trainables.adapt.tiny_run import LITE
 from tests.trainables.conftest import Negative
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
@@ -110,6 +111,7 @@ def losses(report):
         (4, {"adapt.method": "udape", "adapt.udape.mask": "joint"}),
         (2, {"adapt.method": "regda", **PARITY}),  # SGD, for which the scale of gradients counts
         (2, {"adapt.method": "udape", **PARITY}),
+        (2, {"adapt.method": "regda", **LITE}),
     ],
 )
 def test_several_processes_end_where_one_does(folder, recipe, world):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.stage_cache.cache import DiskStageCache
+from tests.repeatable_metrics import repeatable
 from trainables.config import TrialConfig, trial_fields
 from trainables.config.field_paths import choices
 from trainables.data.skeleton import BODY16
@@ -116,7 +117,7 @@ def pretrained(cache, flat):
     """All that later epochs, and readers of the reports, may know of the pre-training."""
     trial = TrialConfig.from_flat(flat)
     run = start_run(TrialStages(trial, cache, 1, False), 1, 1)
-    results = [run.run_epoch() for _ in range(trial.adapt.pretrain_epochs)]
+    results = [repeatable(run.run_epoch()) for _ in range(trial.adapt.pretrain_epochs)]
     return {"results": results, "state": run.state_dict(), "best": run.best}
 
 

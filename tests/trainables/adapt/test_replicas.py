@@ -111,7 +111,8 @@ def losses(report):
         (4, {"adapt.method": "udape", "adapt.udape.mask": "joint"}),
         (2, {"adapt.method": "regda", **PARITY}),  # SGD, for which the scale of gradients counts
         (2, {"adapt.method": "udape", **PARITY}),
-        (2, {"adapt.method": "regda", **LITE}),
+        # Its untrained maps are so flat that rounding moves an arg max, which other methods read.
+        (2, {"adapt.method": "source_only", **LITE, "adapt.lr": 0.001}),
     ],
 )
 def test_several_processes_end_where_one_does(folder, recipe, world):

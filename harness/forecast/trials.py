@@ -17,8 +17,8 @@ from trainables.stages.trial_stages import numerics, stage_keys, training_span
 
 _FREE = (
     "adapt.epochs", "adapt.lr", "adapt.pretrain_epochs", "adapt.steps_per_epoch", "bins.",
-    "curriculum.", "evaluation.", "net.weights", "sampling.", "seed", "style.", "vae.kl_weight",
-    "vae.latent_dim", "vae.norm",
+    "curriculum.", "evaluation.", "net.backbone_lr_factor", "net.weights", "sampling.", "seed",
+    "style.", "vae.kl_weight", "vae.latent_dim", "vae.norm",
 )  # fmt: skip
 """Fields, and sections of them, that do not change what a step or a Pose VAE costs; the options
 of methods are such fields too. A field that is not listed, as a new one, does."""

@@ -8,6 +8,7 @@ from trainables.config import TrialConfig
 
 FILE_FIELDS = ("net.weights", "style.encoder")
 """Fields of a trial that name files."""
+_NETWORK = ("backbone", "depth", "width")
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,11 @@ class NamedFile:
     """A file that trials of a study read."""
 
     place: str
-    """Where the path was written, such as ``parameters.net.weights.values.1``."""
+    """Where it was asked for, such as ``parameters.net.weights.values.1``."""
     field: str
     """Field of a trial that holds the path."""
-    path: str
-    """The path."""
+    path: str | None
+    """The path; None for the file in the package of ``net.backbone``."""
     fields: dict[str, Any]
     """All fields of a trial that reads it."""
 
@@ -30,11 +31,14 @@ def named_files(spec: StudySpec) -> tuple[NamedFile, ...]:
     for probe in spec.space.probes:
         fields = TrialConfig.from_flat(probe.fields).to_flat()
         for field in FILE_FIELDS:
-            path = fields[field]
-            if path is not None:
-                key = (field, path, fields["net.depth"], fields["net.width"])
-                place = _place(spec, probe.baseline, field, path)
-                found.setdefault(key, NamedFile(place, field, path, fields))
+            path, asking = fields[field], field
+            if path is None:
+                asking = "net.backbone"
+                if field != "net.weights" or fields[asking] == "resnet":
+                    continue
+            key = (field, path, *(fields[f"net.{name}"] for name in _NETWORK))
+            place = _place(spec, probe.baseline, asking, fields[asking])
+            found.setdefault(key, NamedFile(place, field, path, fields))
     return tuple(found.values())
 
 

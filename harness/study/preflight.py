@@ -11,7 +11,7 @@ from typing import Any
 from harness.nodes.run_slots import fitting_runs, this_machine
 from harness.record.storage import absolute_paths
 from harness.spec import SpecError, StudySpec
-from harness.spec.named_files import named_files
+from harness.spec.named_files import NamedFile, named_files
 from trainables.config import TrialConfig
 from trainables.registry import DOMAINS, PluginError, check_plugins
 
@@ -105,23 +105,32 @@ def check_weights(spec: StudySpec) -> None:
     """Read the files of weights that the study names, before anything starts.
 
     Raises:
-        SpecError: If one is missing, damaged or of another network.
+        SpecError: If one is missing, damaged or of another network, or if a package that holds
+            one is not installed.
     """
     for named in named_files(spec):
-        _check_weights(named.place, Path(named.path).expanduser(), named.field, named.fields)
+        if named.path is not None and not Path(named.path).expanduser().is_file():
+            raise SpecError(f"{named.place}: {Path(named.path).expanduser()} is not a file")
+        try:
+            _read_weights(named)
+        except ValueError as error:
+            raise SpecError(f"{named.place}: {error}") from error
 
 
-def _check_weights(place: str, path: Path, field: str, fields: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        raise SpecError(f"{place}: {path} is not a file")
+def _read_weights(named: NamedFile) -> None:
+    from trainables.network.efficientnet_lite import EfficientNetLite0
     from trainables.network.pose_net import ResNet
+    from trainables.network.weight_file import backbone_file
     from trainables.style.style_net import VGG19_PLAN, Encoder
 
-    try:
-        if field == "style.encoder":
-            Encoder(VGG19_PLAN).load_vgg19(path)
-        else:
-            net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)
-            net.load_imagenet(path)
-    except ValueError as error:
-        raise SpecError(f"{place}: {error}") from error
+    fields = named.fields
+    if named.field == "style.encoder":
+        Encoder(VGG19_PLAN).load_vgg19(Path(fields["style.encoder"]).expanduser())
+        return
+    path = backbone_file(fields["net.backbone"], named.path)
+    assert path is not None  # else the file would not be named
+    if fields["net.backbone"] == "resnet":
+        net = ResNet(fields["net.depth"], fields["net.width"], use_max_pool=True)
+        net.load_imagenet(path)
+    else:
+        EfficientNetLite0().load_imagenet(path)

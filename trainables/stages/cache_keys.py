@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from trainables.adapt.methods import augment_ranges, pretraining_recipe
 from trainables.config import TrialConfig
 from trainables.data.skeleton import Skeleton
 from trainables.fingerprint import code_digest
+from trainables.network.weight_file import backbone_file
 from trainables.registry import METHODS
 from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
@@ -70,8 +70,9 @@ def pretraining_inputs(
         numerics: Numeric environment: device, number format, threads, processes.
 
     Raises:
-        ValueError: If the sampling leaves no sample to draw.
-        OSError: If the file of ``net.weights`` cannot be read.
+        ValueError: If the sampling leaves no sample to draw, or if the backbone's weights are
+            those of a package that is not installed.
+        OSError: If their file cannot be read.
     """
     adapt = config.adapt
     represented = (*_REPRESENTED_FIELDS, *(f"adapt.{method}." for method in METHODS))
@@ -116,7 +117,8 @@ def training_inputs(
         numerics: Numeric environment: device, number format, threads, processes.
 
     Raises:
-        OSError: If the file of ``net.weights`` cannot be read.
+        OSError: If the file of the backbone's weights cannot be read.
+        ValueError: If they are those of a package that is not installed.
     """
     return {
         "code": code_digest(),
@@ -144,8 +146,8 @@ def _style(config: TrialConfig, style_key: str | None) -> dict[str, Any] | None:
 
 
 def _weights_digest(config: TrialConfig) -> str | None:
-    weights = config.net.weights
-    return None if weights is None else file_digest(Path(weights))
+    weights = backbone_file(config.net.backbone, config.net.weights)
+    return None if weights is None else file_digest(weights)
 
 
 def _digest(arrays: Iterable[NDArray[np.float64]]) -> str:

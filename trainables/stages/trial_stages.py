@@ -7,7 +7,6 @@ network, pre-training, training.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from trainables.config import TrialConfig, VAEConfig
 from trainables.data.image_store import ImageStore
 from trainables.distributed.shard import WHOLE, Shard
 from trainables.evaluation.judge import Domains
+from trainables.network.weight_file import backbone_file
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
 from trainables.sampling.bins import assign_bins, difficulty_order
@@ -70,8 +70,9 @@ class TrialStages:
         """A run before its first epoch, see :class:`trainables.adapt.replicas.RunBuilder`."""
         trial = self.trial
         net = build_net(trial, self._source.store.skeleton.num_joints)
-        if trial.net.weights is not None:
-            net.backbone.load_imagenet(Path(trial.net.weights))
+        weights = backbone_file(trial.net.backbone, trial.net.weights)
+        if weights is not None:
+            net.backbone.load_imagenet(weights)
         return AdaptationRun(trial, self._domains(device), net, device, shard)
 
     def spans(self, num_replicas: int) -> list[Span]:

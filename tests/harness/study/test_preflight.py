@@ -14,6 +14,8 @@ from tests.conftest import ROOT
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.render.rendered import render_domain
 from trainables.data.splits import split
+from trainables.network.efficientnet_lite import EfficientNetLite0
+from trainables.network.pose_net import ResNet
 
 HEAD = "metric: {name: target_val/pck_05, goal: maximize}\n"
 
@@ -66,6 +68,46 @@ def test_weights_that_are_searched_are_looked_at(load, tmp_path):
     with pytest.raises(SpecError, match=r"^parameters\.net\.weights\.values\.1: .*weights\.pt"):
         check_weights(load(text))
     check_weights(load(text.replace("[null, weights.pt]", "[null]")))
+
+
+LITE = "fixed: {data.heatmap_size: 16}\nparameters: {net.backbone: {values: %s}%s}\n"
+BOTH = "[resnet, efficientnet_lite0]"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (LITE % (BOTH, ""), r"parameters\.net\.backbone\.values\.1"),
+        (
+            "fixed: {net.backbone: efficientnet_lite0, data.heatmap_size: 16}\n"
+            "parameters: {vae.epochs: {values: [1, 2]}}\n",
+            r"fixed\.net\.backbone",
+        ),
+        (
+            LITE % ("[resnet]", "") + "baselines: {own: {net.backbone: efficientnet_lite0}}\n",
+            r"baselines\.own\.net\.backbone",
+        ),
+    ],
+)
+def test_a_package_of_weights_that_is_missing_is_told_before_a_trial_starts(
+    load, text, place, monkeypatch
+):
+    spec = load(text)
+    monkeypatch.setattr("trainables.network.weight_file._PACKAGE", "no_such_package")
+    told = rf"^{place}: the ImageNet weights of efficientnet_lite0 are not installed: run pip"
+    with pytest.raises(SpecError, match=told):
+        check_weights(spec)
+
+
+def test_a_named_file_replaces_the_package(load, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainables.network.weight_file._PACKAGE", "no_such_package")
+    text = LITE % ("[efficientnet_lite0]", ", net.weights: {values: [lite0.pth]}")
+    torch.save(EfficientNetLite0().state_dict(), tmp_path / "lite0.pth")
+    check_weights(load(text))
+    torch.save(ResNet(10, 64, use_max_pool=True).state_dict(), tmp_path / "lite0.pth")
+    told = r"^parameters\.net\.weights\.values\.0: lite0\.pth does not hold weights of this Effi"
+    with pytest.raises(SpecError, match=told):
+        check_weights(load(text))
 
 
 @pytest.mark.parametrize(

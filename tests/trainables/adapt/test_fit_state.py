@@ -7,6 +7,8 @@ import torch
 
 from tests.repeatable_metrics import repeatable
 from tests.trainables.adapt.tiny_run import (
+    LITE,
+    METHODS,
     RECIPES,
     finish,
     make_config,
@@ -38,14 +40,29 @@ def test_the_same_seed_gives_the_same_metrics_whatever_the_global_generator(reci
 def test_a_run_continues_from_any_checkpoint_bit_for_bit(recipe, domains, tmp_path):
     strategy = {} if recipe == "oracle" else {"sampling.strategy": "curriculum"}
     config = make_config(**RECIPES[recipe], **strategy)
+    assert_continues(config, (1, 2, 3), domains, tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_other_backbone_continues_too_and_its_frozen_blocks_never_move(
+    method, domains, tmp_path
+):
+    config = make_config(**LITE, adapt__method=method)
+    net = assert_continues(config, (3,), domains, tmp_path)
+    frozen = ("_conv_stem.", "_bn0.", *(f"_blocks.{i}." for i in range(3)))
+    for name, value in build_net(config, 16).backbone.state_dict().items():
+        assert torch.equal(net.backbone.state_dict()[name], value) == name.startswith(frozen), name
+
+
+def assert_continues(config, checkpoints, domains, tmp_path):
+    """Resume a run from checkpoints after some epochs; returns the network after its last."""
     run = make_run(config, domains)
     epochs = {}
     while not run.is_done:
-        metrics = run.run_epoch()
-        epochs[run.epoch] = repeatable(metrics)
+        epochs[run.epoch + 1] = repeatable(run.run_epoch())
         (tmp_path / str(run.epoch)).mkdir()
         save_states(tmp_path / str(run.epoch), {"last": run.state_dict(), "best": run.best})
-    for epoch in (1, 2, 3):
+    for epoch in checkpoints:
         resumed = make_run(config, domains, net_seed=7)
         resumed.load_state_dict(load_state(tmp_path / str(epoch)))
         resumed.best = load_state(tmp_path / str(epoch), "best")
@@ -56,6 +73,7 @@ def test_a_run_continues_from_any_checkpoint_bit_for_bit(recipe, domains, tmp_pa
         assert resumed.best["epoch"] == run.best["epoch"]
         for name, value in run.best["net"].items():
             assert torch.equal(resumed.best["net"][name], value), name
+    return run.net
 
 
 def test_a_network_is_built_from_the_seed_alone():

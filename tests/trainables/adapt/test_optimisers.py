@@ -30,6 +30,13 @@ def test_the_default_rate_warms_up_and_follows_half_a_cosine(step, expected):
     assert set(recipe.rates.values()) == {0.02}
 
 
+def test_the_default_recipe_can_train_its_backbone_slower():
+    recipe = default_recipe(0.02, 60, backbone_factor=0.25)
+    assert recipe.rates == {
+        "backbone": 0.005, "upsampling": 0.02, "head": 0.02, "adversarial_head": 0.02
+    }  # fmt: skip
+
+
 def test_the_last_warm_up_step_has_the_full_rate_of_the_cosine():
     factor = default_recipe(1.0, 3000).factor
     assert factor(29) == pytest.approx(0.99976945, abs=1e-7)  # (1 + cos(29 pi/3000)) / 2

@@ -13,6 +13,12 @@ from trainables.distributed.shard import WHOLE
 CPU = torch.device("cpu")
 METHODS = ["source_only", "regda", "udape"]
 PARITY = {"parity": True, "adapt.pretrain_epochs": 2, "adapt.epochs": 2, "net.width": 4}
+LITE = {
+    "net.backbone": "efficientnet_lite0",
+    "data.heatmap_size": 8,
+    "net.frozen_blocks": 3,
+    "net.backbone_lr_factor": 0.3,
+}
 RECIPES = {
     "source_only": {"adapt.method": "source_only"},
     "source_only_mse": {"adapt.method": "source_only", "adapt.loss": "mse"},

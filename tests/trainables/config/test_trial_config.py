@@ -94,6 +94,20 @@ OTHER = {
     "parity": True,
     "seed": 11,
 }
+# The same for the fields that exclude some of the above.
+OTHER_BACKBONE = {
+    **OTHER,
+    "data.heatmap_size": 16,
+    "data.image_size": 64,
+    "net.backbone": "efficientnet_lite0",
+    "net.depth": 10,
+    "net.frozen_blocks": 3,
+    "net.backbone_lr_factor": 0.3,
+    "parity": False,
+}
+
+
+LITE = {"net.backbone": "efficientnet_lite0", "data.heatmap_size": 16}
 
 
 def dataclasses_of(cls):
@@ -110,18 +124,19 @@ CLASSES = pytest.mark.parametrize(
 
 
 def test_the_table_of_this_test_names_every_field():
-    assert set(OTHER) == set(trial_fields())
-    defaults = TrialConfig().to_flat()
-    assert all(OTHER[path] != defaults[path] for path in OTHER)
+    assert set(OTHER_BACKBONE) == set(trial_fields())
+    for path, default in TrialConfig().to_flat().items():
+        assert any(path in table and table[path] != default for table in (OTHER, OTHER_BACKBONE))
 
 
 def test_the_defaults_are_a_valid_trial():
     assert TrialConfig.from_flat({}) == TrialConfig()
 
 
-def test_every_field_survives_the_round_trip():
-    trial = TrialConfig.from_flat(OTHER)
-    assert trial.to_flat() == OTHER
+@pytest.mark.parametrize("table", [OTHER, OTHER_BACKBONE], ids=["resnet", "efficientnet_lite0"])
+def test_every_field_survives_the_round_trip(table):
+    trial = TrialConfig.from_flat(table)
+    assert trial.to_flat() == TrialConfig().to_flat() | table
     assert TrialConfig.from_flat(trial.to_flat()) == trial
     assert TrialConfig.from_flat(TrialConfig().to_flat()) == TrialConfig()
 
@@ -179,6 +194,28 @@ def test_configs_are_frozen(cls):
         (
             {"net.weights": "a.pth", "net.width": 32},
             r"^net.width must be 64 to load net.weights \(a.pth\), got 32$",
+        ),
+        (
+            {**LITE, "net.depth": 18},
+            "^net.depth must be 10, its default, for efficientnet_lite0, which has one depth, "
+            "got 18$",
+        ),
+        (
+            {"net.frozen_blocks": 2},
+            "^net.frozen_blocks must be 0 for net.backbone resnet, got 2$",
+        ),
+        (
+            {**LITE, "data.heatmap_size": 32},
+            r"^data.heatmap_size must be a quarter of data.image_size \(64\) for "
+            "efficientnet_lite0, got 32$",
+        ),
+        (
+            {**LITE, "parity": True},
+            "^net.backbone must be resnet with parity, got 'efficientnet_lite0'$",
+        ),
+        (
+            {"net.backbone_lr_factor": 0.3, "parity": True},
+            "^net.backbone_lr_factor must be 1.0 with parity, got 0.3$",
         ),
         (
             {"sampling.strategy": "bins"},
@@ -247,6 +284,8 @@ def test_fields_that_do_not_fit_together_are_refused(values, message):
         {"sampling.strategy": "hardest", "sampling.phase": "both", "adapt.epochs": 0},
         {"sampling.strategy": "hardest", "sampling.phase": "adapt", "adapt.pretrain_epochs": 0},
         {"bins.subset": [5], "sampling.trim": 0.5},
+        {**LITE, "net.width": 32, "net.weights": "lite0.pth", "net.frozen_blocks": 16},
+        {"net.backbone_lr_factor": 0.3},
         *(
             {"adapt.method": method, "adapt.loss": loss}
             for method in ("source_only", "oracle", "udape")
@@ -291,6 +330,7 @@ NAMED_INSTEAD = {
     "data.target": "data.target_root",
     "sampling.strategy": "bins.subset",
     "net.weights": "net.width",
+    "net.backbone": "data.heatmap_size",
 }
 
 PLAIN = st.one_of(

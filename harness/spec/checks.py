@@ -14,7 +14,7 @@ from harness.yaml.text import described
 from harness.yaml.validation import did_you_mean, problem
 from trainables.config import TrialConfig
 from trainables.data.skeleton_file import find_skeleton
-from trainables.registry import MetricFacts
+from trainables.registry import DOMAINS, MetricFacts
 
 FIXED_SPACE_METHODS = ("gp", "cmaes", "qmc")
 """Methods that need the same parameters in every trial."""
@@ -69,7 +69,7 @@ def _check_skeleton(spec: StudySpec) -> None:
     """Find the joints of the data sets, whose groups are part of the names of metrics."""
     fields = _fields(spec)
     for role in ("source", "target"):
-        name = f"data.{fields[f'data.{role}']}.skeleton"
+        name = DOMAINS[fields[f"data.{role}"]].skeleton_field
         if fields.get(name) is not None:
             try:
                 find_skeleton(fields[name])

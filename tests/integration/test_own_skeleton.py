@@ -75,10 +75,19 @@ def test_a_study_runs_on_animals(folder, capsys):
     assert "bins.jpeg2 cannot be written" in capsys.readouterr().err
 
 
-def test_the_file_of_a_skeleton_is_a_path_and_a_registered_name_is_not(folder):
-    made = absolute_paths({"data.coco.skeleton": "quadruped.yaml"})
-    assert made == {"data.coco.skeleton": str(folder / "quadruped.yaml")}
-    assert absolute_paths({"data.coco.skeleton": "hand21"}) == {"data.coco.skeleton": "hand21"}
+@pytest.mark.parametrize(
+    ("field", "value", "is_path"),
+    [
+        ("data.coco.skeleton", "quadruped.yaml", True),
+        ("data.lsp.skeleton", "quadruped.yaml", True),  # as if its options had such a field
+        ("data.coco.skeleton", "hand21", False),
+        ("data.source_root", "hand21", True),
+    ],
+)
+def test_the_file_of_a_skeleton_is_a_path_and_a_registered_name_is_not(
+    folder, field, value, is_path
+):
+    assert absolute_paths({field: value}) == {field: str(folder / value) if is_path else value}
 
 
 def test_a_study_is_not_resumed_with_other_joints(folder):

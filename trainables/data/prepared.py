@@ -35,7 +35,10 @@ def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
     found = {name: str(description[name]) for name in wanted}
     skeleton = skeleton_of(domain, request.options)
     if store.skeleton.definition() != skeleton.definition():
-        wanted["skeleton"], found["skeleton"] = skeleton.name, store.skeleton.name
+        names = (skeleton.name, store.skeleton.name)
+        if names[0] == names[1]:
+            names = (f"{names[0]} as it is defined now", f"{names[1]} as it was defined then")
+        wanted["skeleton"], found["skeleton"] = names
     if store.image_size != request.image_size:
         wanted["image_size"], found["image_size"] = str(request.image_size), str(store.image_size)
     if differing := [name for name in wanted if wanted[name] != found[name]]:

@@ -65,7 +65,7 @@ def find_skeleton(name: str) -> Skeleton:
     try:
         skeleton = entry.load()
     except PluginError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"a plugin {error}") from error
     if not isinstance(skeleton, Skeleton):
         raise ValueError(f"{entry.code} must be a Skeleton, got {type(skeleton).__name__}")
     return skeleton

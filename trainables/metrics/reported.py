@@ -50,7 +50,7 @@ def pose_vae_metrics(fields: Mapping[str, Any]) -> dict[str, MetricFacts]:
 def _adaptation(fields: Mapping[str, Any]) -> Iterator[tuple[str, MetricFacts]]:
     more = MetricFacts("maximize")
     source = DOMAINS[fields["data.source"]]
-    given = fields.get(f"data.{source.name}.skeleton")
+    given = fields.get(source.skeleton_field)
     groups = find_skeleton(source.skeleton if given is None else given).groups
     for split in ("target_val", "source_val"):
         yield f"{split}/pck_05", more

@@ -1,6 +1,7 @@
 """Skeletons of one's own: what a file may say, and what is wrong with others."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,15 +143,18 @@ def test_a_name_that_is_neither_registered_nor_a_file_is_told(tmp_path):
 def test_a_registered_skeleton_is_that_of_its_data_sets(monkeypatch):
     for name in ("SKELETONS", "DOMAINS", "SECTIONS"):
         monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
-    with pytest.raises(ValueError, match="skeleton must be one of body16, hand21, got 'toy8'"):
+    with pytest.raises(ValueError, match="skeleton of toys must be one of body16, hand21, got"):
         registry.register_domain("toys", "my_lab.poses:TOYS", skeleton="toy8")
     registry.register_skeleton("toy8", f"{__name__}:TOY8")
     registry.register_domain("toys", "my_lab.poses:TOYS", skeleton="toy8")
     assert registry.SKELETONS["toy8"].load() is TOY8
     registry.register_skeleton("wrong", f"{__name__}:QUADRUPED")
+    registry.register_skeleton("absent", "my_lab.skeletons:CAT")
     monkeypatch.setattr("trainables.data.skeleton_file.SKELETONS", registry.SKELETONS)
     with pytest.raises(ValueError, match=r"test_skeleton_file:QUADRUPED must be a Skeleton"):
         find_skeleton("wrong")
+    with pytest.raises(ValueError, match="^a plugin registers absent as my_lab.skeletons:CAT: No"):
+        find_skeleton("absent")
 
 
 TOY8 = Skeleton.of_names(
@@ -236,6 +240,11 @@ def test_a_store_holds_its_skeleton(tmp_path):
     assert len(prepared_store("coco", request).images) == 60
     write_skeleton(tmp_path, QUADRUPED.replace("withers, withers]", "nose, nose]"), "dog.yaml")
     with pytest.raises(ValueError, match="skeleton is quadruped, the study wants dog"):
+        prepared_store("coco", request)
+    (tmp_path / "dog.yaml").rename(tmp_path / "quadruped.yaml")
+    request = replace(request, options=CocoOptions(skeleton=path))
+    rule = "skeleton is quadruped as it was defined then, the study wants quadruped as it is def"
+    with pytest.raises(ValueError, match=rule):
         prepared_store("coco", request)
 
 

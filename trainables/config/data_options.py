@@ -18,10 +18,10 @@ class SurrealOptions:
     shoulders and expects left and right exchanged, as in the published labels;
     surreal_anatomical takes the shoulders; smpl_native expects SMPL's own left and right."""
     split: Split = "hashed"
-    """hashed divides the videos of all folders by a hash of their names, 9 to 1 as a source and 6
-    to 2 to 2 as a target. reference takes the publisher's folders: as a source, train is train,
-    and val and test are val; as a target, train is divided 3 to 1 into train and val by the hash,
-    val is val and test is test."""
+    """hashed divides the recorded movements of all folders by a hash of their names, 9 to 1 as a
+    source and 6 to 2 to 2 as a target. reference takes the publisher's folders: as a source, train
+    is train, and val and test are val; as a target, train is divided 3 to 1 into train and val by
+    the hash, val is val and test is test."""
 
 
 @dataclass(frozen=True)

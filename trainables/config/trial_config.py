@@ -261,7 +261,9 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         require(4 <= self.width <= 256, "net.width", "from 4 to 256", self.width)
-        require(0 <= self.frozen_blocks <= 16, "net.frozen_blocks", "0 to 16", self.frozen_blocks)
+        require(
+            0 <= self.frozen_blocks <= 16, "net.frozen_blocks", "from 0 to 16", self.frozen_blocks
+        )
         require(
             0 < self.backbone_lr_factor <= 10, "net.backbone_lr_factor", "in (0, 10]",
             self.backbone_lr_factor,

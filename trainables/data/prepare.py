@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +89,21 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _domain_options(name: str, pairs: Sequence[str]) -> Any:
     """The options of a data set with some fields given as ``field=value``; None if it has none."""
-    fields = {}
+    options = DOMAINS[name].options
+    known = [] if options is None else [field.name for field in fields(options)]
+    given = {}
     for pair in pairs:
-        field, _, text = pair.partition("=")
+        field, equals, text = pair.partition("=")
+        if not equals or field not in known:
+            raise ValueError(
+                f"--option must be FIELD=VALUE with a field of {name} "
+                f"({', '.join(known) or 'which has none'}), got {pair}"
+            )
         try:
-            fields[f"data.{name}.{field}"] = json.loads(text)
+            given[f"data.{name}.{field}"] = json.loads(text)
         except ValueError:
-            fields[f"data.{name}.{field}"] = text
-    return TrialConfig.from_flat(fields).registered.get(f"data.{name}")
+            given[f"data.{name}.{field}"] = text
+    return TrialConfig.from_flat(given).registered.get(f"data.{name}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -106,13 +106,8 @@ def written_so_far(folder: Path) -> Written | None:
         first, *chunks = map(json.loads, whole.splitlines())
         num_seen = sum(chunk["rows"] + len(chunk["skipped"]) for chunk in chunks)
         return Written(first["domain"], first["role"], num_seen, first["num"])
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-    ):  # not begun, just finished, or of another version
-        return None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # not begun, just finished, or of another version
 
 
 def check_store(folder: Path) -> None:

@@ -51,7 +51,7 @@ def scan_surreal(root: Path, num: int, options: SurrealOptions) -> Scan:
         root: Folder with ``train``, ``val`` or ``test``.
         num: At most this many samples, taken from all over the data set: neighbours are frames of
             one video.
-        options: Which joints to take.
+        options: Which joints and whose split to take.
 
     Raises:
         FileNotFoundError: If there is no split, or a split lacks runs; names all of them.

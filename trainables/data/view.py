@@ -60,7 +60,13 @@ def strip(
 
     Returns:
         (H, W, 3) uint8 in OpenCV's order: blue, green, red.
+
+    Raises:
+        ValueError: If a number is below 1.
     """
+    for name, number in (("columns", columns), ("rows", rows), ("zoom", zoom_px)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     chosen = members[np.linspace(0, len(members) - 1, columns * rows).astype(int)]
     title = np.full((_CAPTION_PX, columns * zoom_px, 3), 255, np.uint8)
     cv2.putText(title, caption, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)

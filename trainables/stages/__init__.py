@@ -1,8 +1,7 @@
 """A run as a sequence of stages; trials that need the same stage share its result.
 
 Read ``protocol`` (the interface of a stage cache), ``data_stages`` (images, Pose VAE and scores),
-``style_stage``, ``trial_stages`` (all stages of a run in order), ``bin_sheet`` (a picture of its
-bins), ``cached_run`` (training that is
+``style_stage``, ``trial_stages`` (all stages of a run in order), ``cached_run`` (training that is
 shared like a stage), ``cache_keys`` (what shared training depends on), ``digests`` (digests of
-files).
+files), ``bin_sheet`` (a picture of a run's bins).
 """

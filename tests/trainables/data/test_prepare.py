@@ -63,8 +63,7 @@ def test_the_command_says_what_it_made(root, tmp_path, capsys):
         (["lspet", "--root", "/nowhere"], "/nowhere is not a folder"),
         (["lspet"], "data.target_root must name the folder of the data set"),
         (["people_clean"], "people_clean can draw at most 1,000,000 images, got 1,000,000,000"),
-        (["lsp", "--option", "splits=reference"], "data.lsp.splits is not a field of a trial"),
-        (["lsp", "--option", "split=theirs"], "data.lsp.split must be"),
+        (["lspet", "--option", "split=x"], "a field of lspet (which has none), got split=x"),
     ],
 )
 def test_what_cannot_be_prepared_is_one_sentence_and_leaves_nothing(
@@ -197,6 +196,12 @@ def test_a_contact_sheet_shows_every_split(store, tmp_path, capsys):
     assert "is not a readable image store" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["columns", "rows", "zoom"])
+def test_a_contact_sheet_of_nothing_is_refused(store, name, tmp_path, capsys):
+    assert view.main([str(store), "--out", str(tmp_path / "sheet.png"), f"--{name}", "0"]) == 2
+    assert capsys.readouterr().err == f"error: {name} must be at least 1, got 0\n"
+
+
 def test_left_limbs_are_red_and_right_ones_blue(store):
     opened = open_image_store(store)
     blank = open_image_store(store).images[:] * 0
@@ -216,11 +221,13 @@ def test_left_limbs_are_red_and_right_ones_blue(store):
     ("option", "sentence"),
     [
         ("hidden_visible=yes", "data.coco.hidden_visible must be true or false, got 'yes'"),
-        ("bones=3", "data.coco.bones is not a field of a trial"),
+        ("bones=3", "--option must be FIELD=VALUE with a field of coco (joints, hidden_visible, "
+         "skeleton), got bones=3"),
+        ("joints", "skeleton), got joints"),
         ("skeleton=cat.yaml", "cat.yaml is neither a file nor a registered skeleton (body16, "),
         ("hidden_visible=true", "has no JSON file, neither at its top nor in annotations/"),
     ],
-)
+)  # fmt: skip
 def test_options_of_the_data_set_are_checked(option, sentence, tmp_path, capsys):
     words = ["coco", "--root", str(tmp_path), "--out", str(tmp_path / "out"), "--option", option]
     assert prepare.main(words) == 2

@@ -17,7 +17,10 @@ from harness.yaml.text import SpecError
 from trainables.registry import DOMAINS, SKELETONS
 
 PROBE_BYTES = 64 * 1024
-PATH_FIELDS = ("data.source_root", "data.target_root", "net.weights", "style.encoder")
+PATH_FIELDS = (
+    "data.source_root", "data.target_root", "data.people_sport.backgrounds",
+    "data.people_sport.poses", "net.weights", "style.encoder",
+)  # fmt: skip
 """Fields of a trial that hold paths; those that give a skeleton hold a path or a name."""
 
 

@@ -24,6 +24,8 @@ _OPTIONAL = {"left_right": (), "limbs": (), "all_joints": None, "is_upright": Tr
 KEYS = (*_NEEDED, *_OPTIONAL)
 """Of the definition of a skeleton."""
 _NAME = re.compile("[a-z][a-z0-9_]*")
+_ADABN = "adabn"
+"""No group has this name: ``<split>/pck_05_adabn`` is a control, not the score of a group."""
 
 
 class SkeletonError(ValueError):
@@ -82,8 +84,8 @@ class Skeleton:
             name: Of the skeleton.
             definition: Its attributes, with names of joints in place of indices. ``joints`` are
                 at least :data:`MIN_VISIBLE` different names in the order of the arrays;
-                ``groups`` at least one name, of a to z, 0 to 9 and _, with its joints;
-                ``triplets`` at least :data:`MIN_TRIPLETS` times three different joints, the
+                ``groups`` at least one name with its joints, of a to z, 0 to 9 and _ after a letter,
+                but not ``adabn``; ``triplets`` at least :data:`MIN_TRIPLETS` times three different joints, the
                 vertex in the middle; ``torso`` four joints, which need not differ. May be left
                 out: ``left_right`` and ``limbs`` are pairs of different joints, of the former a
                 joint is in one at most; ``all_joints`` are all joints by default; ``is_upright``
@@ -187,7 +189,11 @@ def _named_groups(groups: Any) -> Mapping[str, Any]:
         raise SkeletonError(("groups",), rule)
     for name in groups:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise SkeletonError(("groups", name), "must have a name of a-z, 0-9 and _")
+            rule = "must have a name of a-z, 0-9 and _ that begins with a letter"
+            raise SkeletonError(("groups", name), rule)
+        if name == _ADABN:
+            rule = "must have another name, as pck_05_adabn is a metric of its own"
+            raise SkeletonError(("groups", name), rule)
     return groups
 
 

@@ -28,6 +28,8 @@ OTHER = {
     "data.source_crop": "person",
     "data.target_crop": "person",
     "data.crop_scale": 1.25,
+    "data.people_sport.backgrounds": "data/photographs",
+    "data.people_sport.poses": "data/poses.npy",
     "data.lsp.split": "reference",
     "data.surreal.joints": "smpl_native",
     "data.surreal.split": "reference",

@@ -70,6 +70,8 @@ def test_the_example_of_the_documentation_is_a_skeleton(tmp_path):
          "groups[back_leg] must be a list of at least one joint, got []"),
         ("  back_leg: ", "  Back leg: ", 21,
          "groups[Back leg] must have a name of a-z, 0-9 and _"),
+        ("  back_leg: ", "  adabn: ", 21,
+         "groups[adabn] must have another name, as pck_05_adabn is a metric of its own"),
         ("[nose, withers, tail]", "[nose, withers, nose]", 25,
          "triplets[2] must be different joints, got [nose, withers, nose]"),
         ("[nose, withers, tail]", "[nose, withers]", 25,

@@ -82,14 +82,14 @@ class Skeleton:
 
         Args:
             name: Of the skeleton.
-            definition: Its attributes, with names of joints in place of indices. ``joints`` are
-                at least :data:`MIN_VISIBLE` different names in the order of the arrays;
-                ``groups`` at least one name with its joints, of a to z, 0 to 9 and _ after a letter,
-                but not ``adabn``; ``triplets`` at least :data:`MIN_TRIPLETS` times three different joints, the
-                vertex in the middle; ``torso`` four joints, which need not differ. May be left
-                out: ``left_right`` and ``limbs`` are pairs of different joints, of the former a
-                joint is in one at most; ``all_joints`` are all joints by default; ``is_upright``
-                is true by default.
+            definition: Its attributes, with names of joints in place of indices.
+                ``joints``: at least :data:`MIN_VISIBLE` different names in the order of the
+                arrays. ``groups``: at least one name with its joints; a to z, 0 to 9 and _, begins
+                with a letter, and is not ``adabn``. ``triplets``: at least :data:`MIN_TRIPLETS` of
+                three different joints, the vertex in the middle. ``torso``: four joints, which
+                need not differ. These may be left out: ``left_right``, pairs of different joints,
+                each joint in one pair at most; ``limbs``, pairs of different joints;
+                ``all_joints``, by default all joints; ``is_upright``, by default true.
 
         Raises:
             SkeletonError: If the definition is not as described.

@@ -207,7 +207,7 @@ def _gap(differences: pd.Series) -> dict[str, object]:
 def _columns(study: Study, split: str) -> dict[str, str]:
     """Column name to metric: the joint groups that the study has, then scores.
 
-    Of the built-in skeletons these are the groups behind All, of others all groups.
+    Of a built-in skeleton these are the groups behind All, of another one all its groups.
     """
     prefix = f"{split}/pck_05_"
     reported = [
@@ -215,16 +215,14 @@ def _columns(study: Study, split: str) -> dict[str, str]:
         for metric in dict.fromkeys(study.epochs["metric"])
         if metric.startswith(prefix) and metric != f"{prefix}adabn"
     ]
-    built_in = (BODY16, HAND21)
-    behind_all = [
-        group
-        for skeleton in built_in
-        for group, joints in skeleton.groups.items()
-        if set(joints) <= set(skeleton.all_joints)
-    ]
-    others = set(reported).difference(*(skeleton.groups for skeleton in built_in))
-    groups = [group for group in behind_all if group in reported]
-    groups += [group for group in reported if group in others]
+    groups = reported
+    for skeleton in (BODY16, HAND21):
+        if set(reported) <= set(skeleton.groups):
+            groups = [
+                group
+                for group, joints in skeleton.groups.items()
+                if group in reported and set(joints) <= set(skeleton.all_joints)
+            ]
     columns = {COLUMN_NAMES.get(g, g.capitalize()): f"pck_05_{g}" for g in groups}
     return columns | SCORES | {ADABN: "pck_05_adabn"}
 

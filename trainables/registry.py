@@ -249,7 +249,9 @@ def register_trainable(
 
 def _add(registry: dict[str, E], group: str, entry: E) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]*", entry.name):
-        raise ValueError(f"a name must be of a-z, 0-9 and _, got {entry.name!r}")
+        raise ValueError(
+            f"a name must be of a-z, 0-9 and _ and begin with a letter, got {entry.name!r}"
+        )
     if not re.fullmatch(r"[\w.]+:\w+", entry.code):
         raise ValueError(f"the code of {entry.name} must be module:object, got {entry.code!r}")
     known = registry.get(entry.name)

@@ -134,7 +134,7 @@ def _init(folder: Path, limit_s: int, processes: Processes, gives_up: Callable[[
                 "gcs_rpc_server_reconnect_timeout_s": RECONNECT_TIMEOUT_S,
                 "worker_register_timeout_seconds": WORKER_LIMIT_S,
                 "agent_register_timeout_ms": WORKER_LIMIT_S * 1000,
-                # Else a Python process for each CPU, in which no run is ever trained.
+                # Otherwise Ray starts a Python process for each CPU, which no run ever uses.
                 "prestart_worker_first_driver": False,
             },
             num_cpus=len(os.sched_getaffinity(0)),

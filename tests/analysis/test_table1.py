@@ -72,8 +72,9 @@ def test_a_hand_has_its_own_joint_groups(study_of):
 def test_a_skeleton_of_the_users_own_has_all_its_groups(study_of):
     prefix = "target_val/pck_05"
     metrics = {prefix: 50.0, f"{prefix}_paw": 60.0, f"{prefix}_ear": 70.0, f"{prefix}_adabn": 1.0}
+    metrics[f"{prefix}_head"] = 80.0  # a body has such a group, too, but not behind All
     scores = seed_scores(study_of([("all", {}, [metrics])]))
-    assert scores.loc[0, ["Paw", "Ear"]].tolist() == [60.0, 70.0]
+    assert scores.loc[0, ["Paw", "Ear", "Head"]].tolist() == [60.0, 70.0, 80.0]
     assert "Adabn" not in scores
 
 

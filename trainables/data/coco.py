@@ -127,9 +127,10 @@ def _image(root: Path, stem: str, file_name: str) -> Path:
     """Where an image is, or where it would be looked for first if it is missing."""
     folders = (root / stem.removeprefix(PREFIX), root / "images", root)
     places = [folder / file_name for folder in folders]
-    found = [place for place in places if place.is_file()]
-    found += [place for place in places if place.parent.is_dir()]
-    return (found or places[-1:])[0]
+    for place in places:
+        if place.is_file():
+            return place
+    return next((place for place in places if place.parent.is_dir()), places[-1])
 
 
 def _domain(name: str) -> PhotographDomain:

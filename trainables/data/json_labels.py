@@ -83,7 +83,7 @@ def read_json(path: Path) -> Any:
 
 
 MIN_VIDEOS = 50
-"""With fewer, a split can be without any: of 50, none falls into a tenth once in 200 data sets."""
+"""With fewer, a split may get none: of 50, a split of a tenth gets none in one of 200 cases."""
 
 
 def videos(names: Sequence[str], video: re.Pattern[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -67,7 +67,7 @@ def body_turns(mesh: Mesh, joints: Tensor, head_yaw: Tensor, foot_flex: Tensor) 
         turns["hand" + name] = turns["fingers" + name] = turns["forearm" + name]
         elevation = torch.acos((unit(upper) * chest[..., 1]).sum(-1).clamp(-1, 1))
         lift = _SHOULDER_FOLLOWS * (elevation - torch.pi / 3).clamp(min=0)
-        turns["clavicle" + name] = about(front, lift if side == 0 else -lift) @ chest
+        turns["clavicle" + name] = about(front, -lift if side == 0 else lift) @ chest
 
         thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
         thigh_rest, shin_rest = rest[knee] - rest[hip], rest[ankle] - rest[knee]

@@ -8,8 +8,8 @@ the axis about which an elbow or a knee folds.
 import torch
 from torch import Tensor
 
-from trainables.data.render.frames import about, aligned, frame, swung, unit
 from trainables.data.render.mesh import Mesh
+from trainables.data.render.rotations import about, aligned, frame, swung, unit
 
 _STRAIGHT = 0.12
 """Sine of the angle below which a stretched limb no longer shows the axis about which it folds."""

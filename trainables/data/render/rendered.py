@@ -1,11 +1,12 @@
 """The built-in source and target domains: procedural people and hands.
 
-Two looks of the same articulated figure. ``people_clean`` is a labelled synthetic source: plain
-backgrounds, even light, mostly simple poses with a long tail of complex ones. ``people_wild`` is
-the target: textured backgrounds, side light, colour casts, patterned clothes, blur and noise, and
-poses of all complexities. ``people_wild_hard`` adds clutter, occluders and people seen from
-behind. ``hands_clean`` and ``hands_wild`` are the same for hands. They replace SURREAL and LSP,
-RHD and H3D where those cannot be downloaded.
+``people_clean`` is a labelled synthetic source: plain backgrounds,
+even light, mostly simple poses with a long tail of complex ones. ``people_wild`` is the target:
+textured backgrounds, side light, colour casts, patterned clothes, blur and noise, and poses of all
+complexities. ``people_wild_hard`` adds more clutter, occluders and people seen from behind.
+``people_sport`` is a source for photographs: people of all sizes who jump, fall and turn over,
+before grounds, walls and skies. ``hands_clean`` and ``hands_wild`` are hands in the first two
+looks. These domains replace SURREAL and LSP, RHD and H3D where those cannot be downloaded.
 
 Image i of a domain depends only on the domain, the size and the seed, not on the number of
 images.
@@ -67,7 +68,8 @@ class RenderedChunk:
     Attributes:
         images: (B, H, W, 3) uint8.
         keypoints_px: (B, K, 2) float32 pixel coordinates; integers are pixel centres.
-        visible: (B, K) bool; False where a joint lies outside the image.
+        visible: (B, K) bool; False where a joint lies outside the image, and, unless
+            ``Look.labels_hidden``, where the body or an object hides it.
         complexity: (B,) float32, the prior's own difficulty in [0, 1]; only tests read it.
     """
 
@@ -88,6 +90,9 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
 
     Yields:
         Chunks of at most :data:`CHUNK` images in order.
+
+    Raises:
+        KeyError: For a domain that is not drawn.
     """
     for index, first in enumerate(range(0, num, CHUNK)):
         entropy = (zlib.crc32(domain.encode()), seed, index)
@@ -125,7 +130,7 @@ def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> Ren
 
 
 def _tumbled(joints: Array, share: float, rng: np.random.Generator) -> Array:
-    """Poses (B, K, 3) of which a share is turned in space, each by its own angles."""
+    """Poses (B, K, 3) of which a share is turned about the origin, each by its own angles."""
     num = len(joints)
     if share == 0:
         return joints

@@ -12,6 +12,7 @@ from trainables.config.data_options import (
     Human36mOptions,
     LspOptions,
     RhdOptions,
+    SportOptions,
     SurrealOptions,
 )
 from trainables.config.method_options import RegDAOptions, UDAPEOptions
@@ -44,7 +45,7 @@ _RENDERED, _LEEDS = "trainables.data.render.rendered_domain", "trainables.data.l
 register_domain("people_clean", f"{_RENDERED}:PEOPLE_CLEAN")
 register_domain("people_wild", f"{_RENDERED}:PEOPLE_WILD")
 register_domain("people_wild_hard", f"{_RENDERED}:PEOPLE_WILD_HARD")
-register_domain("people_sport", f"{_RENDERED}:PEOPLE_SPORT")
+register_domain("people_sport", f"{_RENDERED}:PEOPLE_SPORT", options=SportOptions)
 register_domain("hands_clean", f"{_RENDERED}:HANDS_CLEAN", skeleton="hand21")
 register_domain("hands_wild", f"{_RENDERED}:HANDS_WILD", skeleton="hand21")
 register_domain("lsp", f"{_LEEDS}:LSP", reads_folder=True, options=LspOptions)

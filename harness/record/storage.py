@@ -18,7 +18,8 @@ from trainables.registry import SKELETONS
 
 PROBE_BYTES = 64 * 1024
 PATH_FIELDS = (
-    "data.source_root", "data.target_root", "data.coco.skeleton", "net.weights", "style.encoder",
+    "data.source_root", "data.target_root", "data.coco.skeleton",
+    "data.people_sport.backgrounds", "data.people_sport.poses", "net.weights", "style.encoder",
 )  # fmt: skip
 
 

@@ -10,6 +10,18 @@ Split = Literal["hashed", "reference"]
 
 
 @dataclass(frozen=True)
+class SportOptions:
+    """What people in sports are drawn with."""
+
+    backgrounds: str | None = None
+    """Folder of photographs whose edges become the backgrounds; None draws them. Photographs of
+    the target data set show what a trial is tested on, so leave out those of its val and test."""
+    poses: str | None = None
+    """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, from
+    which poses are drawn; None draws them from the built-in prior."""
+
+
+@dataclass(frozen=True)
 class SurrealOptions:
     """Fields that only SURREAL reads."""
 

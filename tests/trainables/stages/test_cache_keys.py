@@ -71,6 +71,8 @@ VALUES = {  # where the rule of `alternatives` gives nothing that a trial accept
     "data.target_root": ["/nowhere"],
     "net.depth": [18],
     "bins.subset": [[0], [1, 2, 3]],
+    "data.people_sport.backgrounds": ["/nowhere"],
+    "data.people_sport.poses": ["/nowhere"],
     "data.coco.joints": ["neck=throat"],
     "data.coco.skeleton": ["hand21"],
     "data.coco_hand.joints": ["wrist=hand"],

@@ -15,6 +15,7 @@ images.
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from trainables.data.frame import in_frame
 from trainables.data.render.body_prior import rotation_matrix
 from trainables.data.render.figure import HAND, PERSON, draw_figures
 from trainables.data.render.look import Look
+from trainables.data.render.material import photographic_backgrounds, read_poses
 from trainables.data.render.scene import CHUNK, add_camera_effects, add_occluders, draw_backgrounds
 from trainables.registry import DOMAINS
 
@@ -70,7 +72,8 @@ class RenderedChunk:
         keypoints_px: (B, K, 2) float32 pixel coordinates; integers are pixel centres.
         visible: (B, K) bool; False where a joint lies outside the image, and, unless
             ``Look.labels_hidden``, where the body or an object hides it.
-        complexity: (B,) float32, the prior's own difficulty in [0, 1]; only tests read it.
+        complexity: (B,) float32, the prior's own difficulty in [0, 1], without meaning for given
+            poses; only tests read it.
     """
 
     images: NDArray[np.uint8]
@@ -79,7 +82,14 @@ class RenderedChunk:
     complexity: NDArray[np.float32]
 
 
-def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator[RenderedChunk]:
+def render_domain(
+    domain: str,
+    num: int,
+    image_size: int,
+    seed: int,
+    backgrounds: Path | None = None,
+    poses: Path | None = None,
+) -> Iterator[RenderedChunk]:
     """Render the first ``num`` images of a domain, chunk by chunk, on the CPU.
 
     Args:
@@ -87,6 +97,9 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
         num: Number of images.
         image_size: Side in pixels.
         seed: Seed of the domain; source and target differ by name even with equal seeds.
+        backgrounds: Folder of photographs to take backgrounds from; None draws them.
+        poses: File of 3D poses, see :func:`trainables.data.render.material.read_poses`; None
+            draws them from the prior.
 
     Yields:
         Chunks of at most :data:`CHUNK` images in order.
@@ -96,7 +109,8 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
     """
     for index, first in enumerate(range(0, num, CHUNK)):
         entropy = (zlib.crc32(domain.encode()), seed, index)
-        chunk = _render_chunk(domain, image_size, np.random.default_rng(entropy))
+        rng = np.random.default_rng(entropy)
+        chunk = _render_chunk(domain, image_size, rng, backgrounds, poses)
         count = min(CHUNK, num - first)
         yield RenderedChunk(
             chunk.images[:count],
@@ -106,15 +120,27 @@ def render_domain(domain: str, num: int, image_size: int, seed: int) -> Iterator
         )
 
 
-def _render_chunk(domain: str, image_size: int, rng: np.random.Generator) -> RenderedChunk:
+def _render_chunk(
+    domain: str,
+    image_size: int,
+    rng: np.random.Generator,
+    photographs: Path | None,
+    poses: Path | None,
+) -> RenderedChunk:
     look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit
-    joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
+    if poses is None:
+        joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
+    else:
+        joints = rng.choice(read_poses(poses), CHUNK)
     joints = _tumbled(joints, look.tumble, rng)
     drawn = draw_figures(figure, joints, image_size, look, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    backgrounds = draw_backgrounds(look, image_size, rng, generator)
+    if photographs is None:
+        backgrounds = draw_backgrounds(look, image_size, rng, generator)
+    else:
+        backgrounds = photographic_backgrounds(photographs, image_size, CHUNK, rng)
     images = drawn.colour + (1 - drawn.cover) * backgrounds
     images, behind = add_occluders(images, drawn.keypoints_px, look, rng)
     images = add_camera_effects(images, look, rng, generator)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from trainables.config.data_options import SportOptions
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.splits import split
 
@@ -21,7 +23,8 @@ class RenderedDomain(Domain):
         from trainables.data.render.rendered import render_domain
 
         first = 0
-        for chunk in render_domain(self.name, request.num, request.image_size, request.seed):
+        drawing = (self.name, request.num, request.image_size, request.seed)
+        for chunk in render_domain(*drawing, *_material(request)):
             rows = range(first, first := first + len(chunk.images))
             yield LabelledImages(
                 self._ids(request, rows),
@@ -30,21 +33,46 @@ class RenderedDomain(Domain):
                 chunk.visible,
             )
 
+    def digest(self, request: ImageRequest) -> str | None:
+        """16 hex digits that change with the user's photographs or poses; None without them."""
+        from trainables.data.render.material import material_digest
+
+        material = _material(request)
+        return material_digest(*material) if any(material) else None
+
     def check(self, request: ImageRequest) -> dict[str, int]:
         """Number of images of each split; hardly any shows too few joints for a bin.
 
         Raises:
-            ValueError: If more than :data:`MAX_IMAGES` are asked for: drawing has no end.
+            OSError, ValueError: If more than :data:`MAX_IMAGES` are asked for, as drawing has no
+                end, or if the user's photographs or poses cannot be read.
         """
         if request.num > MAX_IMAGES:
             raise ValueError(
                 f"{self.name} can draw at most {MAX_IMAGES:,} images, got {request.num:,}"
             )
+        backgrounds, poses = _material(request)
+        if backgrounds is not None or poses is not None:
+            from trainables.data.render.material import photographs, read_poses
+
+            if backgrounds is not None:
+                photographs(backgrounds)
+            if poses is not None:
+                read_poses(poses)
         ids = self._ids(request, range(request.num))
         return {name: len(rows) for name, rows in split(ids, request.role).items()}
 
     def _ids(self, request: ImageRequest, rows: range) -> tuple[str, ...]:
         return tuple(f"{self.name}/{request.seed}/{row:06d}" for row in rows)
+
+
+def _material(request: ImageRequest) -> tuple[Path | None, Path | None]:
+    """The user's folder of photographs and file of poses."""
+    if not isinstance(request.options, SportOptions):
+        return None, None
+    given = request.options.backgrounds, request.options.poses
+    backgrounds, poses = (None if text is None else Path(text).expanduser() for text in given)
+    return backgrounds, poses
 
 
 PEOPLE_CLEAN, PEOPLE_WILD = RenderedDomain("people_clean"), RenderedDomain("people_wild")

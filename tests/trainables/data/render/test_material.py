@@ -1,0 +1,91 @@
+"""Photographs and poses that a user brings for the drawn people."""
+
+import cv2
+import numpy as np
+import pytest
+
+from trainables.config.data_options import SportOptions
+from trainables.data.domain import ImageRequest
+from trainables.data.render.material import photographic_backgrounds, read_poses
+from trainables.data.render.rendered import render_domain
+from trainables.registry import DOMAINS
+
+
+def request(**options):
+    return ImageRequest("source", 40, 32, options=SportOptions(**options))
+
+
+def test_backgrounds_are_crops_at_the_edge_of_a_photograph(tmp_path):
+    photograph = np.zeros((40, 80, 3), np.uint8)
+    photograph[..., 2] = 200  # red in OpenCV's order
+    photograph[12:28, 30:50] = (0, 255, 0)  # what stands in the middle
+    cv2.imwrite(str(tmp_path / "one.png"), photograph)
+    drawn = photographic_backgrounds(tmp_path, 16, 60, np.random.default_rng(0))
+    assert drawn.shape == (60, 3, 16, 16)
+    assert drawn[:, 0].mean() > 0.7
+    assert (drawn[:, 1] > 0.5).float().mean() < 0.05
+    assert drawn[:, 2].max() == 0
+
+
+def test_people_stand_before_the_photographs(tmp_path):
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((50, 50, 3), (255, 0, 0), np.uint8))
+    plain = next(render_domain("people_sport", 40, 32, 0))
+    chunk = next(render_domain("people_sport", 40, 32, 0, backgrounds=tmp_path))
+    np.testing.assert_array_equal(chunk.keypoints_px, plain.keypoints_px)
+    corner = chunk.images[:, 0, 0].astype(int)
+    assert np.median(corner[:, 2] - corner[:, 0]) > 100
+    assert np.median(plain.images[:, 0, 0, 2].astype(int) - plain.images[:, 0, 0, 0]) < 60
+
+
+def test_poses_of_a_file_are_drawn_and_no_others(tmp_path):
+    # One pose, both arms stretched to the sides, seen from any side.
+    pose = np.zeros((1, 16, 3))
+    pose[0, :, :2] = [
+        (-0.1, 0.9), (-0.1, 0.5), (-0.1, 0.0), (0.1, 0.0), (0.1, 0.5), (0.1, 0.9),
+        (0, 0), (0, -0.4), (0, -0.5), (0, -0.8),
+        (-0.75, -0.5), (-0.45, -0.5), (-0.2, -0.5), (0.2, -0.5), (0.45, -0.5), (0.75, -0.5),
+    ]  # fmt: skip
+    np.save(tmp_path / "pose.npy", pose)
+    joints = next(
+        render_domain("people_sport", 60, 64, 0, poses=tmp_path / "pose.npy")
+    ).keypoints_px
+    for wrist, elbow, shoulder in ((10, 11, 12), (15, 14, 13)):
+        upper, lower = joints[:, elbow] - joints[:, shoulder], joints[:, wrist] - joints[:, elbow]
+        cosine = (
+            (upper * lower).sum(1) / np.linalg.norm(upper, axis=1) / np.linalg.norm(lower, axis=1)
+        )
+        assert np.median(cosine) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros((3, 17, 3)), r"an array \(N, 16, 3\) of .*, got the shape \(3, 17, 3\)"),
+        (np.full((1, 16, 3), np.nan), r"must hold an array \(N, 16, 3\) of finite numbers"),
+        (np.array([None]), "must be a .npy file of numbers"),
+    ],
+)
+def test_other_arrays_are_refused(array, sentence, tmp_path):
+    np.save(tmp_path / "poses.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=sentence):
+        read_poses(tmp_path / "poses.npy")
+
+
+def test_the_check_names_what_cannot_be_read(tmp_path):
+    domain = DOMAINS["people_sport"].load()
+    assert sum(domain.check(request()).values()) == 40
+    with pytest.raises(ValueError, match="has no image"):
+        domain.check(request(backgrounds=str(tmp_path)))
+    with pytest.raises(OSError, match="missing"):
+        domain.check(request(backgrounds=str(tmp_path / "missing")))
+    with pytest.raises(OSError, match="missing.npy"):
+        domain.check(request(poses=str(tmp_path / "missing.npy")))
+
+
+def test_the_digest_changes_with_the_photographs_and_the_poses(tmp_path):
+    domain = DOMAINS["people_sport"].load()
+    assert domain.digest(request()) is None
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    first = domain.digest(request(backgrounds=str(tmp_path)))
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
+    assert domain.digest(request(backgrounds=str(tmp_path))) != first

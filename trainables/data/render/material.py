@@ -1,0 +1,88 @@
+"""What a user brings for the drawn people: photographs behind them, poses for them."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.data.photographs import read_image
+
+_ENDINGS = (".jpg", ".jpeg", ".png")
+_SHARE = (0.25, 0.5)
+"""Side of a background's crop over the shorter side of its photograph."""
+
+
+def photographs(folder: Path) -> list[Path]:
+    """The images of a folder, sorted.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
+    if not found:
+        raise ValueError(f"{folder} has no image; it must hold {', '.join(_ENDINGS)} files")
+    return sorted(found)
+
+
+def photographic_backgrounds(
+    folder: Path, size: int, num: int, rng: np.random.Generator
+) -> Tensor:
+    """Crops of random photographs (num, 3, size, size), RGB in [0, 1].
+
+    Each crop touches an edge of its photograph, as people mostly stand in the middle.
+
+    Raises:
+        OSError, ValueError: If a photograph cannot be read.
+    """
+    paths = photographs(folder)
+    crops = np.empty((num, size, size, 3), np.uint8)
+    for crop, path in zip(crops, rng.choice(np.array(paths), num), strict=True):
+        image = read_image(path)
+        height, width = image.shape[:2]
+        side = max(1, int(min(height, width) * rng.uniform(*_SHARE)))
+        free = np.array([height - side, width - side])
+        corner = np.rint(free * rng.random(2)).astype(int)
+        axis = rng.integers(2)
+        corner[axis] = rng.choice([0, free[axis]])
+        part = image[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        colours = cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) if part.ndim == 2 else part
+        crop[:] = cv2.resize(colours, (size, size), interpolation=cv2.INTER_AREA)[..., ::-1]
+    return torch.from_numpy(crops).permute(0, 3, 1, 2) / 255
+
+
+@cache
+def read_poses(path: Path) -> NDArray[np.float64]:
+    """Poses (N, 16, 3) of bodies in metres; x right, y down, z away from the camera.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no such array.
+    """
+    try:
+        poses = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path} must be a .npy file of numbers: {error}") from error
+    wanted = "an array (N, 16, 3) of finite numbers"
+    shape = getattr(poses, "shape", None)
+    if shape is None or len(shape) != 3 or shape[1:] != (16, 3) or shape[0] == 0:
+        raise ValueError(f"{path} must hold {wanted}, got the shape {shape}")
+    if poses.dtype.kind not in "fiu" or not np.isfinite(poses).all():
+        raise ValueError(f"{path} must hold {wanted}")
+    return np.asarray(poses, np.float64)
+
+
+def material_digest(folder: Path | None, poses: Path | None) -> str:
+    """Text that changes with the poses or with the name, size or time of a photograph."""
+    digest = hashlib.sha256()
+    if folder is not None:
+        for path in photographs(folder):
+            status = path.stat()
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    if poses is not None:
+        digest.update(poses.read_bytes())
+    return digest.hexdigest()[:16]

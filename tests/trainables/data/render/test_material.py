@@ -62,6 +62,7 @@ def test_poses_of_a_file_are_drawn_and_no_others(tmp_path):
     [
         (np.zeros((3, 17, 3)), r"an array \(N, 16, 3\) of .*, got the shape \(3, 17, 3\)"),
         (np.full((1, 16, 3), np.nan), r"must hold an array \(N, 16, 3\) of finite numbers"),
+        (np.zeros((2, 16, 3)), "head and neck of pose 0 are one point"),
         (np.array([None]), "must be a .npy file of numbers"),
     ],
 )

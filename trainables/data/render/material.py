@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data.photographs import read_image
+from trainables.data.photographs import ALLOWED, read_headers, read_image
 from trainables.data.skeleton import BODY16
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -23,15 +23,38 @@ _BONES = (
 
 
 def photographs(folder: Path) -> list[Path]:
-    """The images of a folder, sorted.
+    """The images directly in a folder, sorted.
 
     Raises:
+        OSError: If the folder cannot be listed.
         ValueError: If there are none.
     """
     found = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
     if not found:
         raise ValueError(f"{folder} has no image; it must hold {', '.join(_ENDINGS)} files")
     return sorted(found)
+
+
+def check_photographs(folder: Path) -> None:
+    """Read the headers of a folder's images.
+
+    Raises:
+        OSError: If the folder cannot be listed.
+        ValueError: If it has no image; or names the first that cannot be used and their number.
+    """
+    paths = photographs(folder)
+    headers = read_headers(paths)
+    bad = [
+        (path, header if isinstance(header, str) else "damaged or cut short")
+        for path, header in zip(paths, headers, strict=True)
+        if isinstance(header, str) or not header.has_end
+    ]
+    if bad:
+        path, reason = bad[0]
+        raise ValueError(
+            f"{len(bad)} of {len(paths)} images of {folder} cannot be used, the first is "
+            f"{path.name} ({reason}); each must be {ALLOWED}"
+        )
 
 
 def photographic_backgrounds(
@@ -60,7 +83,9 @@ def photographic_backgrounds(
 
 
 def read_poses(path: Path) -> NDArray[np.float64]:
-    """Poses (N, 16, 3) of bodies in metres; x right, y down, z away from the camera.
+    """Poses (N, 16, 3) in metres, in the order of :data:`trainables.data.skeleton.BODY16`.
+
+    x points right, y down and z away from the camera.
 
     Raises:
         OSError: If the file cannot be read.

@@ -77,6 +77,12 @@ def test_the_check_names_what_cannot_be_read(tmp_path):
     assert sum(domain.check(request()).values()) == 40
     with pytest.raises(ValueError, match="has no image"):
         domain.check(request(backgrounds=str(tmp_path)))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"1 of 2 images of .*, the first is b\.png \(damaged or"):
+        domain.check(request(backgrounds=str(tmp_path)))
+    (tmp_path / "b.png").unlink()
+    assert sum(domain.check(request(backgrounds=str(tmp_path))).values()) == 40
     with pytest.raises(OSError, match="missing"):
         domain.check(request(backgrounds=str(tmp_path / "missing")))
     with pytest.raises(OSError, match="missing.npy"):

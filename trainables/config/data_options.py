@@ -17,8 +17,9 @@ class SportOptions:
     """Folder of photographs whose edges become the backgrounds; None draws them. Photographs of
     the target data set show what a trial is tested on, so leave out those of its val and test."""
     poses: str | None = None
-    """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, from
-    which poses are drawn; None draws them from the built-in prior."""
+    """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, in the
+    order of trainables/data/skeleton.py's BODY16. Poses are taken from it at random; None draws
+    them from the built-in prior."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Read ``rendered`` (the domains), ``look`` (what tells them apart) and ``figure`` (one picture:
 pose, camera, light), then its parts: ``body_prior`` and ``hand_prior`` draw 3D joints,
-``body_turns`` and ``hand_turns`` (with ``frames``) turn the bones of a ``mesh`` towards them,
+``body_turns`` and ``hand_turns`` (with ``rotations``) turn the bones of a ``mesh`` towards them,
 ``raster`` finds the triangle behind each pixel, ``outfit`` colours it, and ``scene`` (with
 ``shapes``) adds background, occluders and camera. ``material`` is what a user brings instead:
 photographs to stand before, poses. ``rendered_domain`` offers the domains to studies.

@@ -8,8 +8,8 @@ the axis about which an elbow or a knee folds.
 import torch
 from torch import Tensor
 
-from trainables.data.render.frames import about, aligned, frame, swung, unit
 from trainables.data.render.mesh import Mesh
+from trainables.data.render.rotations import about, aligned, frame, swung, unit
 
 _STRAIGHT = 0.12
 """Sine of the angle below which a stretched limb no longer shows the axis about which it folds."""
@@ -67,7 +67,7 @@ def body_turns(mesh: Mesh, joints: Tensor, head_yaw: Tensor, foot_flex: Tensor) 
         turns["hand" + name] = turns["fingers" + name] = turns["forearm" + name]
         elevation = torch.acos((unit(upper) * chest[..., 1]).sum(-1).clamp(-1, 1))
         lift = _SHOULDER_FOLLOWS * (elevation - torch.pi / 3).clamp(min=0)
-        turns["clavicle" + name] = about(front, lift if side == 0 else -lift) @ chest
+        turns["clavicle" + name] = about(front, -lift if side == 0 else lift) @ chest
 
         thigh, shin = joints[:, knee] - joints[:, hip], joints[:, ankle] - joints[:, knee]
         thigh_rest, shin_rest = rest[knee] - rest[hip], rest[ankle] - rest[knee]

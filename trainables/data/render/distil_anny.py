@@ -223,11 +223,7 @@ def _arrays(
 
 
 def _regions(arrays: dict[str, Array], bones: list[str]) -> Array:
-    """Where a vertex lies along the arm, the leg and the head (V, 3); 0 off them.
-
-    Arms go from 0 at the shoulder over 1 at the elbow and 2 at the wrist to 3, legs likewise from
-    the hip to the toes, the neck and head from 0 at the neck to 2 at the top.
-    """
+    """``regions`` (V, 3) of :class:`trainables.data.render.mesh.Mesh`."""
     chains = (
         ("upperarm", "forearm", "hand"), ("thigh", "shin", "foot"), ("neck", "head"),
     )  # fmt: skip

@@ -36,8 +36,8 @@ class Figure:
     turns: Callable[[Array, np.random.Generator], Tensor]
     """(joints, rng) to turns (B, J, 3, 3) of the mesh's bones."""
     depth_m: tuple[float, ...]
-    """(K,) how deep a joint lies under its own skin at most; it is hidden if something lies
-    farther in front of it."""
+    """(K,) metres that a joint lies at most below its own skin and clothes. It is hidden if
+    something lies farther than that in front of it."""
 
 
 def _person_turns(joints: Array, rng: np.random.Generator) -> Tensor:
@@ -82,7 +82,15 @@ class DrawnFigures:
 def draw_figures(
     figure: Figure, joints: Array, size: int, look: Look, rng: np.random.Generator
 ) -> DrawnFigures:
-    """Draw one figure for each of B poses (B, K, 3) in images of ``size`` pixels."""
+    """Draw one figure for each pose.
+
+    Args:
+        figure: What is drawn.
+        joints: (B, K, 3) poses in metres in the camera's axes.
+        size: Side S of the images in pixels.
+        look: The domain's look.
+        rng: Source of all randomness.
+    """
     mesh, num = load_mesh(figure.mesh), len(joints)
     shape = _tensor(rng.normal(0, look.shape_spread, (num, len(mesh.components))).clip(-2.5, 2.5))
     outfits = draw_outfits(rng, num, look.saturation, look.pattern, look.folds)
@@ -90,33 +98,34 @@ def draw_figures(
     direction = rng.normal(0, 1, (num, 3)) * (look.side_light, look.side_light, 0) + (0, -0.3, -1)
     light = _tensor(direction / np.linalg.norm(direction, axis=1, keepdims=True))
     ambient = _tensor(rng.uniform(*look.ambient, num))
-    nearness, share = rng.uniform(1.3, 5.0, num), rng.uniform(*look.figure_share, num)
+    distance, share = rng.uniform(1.3, 5.0, num), rng.uniform(*look.figure_share, num)
     place = rng.uniform(-1, 1, (num, 2))
     drawn = []
     for first in range(0, num, _BATCH):
         rows = slice(first, first + _BATCH)
         own = outfits.rows(rows)
         posed = pose_mesh(mesh, shape[rows], turns[rows], clothes_volume(mesh, own))
-        posed = _seen(posed, size, *map(_tensor, (nearness[rows], share[rows], place[rows])))
+        posed = _seen(posed, size, *map(_tensor, (distance[rows], share[rows], place[rows])))
         drawn.append(_drawn(figure, posed, own, size, light[rows], ambient[rows]))
     return DrawnFigures(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
 
 def _seen(
-    posed: PosedMesh, size: int, nearness: Tensor, share: Tensor, place: Tensor
+    posed: PosedMesh, size: int, distance: Tensor, share: Tensor, place: Tensor
 ) -> PosedMesh:
     """Put figures before a camera: x and y become pixels, z the distance in metres.
 
     Args:
         posed: Figures in metres.
         size: Side of the image in pixels.
-        nearness: (B,) distance of the camera over the figure's extent; near is strong perspective.
+        distance: (B,) of the camera over the figure's extent; above 0.5, small for a strong
+            perspective.
         share: (B,) longer side of the box around the joints over the side of the image.
         place: (B, 2) in [-1, 1]: where the box lies in the free room.
     """
     low, high = posed.vertices.amin(1), posed.vertices.amax(1)
     extent = (high - low).amax(1)
-    away = extent * nearness
+    away = extent * distance
     middle = (low + high) / 2
 
     def flat(points: Tensor) -> Tensor:
@@ -127,7 +136,7 @@ def _seen(
     vertices, joints = flat(posed.vertices), flat(posed.joints)
     low, high = joints[..., :2].amin(1), joints[..., :2].amax(1)
     scale = size * share / (high - low).amax(1)
-    room = (size - scale[:, None] * (high - low)).abs() / 2
+    room = (size - scale[:, None] * (high - low)) / 2
     shift = (size - 1) / 2 + place * room - scale[:, None] * (low + high) / 2
     for points in (vertices, joints):
         points[..., :2] = points[..., :2] * scale[:, None, None] + shift[:, None]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from trainables.data.render.frames import about, aligned, unit
 from trainables.data.render.mesh import Mesh
+from trainables.data.render.rotations import about, aligned, unit
 
 
 def hand_turns(mesh: Mesh, joints: Tensor, wrist_flex: Tensor) -> Tensor:
@@ -13,7 +13,7 @@ def hand_turns(mesh: Mesh, joints: Tensor, wrist_flex: Tensor) -> Tensor:
     Args:
         mesh: The hand.
         joints: (B, 21, 3) joints of :data:`trainables.data.skeleton.HAND21` in the camera's axes;
-            directions count, lengths do not.
+            lengths do not matter, directions of zero length are not allowed.
         wrist_flex: (B,) by how much the forearm turns from the palm about the axis across it,
             radians.
 
@@ -32,11 +32,10 @@ def hand_turns(mesh: Mesh, joints: Tensor, wrist_flex: Tensor) -> Tensor:
         parent = hand
         for bone in range(3):
             start = 1 + 4 * finger + bone
-            along, along_rest = (
-                joints[:, start + 1] - joints[:, start],
-                rest[start + 1] - rest[start],
-            )
-            # Hinges lie across the palm; a thumb's is carried along by the bone before it.
+            along = joints[:, start + 1] - joints[:, start]
+            along_rest = rest[start + 1] - rest[start]
+            # The second direction is that across the palm, or out of it for the thumb, as the
+            # bone before has turned it.
             hinge_rest = palm(rest)[1] if finger else torch.linalg.cross(*palm(rest))
             hinge = (parent @ hinge_rest[:, None]).squeeze(-1)
             parent = aligned((along, hinge), (along_rest, hinge_rest.expand_as(along_rest)))

@@ -10,16 +10,16 @@ class Look:
     complexity: tuple[float, float]
     """Parameters of the Beta distribution of pose complexity."""
     yaw_limit: tuple[float, float]
-    """Largest turn from the camera in radians, for the simplest and the most complex pose."""
+    """Largest turn from the camera in radians: for the simplest pose, for the most complex one."""
     tumble: float
-    """Share of figures that are tipped towards or from the camera and turned about its axis by any
-    angle, as in jumps, falls and gymnastics."""
+    """Share of figures that are tipped towards or from the camera and then turned in the image
+    plane by any angle, as in jumps, falls and gymnastics."""
     figure_share: tuple[float, float]
     """Range of the longer side of the box around the joints over the side of the image."""
     shape_spread: float
     """Spread of the body shapes, 1 for that of random adults."""
     texture: float
-    """Contrast of the background texture, 0 for a smooth gradient."""
+    """Contrast of the background texture, 0 for none."""
     structures: int
     """Largest number of rectangles (walls, doors, boards) before a horizon; 0 for no horizon."""
     clutter: int
@@ -31,7 +31,7 @@ class Look:
     pattern: float
     """Largest contrast of cloth patterns."""
     folds: float
-    """Largest slope of the folds of clothes."""
+    """Largest slope of each wave of the folds of clothes."""
     ambient: tuple[float, float]
     """Range of the share of the shading that does not depend on the light."""
     side_light: float

@@ -1,7 +1,6 @@
 """What a user brings for the drawn people: photographs behind them, poses for them."""
 
 import hashlib
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -10,23 +9,52 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainables.data.photographs import read_image
+from trainables.data.photographs import ALLOWED, read_headers, read_image
+from trainables.data.skeleton import BODY16
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
 _SHARE = (0.25, 0.5)
 """Side of a background's crop over the shorter side of its photograph."""
+_BONES = (
+    (9, 8), (13, 12), (3, 2), (12, 11), (11, 10), (13, 14), (14, 15), (2, 1), (1, 0), (3, 4),
+    (4, 5),
+)  # fmt: skip
+"""Joints whose direction from each other turns the bones of a body."""
 
 
 def photographs(folder: Path) -> list[Path]:
-    """The images of a folder, sorted.
+    """The images directly in a folder, sorted.
 
     Raises:
+        OSError: If the folder cannot be listed.
         ValueError: If there are none.
     """
     found = [path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS]
     if not found:
         raise ValueError(f"{folder} has no image; it must hold {', '.join(_ENDINGS)} files")
     return sorted(found)
+
+
+def check_photographs(folder: Path) -> None:
+    """Read the headers of a folder's images.
+
+    Raises:
+        OSError: If the folder cannot be listed.
+        ValueError: If it has no image; or names the first that cannot be used and their number.
+    """
+    paths = photographs(folder)
+    headers = read_headers(paths)
+    bad = [
+        (path, header if isinstance(header, str) else "damaged or cut short")
+        for path, header in zip(paths, headers, strict=True)
+        if isinstance(header, str) or not header.has_end
+    ]
+    if bad:
+        path, reason = bad[0]
+        raise ValueError(
+            f"{len(bad)} of {len(paths)} images of {folder} cannot be used, the first is "
+            f"{path.name} ({reason}); each must be {ALLOWED}"
+        )
 
 
 def photographic_backgrounds(
@@ -50,18 +78,18 @@ def photographic_backgrounds(
         axis = rng.integers(2)
         corner[axis] = rng.choice([0, free[axis]])
         part = image[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
-        colours = cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) if part.ndim == 2 else part
-        crop[:] = cv2.resize(colours, (size, size), interpolation=cv2.INTER_AREA)[..., ::-1]
+        crop[:] = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)[..., ::-1]
     return torch.from_numpy(crops).permute(0, 3, 1, 2) / 255
 
 
-@cache
 def read_poses(path: Path) -> NDArray[np.float64]:
-    """Poses (N, 16, 3) of bodies in metres; x right, y down, z away from the camera.
+    """Poses (N, 16, 3) in metres, in the order of :data:`trainables.data.skeleton.BODY16`.
+
+    x points right, y down and z away from the camera.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no such array.
+        ValueError: If it is no such array, or if two neighbouring joints of a pose are one point.
     """
     try:
         poses = np.load(path, allow_pickle=False)
@@ -73,7 +101,14 @@ def read_poses(path: Path) -> NDArray[np.float64]:
         raise ValueError(f"{path} must hold {wanted}, got the shape {shape}")
     if poses.dtype.kind not in "fiu" or not np.isfinite(poses).all():
         raise ValueError(f"{path} must hold {wanted}")
-    return np.asarray(poses, np.float64)
+    poses = np.asarray(poses, np.float64)
+    first, second = np.array(_BONES).T
+    is_point = np.linalg.norm(poses[:, first] - poses[:, second], axis=2) < 1e-6
+    if is_point.any():
+        pose, bone = np.argwhere(is_point)[0]
+        names = " and ".join(BODY16.joint_names[joint] for joint in _BONES[bone])
+        raise ValueError(f"{path}: {names} of pose {pose} are one point, so no limb can be drawn")
+    return poses
 
 
 def material_digest(folder: Path | None, poses: Path | None) -> str:

@@ -26,7 +26,10 @@ class Mesh:
         components: (C, V, 3) what one standard deviation of each shape component adds.
         normals: (V, 3) unit normals of the mean shape at rest, outwards.
         weights: (V, J) share of each bone in the motion of a vertex; rows sum to 1.
-        regions: (V, 3) position along the arm, the leg and the head, 0 off them (``distil_anny``).
+        regions: (V, 3) position along the arm, the leg and the head, 0 off them. The arm goes from
+            0 at the shoulder over 1 at the elbow and 2 at the wrist to 3 at the fingertips, the
+            leg likewise from the hip to the toes, neck and head from 0 at the neck over 1 at the
+            base of the skull to 2 at the top.
         point_mean: (P, 3) marked points of the mean shape: the head of each bone, then others.
         point_components: (C, P, 3) what one standard deviation of each component adds.
         point_bone: (P,) int64, the bone that moves a point.

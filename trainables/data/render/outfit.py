@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _WAIST, _THROAT, _CHIN, _CROWN = -0.20, -0.68, -0.745, -0.96
 """Heights y of the mean body at rest in metres."""
 _MIDDLE_OF_HEAD = -0.055
-"""Its depth z in metres; the nose is at -0.17, the back of the head at 0.05."""
+"""Depth z of the mean body's head at rest in metres; its nose is at -0.17, its back at 0.05."""
 SKIN, SHIRT, TROUSERS, SHOES, HAIR = range(5)
 
 
@@ -30,12 +30,12 @@ class Outfits:
 
     Attributes:
         colour: (B, 5, 3) of skin, shirt, trousers, shoes and hair, in [0, 1].
-        second: (B, 5, 3) the other colour of each one's pattern.
+        second: (B, 5, 3) the other colour of each pattern, in [0, 1].
         contrast: (B, 5) share of ``second`` where the pattern is strongest, in [0, 1].
-        wave: (B, 5, 3) direction and frequency of the pattern, radians a metre.
+        wave: (B, 5, 3) direction of the pattern, as long as its frequency in radians a metre.
         is_plaid: (B, 5) 1 for a pattern that also varies across, 0 for stripes.
-        folds: (B, 5) depth of the folds as a slope.
-        sleeve: (B,) where sleeves end along the arm.
+        folds: (B, 5) largest slope of each wave of the folds.
+        sleeve: (B,) where sleeves end along the arm, as in ``Mesh.regions``.
         hem: (B,) where trousers or a skirt end along the leg.
         collar: (B,) where the shirt ends along the neck.
         waist: (B,) height of the waist, y at rest in metres.
@@ -127,11 +127,12 @@ def parts_worn(regions: Tensor, rest: Tensor, outfits: Outfits) -> Tensor:
 
     Args:
         regions: (N, 3) or (1, V, 3), as in :class:`trainables.data.render.mesh.Mesh`.
-        rest: The same places on the mean body at rest, metres.
-        outfits: One for each of N places, or B with attributes (B, 1).
+        rest: (N, 3) or (1, V, 3), the same places on the mean body at rest, metres.
+        outfits: One for each of N places, or B with attributes (B, 1); those of one number a
+            person are read.
 
     Returns:
-        (N,) or (B, V) int64.
+        (N,) or (B, V) int64, an index such as :data:`SKIN`.
     """
     arm, leg, head = regions.unbind(-1)
     x, y, z = rest.unbind(-1)
@@ -177,6 +178,7 @@ def paint_outfits(
     Returns:
         (N, 3) colours in [0, 1] and (N, 3) unit normals.
     """
+    # The others would take 63 numbers a place and are looked up by cell below.
     scalars = ("sleeve", "hem", "collar", "waist", "sock", "hairline", "hair_length")
     own = Outfits(
         **{

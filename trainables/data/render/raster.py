@@ -1,9 +1,9 @@
-"""Which triangle of a mesh covers each pixel: a z-buffer in plain torch, batched, CPU or GPU.
+"""Which triangle of a mesh is seen in each pixel: a z-buffer in plain torch, batched.
 
 Pixels are candidates of a triangle if they lie in its bounding box. Triangles are treated in
-groups whose boxes have about the same size, so that few candidates are wasted. Every candidate
-inside its triangle competes for its pixel with one integer: depth in the high bits, triangle in
-the low bits. The smallest wins, whatever the order, so the result does not depend on threads.
+groups whose boxes have about the same size, so that few candidates are wasted. For every
+candidate inside its triangle an integer is made, depth in the high bits and triangle in the low
+ones. A pixel keeps the smallest, whatever the order, so the result does not depend on threads.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from torch import Tensor
 
 _DEPTH_LEVELS = 1 << 30
 _FACE_BITS = 24
-_BOX_SIDES = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512, 1024)
+_BOX_SIDES = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512)
+"""Largest sides of the boxes of a group, in pixels."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The pixels that a mesh covers, N in all over a batch of images.
+    """The N pixels that figures cover in a batch of images.
 
     Attributes:
         pixel: (N,) int64, index ``(image * H + y) * W + x``.
@@ -40,8 +41,12 @@ def rasterise(vertices: Tensor, faces: Tensor, size: int) -> Surface:
     Args:
         vertices: (B, V, 3) float32: x and y in pixels, where integers are pixel centres, and the
             depth, positive and larger farther from the camera.
-        faces: (F, 3) int64 vertices of each triangle, counter-clockwise as seen from outside.
+        faces: (F, 3) int64 vertices of each triangle, counter-clockwise as seen from outside; at
+            most 2^24.
         size: Side H = W of the images in pixels.
+
+    Returns:
+        The covered pixels in increasing order.
     """
     corners = vertices[:, faces]  # (B, F, 3, 3)
     a, b, c = corners[..., :2].unbind(2)  # (B, F, 2)
@@ -53,14 +58,14 @@ def rasterise(vertices: Tensor, faces: Tensor, size: int) -> Surface:
     nearest, farthest = vertices[..., 2].aminmax()
     to_level = (_DEPTH_LEVELS - 1) / (farthest - nearest).clamp(min=1e-6)
     free = torch.iinfo(torch.int64).max
-    buffer = torch.full((len(vertices) * size * size,), free, device=vertices.device)
+    buffer = torch.full((len(vertices) * size * size,), free)
     smaller = 0
-    for side in _BOX_SIDES:
+    for side in (*_BOX_SIDES, size):  # no box is larger than the image
         image, face = ((extent > smaller) & (extent <= side)).nonzero(as_tuple=True)
         smaller = side
         if len(image) == 0:
             continue
-        steps = torch.arange(side, device=vertices.device, dtype=torch.float32)
+        steps = torch.arange(side, dtype=torch.float32)
         first = low[image, face]
         x, y = first[:, 0, None] + steps, first[:, 1, None] + steps  # (T, side)
         inside, depth = _inside(corners[image, face], x, y)
@@ -90,8 +95,8 @@ def _inside(corners: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         weights.append(along_y[:, :, None] - along_x[:, None, :])
     inside = (weights[0] >= 0) & (weights[1] >= 0) & (weights[2] >= 0)
     # One over the depth is linear on the screen.
-    far, near, mid = ((1 / (corner[:, 2] * total))[:, None, None] for corner in (a, b, c))
-    return inside, 1 / (weights[0] * far + weights[1] * near + weights[2] * mid)
+    at_a, at_b, at_c = ((1 / (corner[:, 2] * total))[:, None, None] for corner in (a, b, c))
+    return inside, 1 / (weights[0] * at_a + weights[1] * at_b + weights[2] * at_c)
 
 
 def _barycentric(corners: Tensor, point: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
 """The built-in source and target domains: procedural people and hands.
 
-Two looks of the same articulated figure. ``people_clean`` is a labelled synthetic source: plain
-backgrounds, even light, mostly simple poses with a long tail of complex ones. ``people_wild`` is
-the target: textured backgrounds, side light, colour casts, patterned clothes, blur and noise, and
-poses of all complexities. ``people_wild_hard`` adds clutter, occluders and people seen from
-behind. ``hands_clean`` and ``hands_wild`` are the same for hands. They replace SURREAL and LSP,
-RHD and H3D where those cannot be downloaded.
+``people_clean`` is a labelled synthetic source: plain backgrounds, even light, mostly simple poses
+with a long tail of complex ones. ``people_wild`` is the target: textured backgrounds, side light,
+colour casts, patterned clothes, blur and noise, and poses of all complexities.
+``people_wild_hard`` adds more clutter, occluders and people seen from behind.
+``people_sport`` is a source for photographs: people of all sizes who jump, fall and turn over,
+before grounds, walls and skies or a user's photographs. ``hands_clean`` and ``hands_wild`` are
+hands in the first two looks. These domains replace SURREAL and LSP, RHD and H3D where those cannot
+be downloaded.
 
-Image i of a domain depends only on the domain, the size and the seed, not on the number of
-images.
+Image i of a domain depends only on the domain, the size, the seed and what a user brings, not on
+the number of images.
 """
 
 import zlib
@@ -69,7 +71,8 @@ class RenderedChunk:
     Attributes:
         images: (B, H, W, 3) uint8.
         keypoints_px: (B, K, 2) float32 pixel coordinates; integers are pixel centres.
-        visible: (B, K) bool; False where a joint lies outside the image.
+        visible: (B, K) bool; False where a joint lies outside the image, and, unless
+            ``Look.labels_hidden``, where the body or an object hides it.
         complexity: (B,) float32, the prior's own difficulty in [0, 1], without meaning for given
             poses; only tests read it.
     """
@@ -101,11 +104,16 @@ def render_domain(
 
     Yields:
         Chunks of at most :data:`CHUNK` images in order.
+
+    Raises:
+        KeyError: For a domain that is not drawn.
+        OSError, ValueError: If a photograph or the poses cannot be read.
     """
+    given = None if poses is None else read_poses(poses)
     for index, first in enumerate(range(0, num, CHUNK)):
         entropy = (zlib.crc32(domain.encode()), seed, index)
         rng = np.random.default_rng(entropy)
-        chunk = _render_chunk(domain, image_size, rng, backgrounds, poses)
+        chunk = _render_chunk(domain, image_size, rng, backgrounds, given)
         count = min(CHUNK, num - first)
         yield RenderedChunk(
             chunk.images[:count],
@@ -120,7 +128,7 @@ def _render_chunk(
     image_size: int,
     rng: np.random.Generator,
     photographs: Path | None,
-    poses: Path | None,
+    poses: Array | None,
 ) -> RenderedChunk:
     look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]
     complexity = rng.beta(*look.complexity, CHUNK)
@@ -128,7 +136,7 @@ def _render_chunk(
     if poses is None:
         joints = figure.sample_poses(rng, complexity, low + (high - low) * complexity)
     else:
-        joints = rng.choice(read_poses(poses), CHUNK)
+        joints = rng.choice(poses, CHUNK)
     joints = _tumbled(joints, look.tumble, rng)
     drawn = draw_figures(figure, joints, image_size, look, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -151,7 +159,7 @@ def _render_chunk(
 
 
 def _tumbled(joints: Array, share: float, rng: np.random.Generator) -> Array:
-    """Poses (B, K, 3) of which a share is turned in space, each by its own angles."""
+    """Poses (B, K, 3) of which a share is turned about the origin, each by its own angles."""
     num = len(joints)
     if share == 0:
         return joints

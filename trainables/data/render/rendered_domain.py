@@ -41,7 +41,10 @@ class RenderedDomain(Domain):
         return material_digest(*material) if any(material) else None
 
     def check(self, request: ImageRequest) -> dict[str, int]:
-        """Number of images of each split; hardly any shows too few joints for a bin.
+        """Number of images of each split.
+
+        It counts the few that will show too few joints for a bin: that is known when they are
+        drawn.
 
         Raises:
             OSError, ValueError: If more than :data:`MAX_IMAGES` are asked for, as drawing has no
@@ -53,10 +56,10 @@ class RenderedDomain(Domain):
             )
         backgrounds, poses = _material(request)
         if backgrounds is not None or poses is not None:
-            from trainables.data.render.material import photographs, read_poses
+            from trainables.data.render.material import check_photographs, read_poses
 
             if backgrounds is not None:
-                photographs(backgrounds)
+                check_photographs(backgrounds)
             if poses is not None:
                 read_poses(poses)
         ids = self._ids(request, range(request.num))

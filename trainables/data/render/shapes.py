@@ -111,7 +111,7 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3).view(-1, 1)) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)  # (B, 2 reach + 1)
     batch, channels, height, width = images.shape
-    weight = kernel.repeat_interleave(channels, 0)  # (B*C, 7)
+    weight = kernel.repeat_interleave(channels, 0)  # (B*C, 2 reach + 1)
     flat = torch.nn.functional.pad(
         images.reshape(1, batch * channels, height, width), [reach] * 4, mode="replicate"
     )

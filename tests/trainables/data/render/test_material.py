@@ -62,6 +62,7 @@ def test_poses_of_a_file_are_drawn_and_no_others(tmp_path):
     [
         (np.zeros((3, 17, 3)), r"an array \(N, 16, 3\) of .*, got the shape \(3, 17, 3\)"),
         (np.full((1, 16, 3), np.nan), r"must hold an array \(N, 16, 3\) of finite numbers"),
+        (np.zeros((2, 16, 3)), "head and neck of pose 0 are one point"),
         (np.array([None]), "must be a .npy file of numbers"),
     ],
 )
@@ -76,6 +77,12 @@ def test_the_check_names_what_cannot_be_read(tmp_path):
     assert sum(domain.check(request()).values()) == 40
     with pytest.raises(ValueError, match="has no image"):
         domain.check(request(backgrounds=str(tmp_path)))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"1 of 2 images of .*, the first is b\.png \(damaged or"):
+        domain.check(request(backgrounds=str(tmp_path)))
+    (tmp_path / "b.png").unlink()
+    assert sum(domain.check(request(backgrounds=str(tmp_path))).values()) == 40
     with pytest.raises(OSError, match="missing"):
         domain.check(request(backgrounds=str(tmp_path / "missing")))
     with pytest.raises(OSError, match="missing.npy"):

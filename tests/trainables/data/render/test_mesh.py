@@ -88,6 +88,21 @@ def test_fingers_of_the_mesh_point_where_those_of_the_pose_do():
             assert torch.rad2deg(torch.acos(cosine.clamp(-1, 1))).max() < 1.0
 
 
+def test_raised_arms_lift_the_shoulders():
+    mesh = load_mesh("body")
+    rng = np.random.default_rng(0)
+    joints = torch.from_numpy(sample_body_poses(rng, np.zeros(2), np.zeros(2)))
+    for shoulder, elbow, wrist in ((12, 11, 10), (13, 14, 15)):
+        for row, y in enumerate((0.3, -0.3)):  # hanging, raised: y points down
+            joints[row, elbow] = joints[row, shoulder] + torch.tensor([0, y, -0.01])
+            joints[row, wrist] = joints[row, elbow] + torch.tensor([0, y, -0.03])
+    turns = body_turns(mesh, joints.float(), torch.zeros(2), torch.zeros(2, 2))
+    posed = pose_mesh(mesh, torch.zeros(2, 12), turns, torch.zeros(2, len(mesh.mean))).joints
+    below_neck = posed[:, [12, 13], 1] - posed[:, [8], 1]
+    assert (below_neck[0] > 0.05).all()
+    assert (below_neck[1] < below_neck[0] - 0.03).all()
+
+
 def test_the_right_side_of_the_body_has_the_right_joints():
     mesh = load_mesh("body")
     rest = mesh.joints @ mesh.point_mean

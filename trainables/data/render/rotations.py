@@ -5,7 +5,11 @@ from torch import Tensor
 
 
 def frame(along: Tensor, across: Tensor) -> Tensor:
-    """Axes (..., 3, 3) in columns: ``along``, what ``across`` adds to it, and their product."""
+    """Right-handed axes in the columns of (..., 3, 3).
+
+    The first points along ``along``, the second along the part of ``across`` at right angles to
+    it; the two must not be parallel.
+    """
     first = unit(along)
     second = unit(across - (across * first).sum(-1, keepdim=True) * first)
     return torch.stack([first, second, torch.linalg.cross(first, second)], -1)
@@ -15,8 +19,9 @@ def aligned(posed: tuple[Tensor, Tensor], resting: tuple[Tensor, Tensor]) -> Ten
     """The rotation (..., 3, 3) that brings two directions at rest to two posed ones.
 
     Args:
-        posed: (..., 3) each; the first is met exactly, the second as far as their angle allows.
-        resting: (3,) or (..., 3) each.
+        posed: (..., 3) each, not parallel and in any length; the first is met exactly, the second
+            as far as the angle between the two allows.
+        resting: (3,) or (..., 3) each, likewise.
     """
     return frame(*posed) @ frame(*resting).transpose(-1, -2)
 
@@ -31,10 +36,10 @@ def about(axis: Tensor, angle: Tensor) -> Tensor:
 
 
 def swung(parent: Tensor, rest: Tensor, posed: Tensor) -> Tensor:
-    """The rotation ``parent`` (B, 3, 3), then the shortest one that brings a limb to ``posed``.
+    """Rotations (B, 3, 3): ``parent``, then the shortest one that brings a limb to ``posed``.
 
     Args:
-        parent: Rotation of the bone that the limb hangs on.
+        parent: (B, 3, 3) rotation of the bone that the limb hangs on.
         rest: (3,) direction of the limb at rest.
         posed: (B, 3) its posed direction.
     """

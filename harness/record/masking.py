@@ -19,6 +19,9 @@ _HARMLESS = frozenset(
     }
 )  # fmt: skip
 """Query keys whose values are shown. Any other may be a key, a token or a signature."""
+_DATABASES = ("postgres", "mysql", "mariadb", "mssql", "oracle", "sqlite")
+"""How the schemes begin whose user names are shown. Any other word before ``://`` may be a user,
+and what follows it the beginning of a password."""
 _WITH_CREDENTIALS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]*@[^\s'\"]*")
 
 
@@ -94,7 +97,7 @@ def _parted(uri: str) -> tuple[str, str | None, str]:
 
 
 def _is_database(scheme: str) -> bool:
-    return bool(scheme) and not scheme.lower().startswith("http")
+    return scheme.lower().startswith(_DATABASES)
 
 
 def _query(query: str) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,7 @@ TEMPLATES = (
         ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
         ("postgresql://u:a?b@host/db", "postgresql://***"),
         ("http:/user:pw@host", "***@host"),
+        ("user://0Q@host", "user://***@host"),
         ("", ""),
     ],
 )  # fmt: skip

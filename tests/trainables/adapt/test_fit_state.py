@@ -59,7 +59,8 @@ def assert_continues(config, checkpoints, domains, tmp_path):
     run = make_run(config, domains)
     epochs = {}
     while not run.is_done:
-        epochs[run.epoch + 1] = repeatable(run.run_epoch())
+        metrics = run.run_epoch()
+        epochs[run.epoch] = repeatable(metrics)
         (tmp_path / str(run.epoch)).mkdir()
         save_states(tmp_path / str(run.epoch), {"last": run.state_dict(), "best": run.best})
     for epoch in checkpoints:

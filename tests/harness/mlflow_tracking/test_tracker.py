@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import psutil
 import pytest
@@ -77,13 +78,12 @@ def test_a_writer_killed_while_it_creates_the_database_leaves_none(tmp_path, tab
 
     def has_tables():
         for path in tmp_path.glob("*mlflow.db*"):
-            database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            query = "SELECT count(*) FROM sqlite_master"
             try:
-                (found,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            except sqlite3.Error:  # it is being written
-                found = 0
-            finally:
-                database.close()
+                with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                    (found,) = database.execute(query).fetchone()
+            except sqlite3.Error:  # it is being written, or gone by now
+                continue
             if found >= tables:
                 return True
         return False

@@ -121,6 +121,7 @@ def spec(write_study):
     return load_study(write_study(STUDY))
 
 
+@pytest.mark.timeout(900)  # five minutes for all deaths, beside other tests
 def test_a_study_that_dies_at_any_write_ends_as_one_that_never_did(
     spec, tmp_path, mortality, empty, subtests_of_deaths
 ):

@@ -137,7 +137,7 @@ def register_skeleton(name: str, code: str) -> None:
     A study can also name a YAML file, see :mod:`trainables.data.skeleton_file`.
 
     Args:
-        name: Of the skeleton; a to z, 0 to 9 and _.
+        name: Name of the skeleton; a to z, 0 to 9 and _.
         code: ``module:object`` of a :class:`trainables.data.skeleton.Skeleton`.
 
     Raises:

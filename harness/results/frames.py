@@ -66,16 +66,29 @@ gives them as much as a network, it does not show that the network has learned a
 ``docs/evalpose.md`` says which reading tells them apart.
 """
 
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from harness.record.ledger import RunRecord, read_events, read_runs
+from harness.record.storage import Storage
 from harness.results import validators as validator_report
-from trainables.config import trial_fields
+from harness.results.ranking import RankedTrial, ranked_trials
+from harness.spec import StudySpec, checked_study
+from trainables.config import TrialConfig, trial_fields
+from trainables.data.skeleton import Skeleton
+from trainables.data.skeleton_file import find_skeleton
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
+from trainables.registry import DOMAINS, load_plugins
+
+if TYPE_CHECKING:
+    from trainables.stages.binned_poses import BinnedPoses, Role
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
 
@@ -89,9 +102,12 @@ class Study:
         objective: Optimised metric.
         goal: ``maximize`` or ``minimize``.
         runs: One row per run: ``number``, ``name``, ``is_baseline``, ``state``, ``reason``,
-            ``value``, ``epochs_run``, ``trial`` (what its trial tries, in words: the same for
-            all runs of a trial), and one column for each field of the run's config.
+            ``value``, ``epochs_run``, ``num_epochs`` (of a full run), ``busy_s`` (seconds that
+            workers spent on it), ``trial`` (what its trial tries, in words: the same for all runs
+            of a trial), and one column for each field of the run's config.
         epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+        ledger: File that it was read from; None for frames from elsewhere, of which the methods
+            that read more than the frames raise ``ValueError``.
     """
 
     name: str
@@ -99,6 +115,7 @@ class Study:
     goal: str
     runs: pd.DataFrame
     epochs: pd.DataFrame
+    ledger: Path | None = None
 
     def final(self, metric: str) -> pd.Series:
         """Last reported value of a metric by run number; runs without it are left out."""
@@ -139,6 +156,146 @@ class Study:
         """
         return validator_report.choices(self.runs, self.epochs)
 
+    @cached_property
+    def spec(self) -> StudySpec:
+        """What the study's file says.
+
+        Raises:
+            SpecError: If this version does not read it any more.
+        """
+        return checked_study(
+            json.loads(self._content[0]["yaml"]), f"{self.ledger} cannot be analysed"
+        )
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints of its poses.
+
+        Raises:
+            OSError, ValueError: If it is the user's own and its file cannot be read any more.
+        """
+        fields = next(iter(self._records.values())).fields
+        source = DOMAINS[fields["data.source"]]
+        given = fields.get(source.skeleton_field)
+        return find_skeleton(source.skeleton if given is None else given)
+
+    def trials(self) -> pd.DataFrame:
+        """The complete trials, in the order in which they were suggested.
+
+        Returns:
+            ``number`` (Optuna's), ``trial`` (as in ``runs``), ``is_baseline``, one column per
+            objective (mean over seeds), ``low`` and ``high`` (95 % t interval of the first
+            objective, NaN for one seed), ``num_seeds``, ``is_feasible`` (keeps the constraints),
+            ``is_pareto`` (no feasible trial is better; of a single objective, the best).
+        """
+        names = [metric.name for metric in self.spec.objectives]
+        rows = [
+            {
+                "number": trial.number,
+                "trial": trial_label(trial.runs[0]),
+                "is_baseline": trial.is_baseline,
+                **{name: trial.means[name] for name in names},
+                "low": trial.interval[0],
+                "high": trial.interval[1],
+                "num_seeds": len(trial.runs),
+                "is_feasible": not trial.broken,
+                "is_pareto": trial.is_pareto,
+            }
+            for trial in sorted(self._ranked, key=lambda trial: trial.number)
+        ]
+        first, last = ["number", "trial", "is_baseline"], ["num_seeds", "is_feasible", "is_pareto"]
+        return pd.DataFrame(rows, columns=[*first, *names, "low", "high", *last])
+
+    def effects(self) -> pd.DataFrame:
+        """What training on each range of difficulty does to the first objective.
+
+        See :mod:`harness.results.effects`.
+
+        Returns:
+            ``start`` and ``end`` of the range (quantiles of difficulty), ``effect`` in points,
+            ``low`` and ``high`` of its 95 % interval, ``runs``; no rows where the trials do not
+            tell.
+        """
+        from harness.results.effects import DifficultyEffect, difficulty_effects
+
+        rows = [astuple(effect) for effect in difficulty_effects(self.spec, self._ranked)]
+        return pd.DataFrame(rows, columns=list(DifficultyEffect.__dataclass_fields__))
+
+    def importances(self) -> pd.Series:
+        """Share of each searched parameter in what makes a trial one of the best.
+
+        See :func:`harness.results.importance.parameter_importances`; the largest first.
+        """
+        from harness.results.importance import parameter_importances  # imports Optuna
+
+        found = parameter_importances(self.spec, self._ranked)
+        return pd.Series(found, dtype=float, name="importance").rename_axis("parameter")
+
+    def stages(self) -> pd.DataFrame:
+        """The stages of every run: what was computed, what was shared.
+
+        Returns:
+            ``number`` of the run, ``stage``, ``outcome`` (``hit``: found, ``miss``: computed,
+            ``repaired``), ``key``, ``seconds`` that computing it took, whoever did.
+        """
+        rows = [
+            (record.number, stage, *entry)
+            for record in self._records.values()
+            for stage, entry in record.stages.items()
+        ]
+        return pd.DataFrame(rows, columns=["number", "stage", "outcome", "key", "seconds"])
+
+    def poses(self, role: "Role", number: int | None = None) -> "BinnedPoses":
+        """The poses of a domain, their images and their bins, from the study's storage.
+
+        Args:
+            role: ``source`` or ``target``.
+            number: Run whose scores are meant; None for the first one that has any. All runs have
+                the same bins of the target.
+
+        Raises:
+            ValueError: If no such run has scores.
+            OSError: If a stage is not in the storage any more.
+        """
+        from trainables.stages.binned_poses import SCORED_BY, binned_poses  # imports torch
+
+        scored = [n for n, run in self._records.items() if SCORED_BY[role] in run.stages]
+        chosen = number if number is not None else next(iter(scored), None)
+        if chosen not in scored:
+            which = "one of its runs" if number is None else f"its run {number}"
+            raise ValueError(f"study {self.name} has no scores of {role} poses of {which}")
+        load_plugins(self._content[0].get("plugins", []))
+        record = self._records[chosen]
+        return binned_poses(
+            self._storage.stages,
+            TrialConfig.from_flat(record.fields),
+            {name: stage[1] for name, stage in record.stages.items()},
+            role,
+        )
+
+    @property
+    def _storage(self) -> Storage:
+        # <storage>/studies/<study>/events.jsonl
+        return Storage(self._ledger.resolve().parents[2])
+
+    @property
+    def _ledger(self) -> Path:
+        if self.ledger is None:
+            raise ValueError(f"study {self.name} was not read from a ledger, which is needed here")
+        return self.ledger
+
+    @cached_property
+    def _content(self) -> tuple[Mapping[str, Any], dict[int, RunRecord]]:
+        return read_runs(self._ledger)
+
+    @property
+    def _records(self) -> dict[int, RunRecord]:
+        return self._content[1]
+
+    @cached_property
+    def _ranked(self) -> list[RankedTrial]:
+        return ranked_trials(self.spec, self._records.values())
+
 
 def load_study(ledger: str | Path | None = None) -> Study:
     """Read a study.
@@ -169,11 +326,13 @@ def load_study(ledger: str | Path | None = None) -> Study:
         goal=description["goal"],
         runs=_runs(records),
         epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
+        ledger=path,
     )
 
 
 _OWN_COLUMNS = (
-    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "trial",
+    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "num_epochs",
+    "busy_s", "trial",
 )  # fmt: skip
 
 
@@ -187,6 +346,8 @@ def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
             "reason": record.reason,
             "value": record.value,
             "epochs_run": record.step,
+            "num_epochs": record.num_steps,
+            "busy_s": record.busy_s,
             "trial": trial_label(record),
             **record.fields,
         }

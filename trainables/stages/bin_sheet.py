@@ -1,7 +1,6 @@
 """A picture of the bins of a run: what easy, middle and hard poses look like.
 
-The scores are those of the run: of source training poses by its own Pose VAE, whose bins it trains
-on, and of target validation poses by the reference Pose VAE, behind ``pck_bin/*``.
+See :mod:`trainables.stages.binned_poses` for whose scores these are.
 """
 
 from collections.abc import Mapping
@@ -11,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.config import TrialConfig
-from trainables.data.domain import image_request
-from trainables.data.image_store import ImageStore, open_image_store
-from trainables.data.prepared import prepared_store
 from trainables.data.view import strip
-from trainables.sampling.bins import assign_bins, difficulty_order
-from trainables.stages.data_stages import read_scores
+from trainables.stages.binned_poses import SCORED_BY, SPLITS, binned_poses
 
 
 def bin_sheet(
@@ -39,37 +34,17 @@ def bin_sheet(
         OSError, ValueError: If a stage is not in the cache any more, or damaged.
     """
     strips = []
-    for role, split, vae, num_bins in (
-        ("source", "train", "pose_vae", trial.bins.count),
-        ("target", "val", "pose_vae/reference", trial.evaluation.bin_count),
-    ):
-        if vae not in keys:  # a run that trains nothing but its own Pose VAE
+    for role, split in SPLITS.items():
+        if SCORED_BY[role] not in keys:  # a run that trains nothing but its own Pose VAE
             continue
-        store = _store(root, trial, role, keys[f"images/{role}"])
-        rows = store.splits[split]
-        scores = read_scores(_folder(root, "pose_vae", keys[vae]), f"{role}/{split}")
-        ids = [store.ids[row] for row in rows]
-        order = difficulty_order(scores, ids)
-        bin_index = assign_bins(scores, ids, num_bins)[order]
-        for index in range(num_bins):
-            members = order[bin_index == index]
-            low, high = scores[members[0]], scores[members[-1]]
-            place = {0: " (easiest)", num_bins - 1: " (hardest)"}.get(index, "")
+        poses = binned_poses(root, trial, keys, role)
+        for index in range(poses.num_bins):
+            members = poses.members(index)
+            low, high = poses.scores[members[0]], poses.scores[members[-1]]
+            place = {0: " (easiest)", poses.num_bins - 1: " (hardest)"}.get(index, "")
             caption = (
                 f"{role} {split}, bin {index:02d}{place}: {len(members):,} poses, "
                 f"score {low:.3g} to {high:.3g}"
             )
-            strips.append(strip(store, rows[members], caption, columns, 1, zoom_px))
+            strips.append(strip(poses.store, poses.rows[members], caption, columns, 1, zoom_px))
     return np.vstack(strips)
-
-
-def _store(root: Path, trial: TrialConfig, role: str, key: str) -> ImageStore:
-    prepared = prepared_store(trial.data.of(role)[0], image_request(trial, role, 1))
-    return prepared or open_image_store(_folder(root, "images", key))
-
-
-def _folder(root: Path, stage: str, key: str) -> Path:
-    folder = root / stage / key
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not in the cache any more; run the study again")
-    return folder

@@ -19,9 +19,11 @@ STORAGE ?= runs
 RUN_NOTEBOOK = jupyter nbconvert --to notebook --execute --inplace
 
 notebooks:  ## run each notebook on its study in STORAGE, outputs kept
-	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/bins $(RUN_NOTEBOOK) analysis/01_per_bin.ipynb
+	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/bins $(RUN_NOTEBOOK) \
+		analysis/01_per_bin.ipynb analysis/04_which_bins_matter.ipynb analysis/05_pose_vae.ipynb
 	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/table1_people $(RUN_NOTEBOOK) \
-		analysis/02_table1.ipynb analysis/03_validators.ipynb
+		analysis/02_compare_runs.ipynb analysis/03_paper_tables_and_figures.ipynb \
+		analysis/06_validators.ipynb
 
 schema:  ## what editors check study files with
 	python -m harness.spec > search_spaces/schema.json

@@ -1,4 +1,9 @@
-"""Summaries of per-bin results: data frame in, data frame out."""
+"""Summaries of per-bin results: data frame in, data frame out.
+
+Two kinds of interval. Over seeds: how far another seed of the training would move the mean; it
+takes two seeds or more. Over poses: how far other images of the same kind would; it takes the
+predictions of one run, and says nothing of the seed.
+"""
 
 from collections.abc import Sequence
 
@@ -74,6 +79,69 @@ def bin_differences(bins: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.
                 }
             )
     columns = ["trial", "against", "bin", "mean", "low", "high", "num_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pose_bin_summary(images: pd.DataFrame) -> pd.DataFrame:
+    """Mean per-bin PCK of each trial, with an interval over the poses of the bin.
+
+    Args:
+        images: From :func:`analysis.per_image.trial_image_scores`; images in no bin are left out.
+
+    Returns:
+        The columns of :func:`bin_summary`; ``low`` and ``high`` bound the 95 % t interval of the
+        mean over poses.
+    """
+    binned = images[images["bin"] >= 0].dropna(subset=["pck"])
+    rows = []
+    for (trial, index), group in binned.groupby(["trial", "bin"], sort=True):
+        low, high = mean_interval(group["pck"])
+        rows.append(
+            {
+                "trial": trial,
+                "bin": index,
+                "mean": group["pck"].mean(),
+                "low": low,
+                "high": high,
+                "num_seeds": int(group["num_seeds"].iloc[0]),
+            }
+        )
+    columns = ["trial", "bin", "mean", "low", "high", "num_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pose_bin_differences(images: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Per-bin PCK of one trial less that of another, image by image.
+
+    Args:
+        images: From :func:`analysis.per_image.trial_image_scores`.
+        pairs: A trial and the one it is compared with.
+
+    Returns:
+        ``trial`` and ``against``, ``bin``, ``mean`` difference in points, ``low`` and ``high`` of
+        its 95 % t interval over the poses of the bin, ``num_poses``.
+    """
+    binned = images[images["bin"] >= 0].dropna(subset=["pck"])
+    rows = []
+    for trial, against in pairs:
+        both = binned[binned["trial"] == trial].merge(
+            binned[binned["trial"] == against], on=["bin", "id"], suffixes=("", "_against")
+        )
+        for index, group in both.groupby("bin"):
+            gaps = group["pck"] - group["pck_against"]
+            low, high = mean_interval(gaps)
+            rows.append(
+                {
+                    "trial": trial,
+                    "against": against,
+                    "bin": index,
+                    "mean": gaps.mean(),
+                    "low": low,
+                    "high": high,
+                    "num_poses": len(gaps),
+                }
+            )
+    columns = ["trial", "against", "bin", "mean", "low", "high", "num_poses"]
     return pd.DataFrame(rows, columns=columns)
 
 

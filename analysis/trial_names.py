@@ -6,7 +6,7 @@ read alike.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -62,6 +62,27 @@ def named(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     place = {trial: index for index, trial in enumerate(names)}
     ordered = rows.sort_values("trial", key=lambda column: column.map(place), kind="stable")
     return ordered.assign(trial=ordered["trial"].map(names)).reset_index(drop=True)
+
+
+def named_baselines(runs: pd.DataFrame) -> list[str]:
+    """Readable names of the complete trials that the study's file names; of all if it names none.
+
+    Args:
+        runs: ``Study.runs``.
+    """
+    complete = runs[runs["state"] == "complete"]
+    chosen = complete.loc[complete["is_baseline"], "trial"].unique()
+    names = trial_names(complete)
+    return [name for trial, name in names.items() if not len(chosen) or trial in chosen]
+
+
+def sampling_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each trial that samples with the trial of its method that uses all of the source.
+
+    Args:
+        names: Readable names of trials.
+    """
+    return [(name, method) for method in names for name in names if name.startswith(f"{method} ")]
 
 
 def _place(trial: Mapping[Any, Any]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import METHOD_COLOURS
+from analysis.palette import METHOD_COLOURS
 from analysis.trial_names import METHODS
 from trainables.metrics.metric_keys import VALIDATORS
 
@@ -43,7 +43,7 @@ def validator_correlations(
         offset = (number - (len(methods) - 1) / 2) * 0.18
         axes.plot(
             values[method].reindex(names), np.arange(len(names)) + offset, "o",
-            color=METHOD_COLOURS[method], markersize=7, label=METHODS[method],
+            color=METHOD_COLOURS[METHODS[method]], markersize=7, label=METHODS[method],
         )  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(names)), names)
@@ -81,7 +81,7 @@ def validator_scatter(checkpoints: pd.DataFrame, title: str = "") -> Figure:
             rows = checkpoints[checkpoints["method"] == method]
             axes.scatter(
                 rows[name], rows["pck_05"], s=12, alpha=0.6, linewidths=0,
-                color=METHOD_COLOURS[method],
+                color=METHOD_COLOURS[METHODS[method]],
             )  # fmt: skip
         axes.set_title(name, fontsize=10)
         axes.locator_params(axis="x", nbins=4)
@@ -93,7 +93,9 @@ def validator_scatter(checkpoints: pd.DataFrame, title: str = "") -> Figure:
         axes.set_visible(False)
     figure.supylabel("target_val PCK@0.05 (%)", fontsize=10)
     figure.suptitle(title)
-    marks = [Line2D([], [], marker="o", linestyle="", color=METHOD_COLOURS[m]) for m in methods]
+    marks = [
+        Line2D([], [], marker="o", linestyle="", color=METHOD_COLOURS[METHODS[m]]) for m in methods
+    ]
     figure.legend(
         marks, [METHODS[m] for m in methods], loc="outside lower center",
         ncols=len(methods), frameon=False, fontsize=9,

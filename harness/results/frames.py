@@ -69,7 +69,7 @@ gives them as much as a network, it does not show that the network has learned a
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +77,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.record.ledger import RunRecord, read_events, read_runs
-from harness.record.storage import Storage
+from harness.record.storage import Storage, StudyFolder
 from harness.results import validators as validator_report
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import StudySpec, checked_study
@@ -88,6 +88,7 @@ from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
 from trainables.registry import DOMAINS, load_plugins
 
 if TYPE_CHECKING:
+    from trainables.evaluation.predictions import Predictions
     from trainables.stages.binned_poses import BinnedPoses, Role
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
@@ -272,6 +273,39 @@ class Study:
             {name: stage[1] for name, stage in record.stages.items()},
             role,
         )
+
+    def predictions(self, number: int) -> "Predictions":
+        """What the last network of a run predicted for every target image.
+
+        Args:
+            number: A complete run.
+
+        Raises:
+            FileNotFoundError: If the run left no predictions.
+            ValueError: If they are damaged.
+        """
+        from trainables.evaluation.predictions import PREDICTIONS, read_predictions
+
+        return read_predictions(StudyFolder(self._ledger.parent).run(number) / PREDICTIONS)
+
+    def recomputed(self) -> "Study":
+        """The same study with the metrics that follow from the predictions of its complete runs.
+
+        Its ``epochs`` hold the last epoch of each, and only what can be computed of predictions;
+        see :func:`trainables.evaluation.predictions.metrics_of`.
+
+        Raises:
+            OSError, ValueError: If the predictions of a run are missing or damaged.
+        """
+        from trainables.evaluation.predictions import metrics_of
+
+        complete = self.runs[self.runs["state"] == "complete"]
+        rows = [
+            (number, step, metric, value)
+            for number, step in zip(complete["number"], complete["epochs_run"], strict=True)
+            for metric, value in metrics_of(self.predictions(number)).items()
+        ]
+        return replace(self, epochs=pd.DataFrame(rows, columns=list(self.epochs.columns)))
 
     @property
     def _storage(self) -> Storage:

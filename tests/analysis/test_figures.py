@@ -2,7 +2,8 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis.figures import METHOD_COLOURS, per_bin_pck, trial_intervals
+from analysis.figures import per_bin_pck, trial_intervals
+from analysis.palette import METHOD_COLOURS
 from analysis.tables import bin_differences, bin_summary, overall_summary
 from analysis.trial_names import METHODS
 from analysis.validator_figures import validator_correlations, validator_scatter
@@ -119,7 +120,7 @@ def test_rows_of_table_1_and_methods_have_colours_of_their_own():
     arms = ("", " VAE-CL", " VAE-HM", " random third", " easy third")
     rows = ["Source only", "Oracle", *(m + arm for m in ("RegDA", "UDAPE") for arm in arms)]
     assert len({METHOD_COLOURS[row] for row in rows}) == len(rows)
-    assert len({METHOD_COLOURS[method] for method in METHODS}) == len(METHODS)
+    assert len({METHOD_COLOURS[name] for name in METHODS.values()}) == len(METHODS)
 
 
 def test_every_validator_has_a_row_and_every_method_a_point_in_it():

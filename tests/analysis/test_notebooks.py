@@ -4,70 +4,27 @@ import os
 import re
 
 import nbformat
+import papermill
 import pytest
 from nbclient import NotebookClient
 
 from tests.conftest import ROOT
-from trainables.data.skeleton import BODY16
 
 NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
 
 
-VALIDATORS = ("source_pck", "confidence", "infomax", "equivariance", "plausibility", "mmd")
-TRIALS = {
-    "source_only": {"adapt.method": "source_only"},
-    "oracle": {"adapt.method": "oracle"},
-    "all": {},
-    "vae_hm": {"sampling.strategy": "hardest"},
-    "random_third": {"sampling.strategy": "random"},
-    "udape": {"adapt.method": "udape"},
-    "udape_hm": {"adapt.method": "udape", "sampling.strategy": "hardest"},
-}
-
-
 def test_there_is_a_notebook_for_each_question():
-    assert {p.stem for p in NOTEBOOKS} >= {"01_per_bin", "02_table1", "03_validators"}
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_per_bin", "02_compare_runs", "03_paper_tables_and_figures", "04_which_bins_matter",
+        "05_pose_vae", "06_validators",
+    ]  # fmt: skip
 
 
-def _epoch(pck, step, num_steps):
-    metrics = {
-        "target_val/pck_05": pck,
-        "target_val/evalpose": 90.0,
-        "target_val/evalpose_unit_signed": 80.0,
-        "source_val/pck_05": 60.0,
-        **{f"target_val/pck_05_{group}": pck for group in BODY16.groups},
-        **{f"validator/{name}": pck + i for i, name in enumerate(VALIDATORS)},
-    }
-    if step < num_steps:
-        return metrics
-    ways = ("default", "kept", "last", "oracle_val", *VALIDATORS)
-    return (
-        metrics
-        | {"target_val/pck_05_adabn": pck + 1}
-        | {f"final/pck_bin/{b:02d}": pck - b for b in range(6)}
-        | {f"chosen_epoch/{way}": float(step) for way in ways}
-        | {f"chosen_pck_05/{way}": pck for way in ways}
-    )
-
-
-@pytest.fixture
-def small_study(write_ledger):
-    trials = [
-        (
-            f"{name}-seed{seed}",
-            {**fields, "seed": seed},
-            [_epoch((40.0 + 3 * place + seed) * step / 2, step, 2) for step in (1, 2)],
-        )
-        for place, (name, fields) in enumerate(TRIALS.items())
-        for seed in (0, 1)
-    ]
-    return write_ledger(trials)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own event loop
-def test_a_notebook_runs_and_draws(path, small_study, monkeypatch):
-    monkeypatch.setenv("POSEBINS_STUDY", str(small_study))
+def test_a_notebook_runs_and_draws(path, stored_study, monkeypatch):
+    monkeypatch.setenv("POSEBINS_STUDY", str(stored_study))
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     )
@@ -91,7 +48,9 @@ def test_a_notebook_is_thin_and_committed_with_its_figures(path):
     assert "def " not in code
     assert "class " not in code
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    assert any("image/png" in out.get("data", {}) for out in outputs)
+    pictures = [out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+    assert pictures
+    assert max(map(len, pictures)) < 4 / 3 * 100_000  # base64 of 100 kB
     assert not any(out.output_type == "error" for out in outputs)
 
 
@@ -100,7 +59,21 @@ def test_a_notebook_asks_first_then_names_its_study_and_shows_no_path(path):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.cells[0].cell_type == "markdown"
     assert notebook.cells[0].source.splitlines()[0].endswith("?")
-    assert notebook.cells[1].source.splitlines()[-1] == "STUDY = None"
+    assert notebook.cells[1].source.splitlines()[-1] == "study = None"
+    assert notebook.cells[1].metadata["tags"] == ["parameters"]
     for output in (out for cell in notebook.cells for out in cell.get("outputs", [])):
         output.get("data", {}).pop("image/png", None)
     assert not re.search(r"/(tmp|root|home|work)/", nbformat.writes(notebook))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_papermill_names_the_study(stored_study, tmp_path, monkeypatch):
+    monkeypatch.delenv("POSEBINS_STUDY", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = next(path for path in NOTEBOOKS if path.stem == "06_validators")
+    done = papermill.execute_notebook(
+        notebook, tmp_path / "done.ipynb", {"study": str(stored_study)}, progress_bar=False
+    )
+    text = "".join(out.get("text", "") for cell in done.cells for out in cell.get("outputs", []))
+    assert text.startswith("small: ")

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from analysis.markdown import to_markdown, with_intervals
+from analysis.table_text import to_latex, to_markdown, with_intervals
 
 NAN = float("nan")
 
@@ -30,3 +30,16 @@ def test_markdown_rounds_numbers_and_leaves_counts():
 def test_a_named_index_is_the_first_column():
     table = pd.DataFrame({"regda": [0.123]}, index=pd.Index(["bnm"], name="validator"))
     assert to_markdown(table, 2).splitlines()[-1] == "| bnm | 0.12 |"
+
+
+def test_latex_has_rules_and_no_sign_that_latex_would_read():
+    table = pd.DataFrame({"trial": ["a_b & 5 %"], "All": [1.26], "seeds": [3]})
+    assert to_latex(table).splitlines() == [
+        r"\begin{tabular}{lrr}",
+        r"\toprule",
+        r"trial & All & seeds \\",
+        r"\midrule",
+        r"a\_b \& 5 \% & 1.3 & 3 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]

@@ -1,10 +1,14 @@
-"""The paper's Table 1 with what it lacks: seeds, intervals, controls and paired differences.
+"""The paper's Tables 1 and 2 with what they lack: seeds, intervals, controls, paired differences.
 
 ``seed_scores`` reads a study once; the tables and the figure are made from its rows.
+``seed_scores(study.recomputed())`` makes the same rows of what the networks predicted.
 """
+
+from collections.abc import Mapping
 
 import pandas as pd
 
+from analysis.table_text import with_intervals
 from analysis.trial_names import trial_names
 from harness.results import Study
 from trainables.data.skeleton import BODY16, HAND21
@@ -12,7 +16,14 @@ from trainables.metrics.intervals import mean_interval
 
 COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "dip": "DIP"}
 """Joint groups whose column in the paper is not their own name with a capital."""
-SCORES = {"All": "pck_05", "EvalPose": "evalpose", "unit_signed": "evalpose_unit_signed"}
+READINGS = {
+    "EvalPose": "evalpose",
+    "cosines": "evalpose_cosines",
+    "within_20": "evalpose_within_20",
+    "unit_signed": "evalpose_unit_signed",
+}
+"""Column to reading of EvalPose; ``EvalPose`` is the paper's equation (3) as printed."""
+SCORES = {"All": "pck_05", **READINGS}
 CONTROLS = {
     "centre": "All joints in the centre",
     "mean_pose": "Mean source pose",
@@ -22,6 +33,12 @@ CONTROLS = {
 }
 """Predictions that no network made, and what tables call them."""
 ADABN = "AdaBN"
+SOURCE = "Source"
+"""Share of the source that a trial drew from in some epoch, in percent."""
+DOMAIN_NAMES = {
+    "surreal": "SURREAL", "lsp": "LSP", "human36m": "H3.6M", "rhd": "RHD", "h3d": "H3D",
+}  # fmt: skip
+"""``data.source`` or ``data.target`` to the paper's name of the data set."""
 GAPS = {
     "over source only": ("source_only", "All"),
     "over source only with AdaBN": ("source_only", ADABN),
@@ -45,8 +62,9 @@ def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
     Returns:
         ``trial`` (readable name), ``method``, ``strategy``, ``recipe`` and ``variant`` (varied
         fields that are not about sampling: of all methods, of this method alone), ``seed``, one
-        column of PCK@0.05 per joint group (``Sld`` ...), ``All``, ``EvalPose``, ``unit_signed``
-        and ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a split lacks it).
+        column of PCK@0.05 per joint group (``Sld`` ...), ``All``, the columns of
+        :data:`READINGS`, ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a split
+        lacks it) and ``Source`` (NaN for the oracle, which trains on the target).
 
     Raises:
         ValueError: If no complete run reported the split.
@@ -54,6 +72,7 @@ def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
     done = study.runs[study.runs["state"] == "complete"].set_index("number", drop=False)
     metrics = {name: f"{split}/{metric}" for name, metric in _columns(study, split).items()}
     scores = pd.DataFrame({name: study.final(metric) for name, metric in metrics.items()})
+    scores[SOURCE] = 100 * _source_shares(study)
     rows = done.join(scores).dropna(subset=["All"])
     if rows.empty:
         raise ValueError(f"no complete run reported {split}/pck_05")
@@ -66,22 +85,22 @@ def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
         variant=_varied_fields(rows, leave_out=_SAMPLING),
     )
     # A seed run twice is one seed.
-    means = rows.groupby(_KEYS, observed=True, sort=True)[list(metrics)].mean()
+    rows.loc[rows["method"] == "oracle", SOURCE] = float("nan")
+    means = rows.groupby(_KEYS, observed=True, sort=True)[[*metrics, SOURCE]].mean()
     return means.reset_index().astype({"trial": str})
 
 
 def table1(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds of every trial, in the paper's order of rows and columns.
+    """PCK@0.05 per group of joints, mean over seeds of every trial, in the paper's order.
 
     Args:
         scores: From :func:`seed_scores`.
 
     Returns:
-        ``trial``, the columns of ``scores`` in percent (``unit_signed`` from -100), ``low``
-        and ``high`` after ``All``, the 95 % t interval of its mean over seeds (NaN for one
-        seed), and ``num_seeds``.
+        ``trial``, the groups of joints and ``All`` in percent, ``low`` and ``high``, the 95 % t
+        interval of All over seeds (NaN for one seed), ``AdaBN``, ``Source`` and ``num_seeds``.
     """
-    columns = [name for name in scores.columns if name not in _KEYS]
+    columns = [name for name in scores.columns if name not in (*_KEYS, *READINGS)]
     rows = []
     for trial, group in scores.groupby("trial", sort=False):
         row = {"trial": trial, **group[columns].mean()}
@@ -90,6 +109,92 @@ def table1(scores: pd.DataFrame) -> pd.DataFrame:
     after = columns.index("All") + 1
     order = ["trial", *columns[:after], "low", "high", *columns[after:], "num_seeds"]
     return pd.DataFrame(rows, columns=order)
+
+
+def table2(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """PCK@0.05 and the readings of EvalPose of every trial of several tasks.
+
+    Args:
+        scores: Name of a task, such as :func:`task_name` gives, to its :func:`seed_scores`.
+
+    Returns:
+        One row per trial, task and score, in the order of the first study that has the trial:
+        ``trial``, ``task``, ``score`` (a key of :data:`SCORES`), ``mean`` in percent, ``low`` and
+        ``high`` of its 95 % t interval over seeds (NaN for one seed), ``num_seeds``.
+    """
+    rows = []
+    for trial in dict.fromkeys(t for table in scores.values() for t in table["trial"]):
+        for task, table in scores.items():
+            group = table[table["trial"] == trial]
+            for score in SCORES if len(group) else ():
+                values = group[score].dropna()
+                low, high = mean_interval(values)
+                rows.append(
+                    {
+                        "trial": trial,
+                        "task": task,
+                        "score": score,
+                        "mean": values.mean(),
+                        "low": low,
+                        "high": high,
+                        "num_seeds": len(values),
+                    }
+                )
+    columns = ["trial", "task", "score", "mean", "low", "high", "num_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def table2_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 2 as it is read: a row per trial, two or more columns per task.
+
+    Args:
+        table: From :func:`table2`, or the paper's from
+            :func:`analysis.published.published_table2`.
+
+    Returns:
+        ``trial`` and texts in one column for each task and score; ``-`` where there is none.
+    """
+    ends = {end: float("nan") for end in ("low", "high") if end not in table}
+    texts = with_intervals(table.assign(**ends))
+    texts["column"] = texts["task"] + ", " + texts["score"].replace("All", "PCK")
+    wide = texts.pivot(index="trial", columns="column", values="mean").fillna("-")
+    wide = wide.reindex(texts["trial"].unique())[texts["column"].unique()]
+    return wide.rename_axis(columns=None).reset_index()
+
+
+def beside_paper(table: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """A table with the paper's row of a trial below ours.
+
+    Args:
+        table: One row per ``trial``, for example from :func:`table1` or :func:`table2_text`.
+        published: The paper's rows with the same or fewer columns; those of trials that the study
+            lacks stand at the end.
+
+    Returns:
+        The columns of ``table`` and, after ``trial``, ``from``: ``ours`` or ``paper``.
+    """
+    order = [*table["trial"], *(t for t in published["trial"] if t not in set(table["trial"]))]
+    both = pd.concat(
+        [table.assign(**{"from": "ours"}), published.assign(**{"from": "paper"})],
+        ignore_index=True,
+    )
+    both = both.sort_values(
+        "trial", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
+    # A column of counts stays one, although the paper has no count.
+    counts = table.select_dtypes("integer").columns
+    both = both.astype(dict.fromkeys(counts, "Int64"))
+    others = [name for name in table.columns if name != "trial"]
+    return both[["trial", "from", *others]]
+
+
+def task_name(study: Study) -> str:
+    """The task of a study in the paper's words, such as ``SURREAL to LSP``."""
+    first = study.runs.iloc[0]
+    source, target = (
+        DOMAIN_NAMES.get(first[field], first[field]) for field in ("data.source", "data.target")
+    )
+    return f"{source} to {target}"
 
 
 def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
@@ -202,6 +307,12 @@ def _gap(differences: pd.Series) -> dict[str, object]:
         "num_seeds": len(differences),
         "verdict": verdict(low, high),
     }
+
+
+def _source_shares(study: Study) -> pd.Series:
+    """The largest share of the source that was active in an epoch, by run number."""
+    rows = study.epochs[study.epochs["metric"] == "sampling/active_fraction"]
+    return rows.groupby("number")["value"].max()
 
 
 def _columns(study: Study, split: str) -> dict[str, str]:

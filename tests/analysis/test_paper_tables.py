@@ -1,14 +1,20 @@
 import pandas as pd
 import pytest
 
-from analysis.table1 import (
+from analysis.paper_tables import (
     anchor_gaps,
+    beside_paper,
     control_scores,
     sampling_differences,
     seed_scores,
     table1,
+    table2,
+    table2_text,
+    task_name,
     verdict,
 )
+from analysis.published import published_table1, published_table2
+from analysis.table_text import to_markdown
 
 T_2 = 4.302653
 """Student's t, 97.5 %, two degrees of freedom."""
@@ -40,7 +46,7 @@ def test_the_table_is_the_mean_over_seeds_of_the_last_epoch_in_the_papers_column
     table = table1(seed_scores(study_of([*trials, _trial("so", 30.0, **SOURCE)])))
     assert list(table.columns) == [
         "trial", "Sld", "Elb", "Wrist", "Hip", "Knee", "Ankle", "All", "low", "high",
-        "EvalPose", "unit_signed", "AdaBN", "num_seeds",
+        "AdaBN", "Source", "num_seeds",
     ]  # fmt: skip
     source, regda = table.to_dict("records")
     assert source["trial"] == "Source only"
@@ -169,7 +175,73 @@ def test_controls_are_what_no_network_scores(study_of):
     }
     study = study_of([("all", {}, [_epoch(50.0) | metrics])])
     (row,) = control_scores(study).to_dict("records")
-    assert row == {
+    known = {name: value for name, value in row.items() if not pd.isna(value)}
+    assert known == {
         "trial": "Mean source pose", "All": 6.7, "EvalPose": 93.8, "unit_signed": 52.7
     }  # fmt: skip
     assert control_scores(study, "target_test").empty
+
+
+def test_the_share_of_the_source_is_the_largest_of_any_epoch(study_of):
+    def epochs(*shares):
+        return [_epoch(50.0, **{"sampling/active_fraction": share}) for share in shares]
+
+    trials = [
+        ("hm", HM, epochs(1.0, 0.25)),  # pre-trained on all
+        ("cl", {"sampling.strategy": "curriculum"}, epochs(0.25, 0.5)),
+        ("oracle", ORACLE, epochs(1.0, 1.0)),
+    ]
+    shares = table1(seed_scores(study_of(trials))).set_index("trial")["Source"]
+    assert shares["RegDA VAE-HM"] == 100.0
+    assert shares["RegDA VAE-CL"] == 50.0
+    assert pd.isna(shares["Oracle"])
+
+
+def test_table_2_has_a_row_per_trial_and_two_columns_per_task(study_of):
+    bodies = study_of([_trial("all", pck, seed) for seed, pck in enumerate((50.0, 52.0))])
+    hands = study_of([_trial("all", 60.0), _trial("hm", 61.0, **HM)])
+    table = table2({"bodies": seed_scores(bodies), "hands": seed_scores(hands)})
+    table = table[table["score"].isin(["All", "EvalPose"])]
+    means = table.set_index(["trial", "task", "score"])["mean"]
+    assert means["RegDA", "bodies", "All"] == 51.0
+    assert means["RegDA VAE-HM", "hands", "EvalPose"] == 95.0
+    texts = table2_text(table)
+    assert list(texts.columns) == [
+        "trial", "bodies, PCK", "bodies, EvalPose", "hands, PCK", "hands, EvalPose",
+    ]  # fmt: skip
+    # The half width is t(0.975, 1) = 12.7062 times the standard error, 1.
+    assert texts.iloc[0].tolist()[1] == "51.0 [38.3, 63.7]"
+    assert texts.iloc[1].tolist() == ["RegDA VAE-HM", "-", "-", "61.0", "95.0"]
+
+
+def test_the_papers_row_stands_below_ours_and_counts_stay_counts(study_of):
+    ours = table1(seed_scores(study_of([_trial("all", 50.0), _trial("hm", 49.0, **HM)])))
+    both = beside_paper(ours, published_table1())
+    assert both.iloc[:4][["trial", "from", "All"]].to_numpy().tolist() == [
+        ["RegDA", "ours", 50.0], ["RegDA", "paper", 74.6],
+        ["RegDA VAE-HM", "ours", 49.0], ["RegDA VAE-HM", "paper", 76.1],
+    ]  # fmt: skip
+    assert len(both) == 2 + 9
+    assert to_markdown(both).splitlines()[2].endswith("| 1 |")
+    assert to_markdown(both).splitlines()[3].endswith("| - |")
+
+
+def test_a_published_all_is_the_mean_of_its_groups():
+    table = published_table1().set_index("trial")
+    groups = table.drop(columns="All").mean(axis=1)
+    assert ((table["All"] - groups).abs() < 0.11).all()
+
+
+def test_the_papers_two_tables_agree():
+    first = published_table1().set_index("trial")["All"].to_dict()
+    second = published_table2()
+    is_lsp = (second["task"] == "SURREAL to LSP") & (second["score"] == "All")
+    lsp = second[is_lsp].set_index("trial")["mean"].to_dict()
+    assert lsp.pop("UDAPE") == first["UDAPE (rerun)"]
+    assert lsp == {trial: first[trial] for trial in lsp}
+
+
+def test_a_task_is_called_as_in_the_paper(study_of):
+    fields = {"data.source": "surreal", "data.target": "people_wild"}
+    study = study_of([("all", fields, [_epoch(50.0)])])
+    assert task_name(study) == "SURREAL to people_wild"

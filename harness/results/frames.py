@@ -107,8 +107,7 @@ class Study:
             workers spent on it), ``trial`` (what its trial tries, in words: the same for all runs
             of a trial), and one column for each field of the run's config.
         epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
-        ledger: File that it was read from; None for frames from elsewhere, of which the methods
-            that read more than the frames raise ``ValueError``.
+        folder: Folder of the study, or of the ledger alone.
     """
 
     name: str
@@ -116,7 +115,7 @@ class Study:
     goal: str
     runs: pd.DataFrame
     epochs: pd.DataFrame
-    ledger: Path | None = None
+    folder: Path
 
     def final(self, metric: str) -> pd.Series:
         """Last reported value of a metric by run number; runs without it are left out."""
@@ -165,7 +164,7 @@ class Study:
             SpecError: If this version does not read it any more.
         """
         return checked_study(
-            json.loads(self._content[0]["yaml"]), f"{self.ledger} cannot be analysed"
+            json.loads(self._content[0]["yaml"]), f"{self._ledger} cannot be analysed"
         )
 
     @property
@@ -268,25 +267,41 @@ class Study:
         load_plugins(self._content[0].get("plugins", []))
         record = self._records[chosen]
         return binned_poses(
-            self._storage.stages,
+            Storage(self.folder.resolve().parents[1]).stages,  # of <storage>/studies/<study>
             TrialConfig.from_flat(record.fields),
             {name: stage[1] for name, stage in record.stages.items()},
             role,
         )
 
     def predictions(self, number: int) -> "Predictions":
-        """What the last network of a run predicted for every target image.
+        """What the last network of a run predicted for every image of the target splits.
 
         Args:
-            number: A complete run.
+            number: Number of a run.
 
         Raises:
-            FileNotFoundError: If the run left no predictions.
-            ValueError: If they are damaged.
+            KeyError: If the study has no such run.
+            FileNotFoundError: If the run left no predictions; the message says why.
+            ValueError: If their file is damaged.
         """
         from trainables.evaluation.predictions import PREDICTIONS, read_predictions
 
-        return read_predictions(StudyFolder(self._ledger.parent).run(number) / PREDICTIONS)
+        states = self.runs.set_index("number")["state"]
+        if number not in states.index:
+            raise KeyError(f"study {self.name} has no run {number}")
+        path = StudyFolder(self.folder).run(number) / PREDICTIONS
+        try:
+            return read_predictions(path)
+        except FileNotFoundError as error:
+            state = states[number]
+            why = (
+                "it was trained by an earlier version, found no space or only its ledger is here"
+                if state == "complete"
+                else f"it is {state}, and only complete runs leave them"
+            )
+            raise FileNotFoundError(
+                f"run {number} of {self.name} left no predictions in {path}: {why}"
+            ) from error
 
     def recomputed(self) -> "Study":
         """The same study with the metrics that follow from the predictions of its complete runs.
@@ -308,15 +323,8 @@ class Study:
         return replace(self, epochs=pd.DataFrame(rows, columns=list(self.epochs.columns)))
 
     @property
-    def _storage(self) -> Storage:
-        # <storage>/studies/<study>/events.jsonl
-        return Storage(self._ledger.resolve().parents[2])
-
-    @property
     def _ledger(self) -> Path:
-        if self.ledger is None:
-            raise ValueError(f"study {self.name} was not read from a ledger, which is needed here")
-        return self.ledger
+        return StudyFolder(self.folder).ledger
 
     @cached_property
     def _content(self) -> tuple[Mapping[str, Any], dict[int, RunRecord]]:
@@ -360,7 +368,7 @@ def load_study(ledger: str | Path | None = None) -> Study:
         goal=description["goal"],
         runs=_runs(records),
         epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
-        ledger=path,
+        folder=path.parent,
     )
 
 

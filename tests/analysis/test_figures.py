@@ -2,7 +2,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis.figures import per_bin_pck, trial_intervals
+from analysis.figures import per_bin_gain, per_bin_pck, trial_intervals
 from analysis.palette import METHOD_COLOURS
 from analysis.tables import bin_differences, bin_summary, overall_summary
 from analysis.trial_names import METHODS
@@ -100,6 +100,21 @@ def test_only_methods_with_seeds_have_an_interval():
 def test_an_unknown_method_is_named():
     with pytest.raises(ValueError, match="no trial named 'x'; known are all, vae_hm"):
         per_bin_pck(bin_summary(_bins()), ["x"])
+
+
+def test_a_gain_has_a_point_per_bin_with_the_interval_of_its_pairs():
+    bins = _bins()
+    worse = bins[bins["trial"] == "all"].assign(trial="worse", pck=lambda r: r["pck"] * 0.9)
+    gains = bin_differences(pd.concat([bins, worse]), [("all", "worse"), ("all", "vae_hm")])
+    several, single = per_bin_gain(gains).axes[0].containers
+    assert several.get_label() == "all over worse"
+    # Seeds 50, 51, 52 less their tenth: gains of 5.0, 5.1 and 5.2.
+    assert several.lines[0].get_ydata()[0] == pytest.approx(5.1)
+    segment = several.lines[2][0].get_segments()[0]
+    assert segment[:, 1] == pytest.approx(mean_interval([5.0, 5.1, 5.2]))
+    assert single.lines[0].get_markerfacecolor() == "white"  # the same trial again
+    with pytest.raises(ValueError, match="no two trials"):
+        per_bin_gain(gains.iloc[:0])
 
 
 def _scores():

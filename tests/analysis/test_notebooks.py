@@ -48,7 +48,12 @@ def test_a_notebook_is_thin_and_committed_with_its_figures(path):
     assert "def " not in code
     assert "class " not in code
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    pictures = [out["data"]["image/png"] for out in outputs if "image/png" in out.get("data", {})]
+    pictures = [
+        content
+        for out in outputs
+        for kind, content in out.get("data", {}).items()
+        if kind in ("image/png", "image/jpeg")
+    ]
     assert pictures
     assert max(map(len, pictures)) < 4 / 3 * 100_000  # base64 of 100 kB
     assert not any(out.output_type == "error" for out in outputs)
@@ -62,7 +67,8 @@ def test_a_notebook_asks_first_then_names_its_study_and_shows_no_path(path):
     assert notebook.cells[1].source.splitlines()[-1] == "study = None"
     assert notebook.cells[1].metadata["tags"] == ["parameters"]
     for output in (out for cell in notebook.cells for out in cell.get("outputs", [])):
-        output.get("data", {}).pop("image/png", None)
+        for kind in ("image/png", "image/jpeg"):
+            output.get("data", {}).pop(kind, None)
     assert not re.search(r"/(tmp|root|home|work)/", nbformat.writes(notebook))
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from analysis.trial_names import named, trial_names
+from analysis.trial_names import named, named_baselines, sampling_pairs, trial_names
 from trainables.config import TrialConfig
 
 
@@ -56,3 +56,19 @@ def test_rows_get_readable_names_in_table_order_and_keep_their_own():
     table = named(rows, trials)
     assert table["trial"].tolist() == ["RegDA", "RegDA VAE-HM", "RegDA VAE-HM"]
     assert table["bin"].tolist() == [0, 0, 1]
+
+
+def test_baselines_are_those_that_the_file_names_or_all():
+    trials = _trials(("a", {"sampling.strategy": "hardest"}), ("b", {}))
+    trials = trials.assign(state="complete", is_baseline=[True, False])
+    assert named_baselines(trials) == ["RegDA VAE-HM"]
+    assert named_baselines(trials.assign(is_baseline=False)) == ["RegDA", "RegDA VAE-HM"]
+
+
+def test_a_trial_that_samples_is_paired_with_its_method():
+    names = ["Source only", "RegDA", "RegDA VAE-HM", "UDAPE VAE-HM", "UDAPE", "RegDA random third"]
+    assert sampling_pairs(names) == [
+        ("RegDA VAE-HM", "RegDA"),
+        ("RegDA random third", "RegDA"),
+        ("UDAPE VAE-HM", "UDAPE"),
+    ]

@@ -35,7 +35,7 @@ BLOCK = re.compile(r"```.*?```", re.DOTALL)
 DOTTED = re.compile(rf"(?<![\w./-])({'|'.join((*CODE, 'tests'))})((?:\.[A-Za-z_]\w*)+)")
 PATH = re.compile(rf"(?<![\w./<-])({'|'.join(FOLDERS)})/[\w./*-]*")
 FILE = re.compile(r"[\w./*-]+\.(py|ipynb|md|yaml)")
-SHORT = re.compile(r"(?!parameters\.)[a-z_]+(\.\w+)+(?<!\.json)")
+SHORT = re.compile(r"(?!parameters\.)[a-z_]+(\.\w+)+(?<!\.json)(?<!\.arrow)")
 """``module.function``; a study file's ``parameters.<field>`` looks the same."""
 STUDY = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 

@@ -8,6 +8,8 @@ from ray import tune
 
 from trainables.checkpoint import CheckpointFolder
 from trainables.config import TrialConfig
+from trainables.evaluation.predictions import PREDICTIONS, write_predictions
+from trainables.full_disk import is_no_space
 from trainables.pose_vae.score import information_metrics
 from trainables.registry import load_plugins
 from trainables.stages.cached_run import CachedRun
@@ -32,8 +34,10 @@ class AdaptationTrainable(tune.Trainable):
     A checkpoint contains ``last.pt``, from which the trial resumes exactly, ``best.pt``, the
     network of the best epoch so far by the label-free choice, and ``result.pt``, the report of the
     epoch. It is written before the epoch is reported, so a restarted trial reports its last epoch
-    again in case the report was lost. Tune's own checkpoints are not used: Tune copies them file
-    by file, retries a damaged one, and forgets them when the driver dies.
+    again in case the report was lost. After the last epoch ``predictions.arrow`` is written beside
+    the checkpoints (:mod:`trainables.evaluation.predictions`). Tune's own checkpoints are not
+    used: Tune copies them file by file, retries a damaged one, and forgets them when the driver
+    dies.
 
     If another trial has finished the same pre-training, or an equal trial its whole training, its
     reports are reused from the stage cache epoch by epoch (:mod:`trainables.stages.cached_run`);
@@ -73,7 +77,7 @@ class AdaptationTrainable(tune.Trainable):
             while_waiting=self._watchdog.watch,
         )
         self._information = stages.information
-        self._checkpoints = CheckpointFolder(folder)
+        self._folder, self._checkpoints = folder, CheckpointFolder(folder)
         self._unreported: dict[str, Any] | None = None
         self._resume()
         self._watchdog.rest()
@@ -107,9 +111,23 @@ class AdaptationTrainable(tune.Trainable):
             "done": self._run.is_done,
             **self._reported,
         }
+        if self._run.is_done:  # before the checkpoint, from which a restarted trial only reports
+            result = self._with_predictions(result)
         if self._run.has_state:
             result = self._saved(result)
         self._watchdog.rest()
+        return result
+
+    def _with_predictions(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write what the last network predicted; the result, with a tag if there was no space."""
+        assert self._run.predictions is not None
+        try:
+            write_predictions(self._folder / PREDICTIONS, self._run.predictions)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            tags = {**result["tags"], "predictions": "no space"}
+            return {**result, "tags": tags}
         return result
 
     def _saved(self, result: dict[str, Any]) -> dict[str, Any]:

@@ -69,13 +69,18 @@ gives them as much as a network, it does not show that the network has learned a
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from harness.record.ledger import RunRecord, read_events, read_runs
+from harness.record.storage import StudyFolder
 from harness.results import validators as validator_report
 from trainables.config import trial_fields
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
+
+if TYPE_CHECKING:
+    from trainables.evaluation.predictions import Predictions
 
 STUDY_VARIABLE = "POSEBINS_STUDY"
 
@@ -92,6 +97,7 @@ class Study:
             ``value``, ``epochs_run``, ``trial`` (what its trial tries, in words: the same for
             all runs of a trial), and one column for each field of the run's config.
         epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+        folder: Folder of the study, or of the ledger alone.
     """
 
     name: str
@@ -99,6 +105,7 @@ class Study:
     goal: str
     runs: pd.DataFrame
     epochs: pd.DataFrame
+    folder: Path
 
     def final(self, metric: str) -> pd.Series:
         """Last reported value of a metric by run number; runs without it are left out."""
@@ -139,6 +146,36 @@ class Study:
         """
         return validator_report.choices(self.runs, self.epochs)
 
+    def predictions(self, number: int) -> "Predictions":
+        """What the last network of a run predicted for every image of the target splits.
+
+        Args:
+            number: Number of a run.
+
+        Raises:
+            KeyError: If the study has no such run.
+            FileNotFoundError: If the run left no predictions; the message says why.
+            ValueError: If their file is damaged.
+        """
+        from trainables.evaluation.predictions import PREDICTIONS, read_predictions
+
+        states = self.runs.set_index("number")["state"]
+        if number not in states.index:
+            raise KeyError(f"study {self.name} has no run {number}")
+        path = StudyFolder(self.folder).run(number) / PREDICTIONS
+        try:
+            return read_predictions(path)
+        except FileNotFoundError as error:
+            state = states[number]
+            why = (
+                "it was trained by an earlier version, found no space or only its ledger is here"
+                if state == "complete"
+                else f"it is {state}, and only complete runs leave them"
+            )
+            raise FileNotFoundError(
+                f"run {number} of {self.name} left no predictions in {path}: {why}"
+            ) from error
+
 
 def load_study(ledger: str | Path | None = None) -> Study:
     """Read a study.
@@ -169,6 +206,7 @@ def load_study(ledger: str | Path | None = None) -> Study:
         goal=description["goal"],
         runs=_runs(records),
         epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
+        folder=path.parent,
     )
 
 

@@ -9,7 +9,7 @@ from trainables.data.domain import ImageRequest
 from trainables.data.heatmaps import heatmap_targets
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import write_store
-from trainables.evaluation.judge import Domains
+from trainables.evaluation.judge import Domains, SplitDifficulty
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
@@ -81,6 +81,11 @@ def make_target():
     return make
 
 
+def in_bins(bins):
+    """Difficulty of a split's poses: the bins, and scores that are higher in higher bins."""
+    return SplitDifficulty(np.where(bins < 0, np.nan, bins + 0.5), bins)
+
+
 class Negative:
     """A style transfer one can follow: towards the negative of the image."""
 
@@ -110,6 +115,6 @@ def domains(tmp_path_factory):
         target=stores["target"],
         difficulty=DifficultyView(num_train, order, bin_index),
         scorer=PoseScorer(model, np.ones(16, dtype=bool), "bbox", skeleton, IMAGE_SIZE),
-        target_val_bins=np.arange(len(stores["target"].splits["val"])) % 3,
+        target_val=in_bins(np.arange(len(stores["target"].splits["val"])) % 3),
         style=Negative(),
     )

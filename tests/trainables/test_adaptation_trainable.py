@@ -9,8 +9,10 @@ import torch
 
 from harness.stage_cache.cache import DiskStageCache
 from tests.repeatable_metrics import repeatable
+from tests.small_disk import fill
 from trainables.adaptation_trainable import AdaptationTrainable
 from trainables.config import TrialConfig
+from trainables.evaluation.predictions import PREDICTIONS, metrics_of, read_predictions
 from trainables.stages.trial_stages import TrialStages
 
 FIELDS = {
@@ -124,6 +126,11 @@ def checkpoints(tmp_path, folder):
     return sorted(path.name for path in (tmp_path / folder).glob("epoch-*"))
 
 
+def predicted(folder):
+    """What the file of predictions says, as the metrics that follow from it."""
+    return metrics_of(read_predictions(folder / PREDICTIONS))
+
+
 def test_only_udape_with_style_needs_the_style_stage_and_says_what_encoder_it_has(cache, start):
     found = {}
     for method, alpha in (("regda", 1.0), ("udape", 0.0), ("udape", 1.0)):
@@ -164,6 +171,26 @@ def test_a_trial_that_restarts_reports_its_last_epoch_and_resumes(new_cache, sta
         first.train()
     first.stop()
     assert reports(finish(start(two, "trial"))) == expected[epochs - 1 :]
+
+
+def test_what_the_last_network_predicted_lies_beside_the_checkpoints(cache, start, tmp_path):
+    trainable = start(cache, "trial")
+    trainable.train()
+    assert not (tmp_path / "trial" / PREDICTIONS).exists()
+    last = finish(trainable)[-1]
+    found = predicted(tmp_path / "trial")
+    assert "final/pck_bin/00" in found
+    assert found == pytest.approx({name: last["metrics"][name] for name in found}, abs=1e-4)
+
+
+@pytest.mark.faults
+def test_on_a_full_disk_predictions_are_left_out_with_a_tag(cache, start, small_disk):
+    trainable = start(cache, small_disk / "trial")
+    trainable.train()
+    fill(small_disk)
+    last = finish(trainable)[-1]
+    assert last["tags"]["predictions"] == "no space"
+    assert not list((small_disk / "trial").glob("*predictions*"))
 
 
 def test_a_damaged_checkpoint_is_skipped_and_reported(new_cache, start, tmp_path):
@@ -207,11 +234,12 @@ def test_methods_share_their_pretraining_unless_they_see_other_images_in_it(cach
     assert outcomes(finish(plain))[-1] == "hit"
 
 
-def test_a_training_that_is_all_pretraining_is_reused_to_its_end(cache, start):
+def test_a_training_that_is_all_pretraining_is_reused_to_its_end(cache, start, tmp_path):
     fields = {"adapt__method": "source_only", "adapt__epochs": 0}
-    trained, reused = (finish(start(cache, **fields)) for _ in range(2))
+    trained, reused = (finish(start(cache, name, **fields)) for name in ("one", "two"))
     assert outcomes(reused) == ["hit", "hit"]
     assert reports(reused) == reports(trained)
+    assert predicted(tmp_path / "two") == predicted(tmp_path / "one")
     assert "chosen_pck_05/kept" in reused[-1]["metrics"]
 
 
@@ -325,6 +353,7 @@ def test_an_equal_trial_reuses_all_of_it_and_writes_a_checkpoint_of_the_last_epo
     ]
     assert best[0]["epoch"] == best[1]["epoch"]
     assert all(map(torch.equal, best[0]["net"].values(), best[1]["net"].values()))
+    assert predicted(tmp_path / "two") == predicted(tmp_path / "one")
     # A restarted trial reports its last epoch again.
     assert reports(finish(start(cache, "two"))) == reports(trained)[-1:]
 

@@ -29,6 +29,7 @@ from trainables.config import TrialConfig
 from trainables.distributed.collectives import mean_over_processes
 from trainables.distributed.shard import WHOLE, Shard
 from trainables.evaluation.judge import Domains, Judge
+from trainables.evaluation.predictions import Predictions
 from trainables.metrics.metric_keys import WAIT_SHARE
 from trainables.metrics.selection import TARGET_PCK, chosen_metrics, default_choice
 from trainables.network.pose_net import PoseNet
@@ -56,6 +57,8 @@ class AdaptationRun:
         epoch: Number of epochs that have run.
         best: ``epoch`` and ``net`` (parameters and buffers) of the last epoch that the default
             label-free choice preferred to all earlier ones.
+        predictions: What the network of the last epoch predicted for the target splits, as
+            evaluated; None before, and in all processes but the first.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class AdaptationRun:
         )
         self._history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
+        self.predictions: Predictions | None = None
 
     def _build_restyler(self) -> Restyler | None:
         domains, restyling = self._domains, self._config.restyling
@@ -150,9 +154,10 @@ class AdaptationRun:
         metrics = {f"train/{name}": value for name, value in losses.items()}
         metrics[WAIT_SHARE] = wait_share
         metrics["sampling/active_fraction"] = float((weights > 0).mean())
-        metrics |= self._judge.metrics(
+        judged, self.predictions = self._judge.metrics(
             self.net, self._adapter.auxiliary_logits, is_last=self.is_done
         )
+        metrics |= judged
         self._remember(metrics)
         if self.is_done:
             metrics |= chosen_metrics(self._history)
@@ -229,7 +234,7 @@ class AdaptationRun:
         self._pretraining = None  # its optimiser is as large as the network
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that later epochs depend on; not ``best``, which they only replace."""
+        """Everything that later epochs depend on, so neither ``best`` nor ``predictions``."""
         return {
             "epoch": self.epoch,
             "history": self._history,

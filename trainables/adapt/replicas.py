@@ -22,6 +22,7 @@ import torch.multiprocessing
 
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.distributed.shard import Shard
+from trainables.evaluation.predictions import Predictions
 
 START_S = 300.0
 """Longest time for a process to start and import its modules."""
@@ -101,6 +102,15 @@ class ReplicatedRun:
     @best.setter
     def best(self, best: dict[str, Any]) -> None:
         self._run.best = best
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """See :class:`AdaptationRun`."""
+        return self._run.predictions
+
+    @predictions.setter
+    def predictions(self, predictions: Predictions) -> None:
+        self._run.predictions = predictions
 
     @property
     def is_done(self) -> bool:

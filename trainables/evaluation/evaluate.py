@@ -1,19 +1,22 @@
 """Predictions of a network on one split, and their metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainables.config import Loss
 from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
 from trainables.data.image_store import ImageStore
+from trainables.data.skeleton import Skeleton
 from trainables.distributed.collectives import BatchNorm2d
 from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
+from trainables.metrics.validators import joint_confidence
 from trainables.network.pose_net import PoseNet
 
 BATCH_SIZE = 100
@@ -35,12 +38,10 @@ class Evaluation:
     Attributes:
         pck: PCK@0.05.
         evalpose: Readings of EvalPose: means in percent, coverage and counts.
-        pck_bins: Mean per-pose PCK of each bin, NaN for an empty bin; empty without bins.
     """
 
     pck: PckResult
     evalpose: Mapping[EvalPoseVariant, EvalPoseResult]
-    pck_bins: Sequence[float]
 
     def metrics(self, split: str) -> dict[str, float]:
         """Flat metrics ``<split>/<metric>``, without those that are NaN."""
@@ -53,17 +54,55 @@ class Evaluation:
         }
         return {f"{split}/{name}": v for name, v in named.items() if not np.isnan(v)}
 
+    def pck_bins(self, bin_index: NDArray[np.int64], num_bins: int) -> list[float]:
+        """Mean per-pose PCK of each bin in percent; NaN for a bin without a pose.
+
+        Args:
+            bin_index: (N,) bin of each sample, -1 for none.
+            num_bins: Number of bins, >= 1.
+        """
+        per_pose = self.pck.per_pose
+        index = torch.from_numpy(bin_index).to(per_pose.device)
+        return list(per_bin_mean(per_pose, index, num_bins).tolist())
+
 
 @torch.no_grad()
 def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.Tensor:
     """Predict keypoints (N, K, 2) in pixels with the main head, on un-augmented images."""
+    return torch.cat([
+        decode_keypoints(maps, store.image_size) for maps in _predicted_maps(net, store, rows)
+    ])  # fmt: skip
+
+
+@torch.no_grad()
+def predict_with_confidence(
+    net: PoseNet, store: ImageStore, rows: NDArray[np.int64], loss: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The keypoints of :func:`predict`, and the confidence (N, K) in each of them.
+
+    Args:
+        net: Network, left in evaluation mode.
+        store: Images.
+        rows: (N,) samples.
+        loss: Loss that the network's maps are trained with; see
+            :func:`trainables.metrics.validators.joint_confidence`.
+    """
+    keypoints, confidences = [], []
+    for maps in _predicted_maps(net, store, rows):
+        keypoints.append(decode_keypoints(maps, store.image_size))
+        confidences.append(joint_confidence(maps, loss))
+    return torch.cat(keypoints), torch.cat(confidences)
+
+
+def _predicted_maps(
+    net: PoseNet, store: ImageStore, rows: NDArray[np.int64]
+) -> Iterator[torch.Tensor]:
+    """Maps (B, K, h, h) of the samples, a batch at a time."""
     net.eval()
     device = next(net.parameters()).device
-    predicted = []
     for start in range(0, len(rows), BATCH_SIZE):
         images = torch.from_numpy(store.images[rows[start : start + BATCH_SIZE]]).to(device)
-        predicted.append(decode_keypoints(net(normalise(images)), store.image_size))
-    return torch.cat(predicted)
+        yield net(normalise(images))
 
 
 @torch.no_grad()
@@ -96,41 +135,60 @@ def with_target_statistics(
 
 
 def evaluate(
-    net: PoseNet,
-    store: ImageStore,
-    rows: NDArray[np.int64],
-    heatmap_size: int,
-    bin_index: NDArray[np.int64] | None = None,
-    num_bins: int = 0,
+    net: PoseNet, store: ImageStore, rows: NDArray[np.int64], heatmap_size: int
 ) -> Evaluation:
-    """PCK and EvalPose on samples of a store.
+    """PCK and EvalPose of a network on samples of a store.
 
     Args:
         net: Network; its main head predicts, in evaluation mode.
         store: Images with labels.
         rows: (N,) samples.
-        heatmap_size: Side of the maps; a ground-truth limb shorter than a cell has no angle.
-        bin_index: (N,) evaluation bin of each sample, -1 for none; None without bins.
-        num_bins: Number of evaluation bins.
+        heatmap_size: Side of the maps, see :func:`evaluate_poses`.
     """
-    predicted = predict(net, store, rows)
-    device = predicted.device
-    keypoints = torch.from_numpy(store.keypoints_px[rows]).to(device)
-    visible = torch.from_numpy(store.visible[rows]).to(device)
-    pck = pck_pooled(predicted, keypoints, visible, store.skeleton, store.image_size)
-    readings = evalpose_readings(
-        predicted,
-        keypoints,
-        visible,
+    return evaluate_samples(predict(net, store, rows), store, rows, heatmap_size)
+
+
+def evaluate_samples(
+    predicted_px: torch.Tensor, store: ImageStore, rows: NDArray[np.int64], heatmap_size: int
+) -> Evaluation:
+    """PCK and EvalPose of the keypoints (N, K, 2) predicted for N samples of a store."""
+    device = predicted_px.device
+    return evaluate_poses(
+        predicted_px,
+        torch.from_numpy(store.keypoints_px[rows]).to(device),
+        torch.from_numpy(store.visible[rows]).to(device),
         store.skeleton,
-        tuple(READINGS),
-        min_limb_px=store.image_size / heatmap_size,
+        store.image_size,
+        heatmap_size,
     )
-    pck_bins: list[float] = []
-    if bin_index is not None:
-        index = torch.from_numpy(bin_index).to(device)
-        pck_bins = per_bin_mean(pck.per_pose, index, num_bins).tolist()
-    return Evaluation(pck, readings, pck_bins)
+
+
+def evaluate_poses(
+    predicted_px: torch.Tensor,
+    keypoints_px: torch.Tensor,
+    visible: torch.Tensor,
+    skeleton: Skeleton,
+    image_size: int,
+    heatmap_size: int,
+) -> Evaluation:
+    """PCK and EvalPose of predicted poses.
+
+    Args:
+        predicted_px: (N, K, 2) predicted keypoints in pixels.
+        keypoints_px: (N, K, 2) labels.
+        visible: (N, K) bool.
+        skeleton: Order of the joints.
+        image_size: Side of the square images in pixels.
+        heatmap_size: Side of the maps; a ground-truth limb shorter than a cell has no angle.
+
+    Raises:
+        ValueError: If no joint is visible or EvalPose can score no image.
+    """
+    poses = predicted_px, keypoints_px, visible, skeleton
+    return Evaluation(
+        pck_pooled(*poses, image_size),
+        evalpose_readings(*poses, tuple(READINGS), min_limb_px=image_size / heatmap_size),
+    )
 
 
 def control_metrics(

@@ -4,7 +4,8 @@ Imports neither torch nor NumPy, so that a study file is checked within a second
 :mod:`harness.results.frames` explains every key.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 BIN_PREFIX = "pck_bin"
 """Of the target validation split, after each epoch: ``pck_bin/00``, ``pck_bin/01``, ..."""
@@ -34,6 +35,12 @@ WAIT_SHARE = "train/wait_share"
 def bin_key(prefix: str, index: int) -> str:
     """The key of one bin, such as ``pck_bin/03``; bin 0 is the easiest."""
     return f"{prefix}/{index:02d}"
+
+
+def bin_metrics(prefix: str, scores: Sequence[float]) -> dict[str, float]:
+    """Scores of bins by their keys, without those that are NaN: of bins without a scored pose."""
+    named = {bin_key(prefix, index): score for index, score in enumerate(scores)}
+    return {key: score for key, score in named.items() if not math.isnan(score)}
 
 
 def bin_keys(keys: Iterable[str], prefix: str) -> list[str]:

@@ -77,9 +77,31 @@ def confidence(maps: Tensor, loss: Loss) -> float:
             return 1.0
         sure = 1 - _entropy(flat) / math.log(flat.shape[-1])
         return float(sure.clamp(0, 1).mean())
+    return float(joint_confidence(maps, loss).mean())
+
+
+def joint_confidence(maps: Tensor, loss: Loss) -> Tensor:
+    """Confidence of the network in each joint, in [0, 1]; comparable within one loss only.
+
+    For ``kl`` the probability of the highest cell: 1 / cells for a uniform map; a perfectly
+    learned Gaussian reaches 0.16 on maps of 32 x 32 cells, 0.04 on 64 x 64. For ``mse`` the
+    highest value, clamped to [0, 1]: 1 for a perfectly learned map.
+
+    Args:
+        maps: (B, K, H, W) as the network gives them, finite.
+        loss: ``kl`` or ``mse``.
+
+    Returns:
+        (B, K).
+
+    Raises:
+        ValueError: If the maps are empty or not finite, or the loss is unknown.
+    """
+    if loss == "kl":
+        return map_probabilities(maps, loss).amax((2, 3))
     if loss == "mse":
         _check_maps(maps)
-        return float(maps.float().amax((2, 3)).clamp(0, 1).mean())
+        return maps.float().amax((2, 3)).clamp(0, 1)
     raise _unknown(loss)
 
 

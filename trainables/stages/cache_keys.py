@@ -18,8 +18,9 @@ from trainables.registry import METHODS
 from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
 
-PRETRAIN_VERSION = 2
-"""Part of the key: raised when changed code of training or evaluation changes the results."""
+PRETRAIN_VERSION = 3
+"""Part of the key: raised when changed code of training or evaluation changes the results, or the
+files that are stored."""
 
 _REPRESENTED_FIELDS = (
     "data.source", "data.target", "data.source_root", "data.target_root", "data.image_size",

@@ -4,8 +4,8 @@ Two parts of a run are shared. *Pre-training* is shared by trials for which it i
 cache stores the state after its last epoch and the report of each of its epochs, so a trial that
 reuses it reports the same curve, and continues from the same state bit for bit, as one that
 trained it. The *whole training* is shared by trials that agree in everything, such as the
-baselines of two studies. The cache stores its reports and its best network, as nothing resumes
-from its end.
+baselines of two studies. The cache stores its reports, its best network and its predictions, as
+nothing resumes from its end.
 """
 
 import time
@@ -17,6 +17,12 @@ from typing import Any
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.replicas import ReplicatedRun
 from trainables.checkpoint import load_state, save_states
+from trainables.evaluation.predictions import (
+    PREDICTIONS,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 from trainables.stages.protocol import (
     StageCache,
     StageClaim,
@@ -111,6 +117,11 @@ class CachedRun:
     def best(self, best: dict[str, Any]) -> None:
         self._run.best = best
 
+    @property
+    def predictions(self) -> Predictions | None:
+        """See :class:`AdaptationRun`; those of a reused training are there from its start."""
+        return self._run.predictions
+
     def run_epoch(self) -> dict[str, float]:
         """Report the next epoch: reuse its stored report, or train and evaluate it.
 
@@ -180,6 +191,8 @@ class CachedRun:
     def _reuse(self, span: Span, entry: StageEntry) -> None:
         self._results = load_state(entry.path, "results")
         self._run.best = load_state(entry.path, "best")
+        if span.num_epochs == self.total_epochs:
+            self._run.predictions = read_predictions(entry.path / PREDICTIONS)
         if span.is_resumable:
             self._run.load_state_dict(load_state(entry.path))
             self._seconds = entry.seconds
@@ -193,6 +206,8 @@ class CachedRun:
         def fill(folder: Path) -> None:
             try:
                 save_states(folder, states)
+                if self._run.predictions is not None:
+                    write_predictions(folder / PREDICTIONS, self._run.predictions)
             except (OSError, RuntimeError) as error:  # PyTorch raises a RuntimeError
                 raise NotStoredError(str(error)) from error
 

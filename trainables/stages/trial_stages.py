@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from trainables.adapt.adaptation_run import AdaptationRun, uses_bfloat16
 from trainables.adapt.methods import build_net
@@ -19,7 +17,7 @@ from trainables.adapt.replicas import ReplicatedRun, RunBuilder
 from trainables.config import TrialConfig, VAEConfig
 from trainables.data.image_store import ImageStore
 from trainables.distributed.shard import WHOLE, Shard
-from trainables.evaluation.judge import Domains
+from trainables.evaluation.judge import Domains, SplitDifficulty
 from trainables.network.weight_file import backbone_file
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.pose_vae.score import Information
@@ -206,17 +204,18 @@ class TrialStages:
                 source.skeleton,
                 source.image_size,
             ),
-            target_val_bins=self._evaluation_bins("val"),
+            target_val=self._target_difficulty("val"),
             style=None
             if self._style is None
             else StyleTransfer(self._style.net, source, target, device),
-            target_test_bins=self._evaluation_bins("test") if self.read_test else None,
+            target_test=self._target_difficulty("test") if self.read_test else None,
         )
 
-    def _evaluation_bins(self, split: str) -> NDArray[np.int64]:
+    def _target_difficulty(self, split: str) -> SplitDifficulty:
         scores = self._reference.scored.scores[f"target/{split}"]
         ids = _ids(self._target.store, split)
-        return assign_bins(scores, ids, self.trial.evaluation.bin_count)
+        bins = assign_bins(scores, ids, self.trial.evaluation.bin_count)
+        return SplitDifficulty(scores, bins)
 
 
 def stage_keys(

@@ -1,12 +1,16 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from harness.results import Study, load_study
 from harness.results.validators import ALL_METHODS, WAYS, WITHOUT_ORACLE
+from tests.trainables.evaluation.test_predictions import make_predictions
+from trainables.evaluation.predictions import PREDICTIONS, write_predictions
 from trainables.metrics.selection import chosen_metrics
 
 
-def _study(runs, epochs):
+def _study(runs, epochs, folder=Path("small")):
     """Trials as (number, method, seed, state); epochs as {(number, step): metrics}."""
     columns = ["number", "adapt.method", "seed", "state"]
     table = pd.DataFrame(runs, columns=columns)
@@ -18,7 +22,7 @@ def _study(runs, epochs):
     ]
     return Study(
         "small", "target_val/pck_05", "maximize", table,
-        pd.DataFrame(rows, columns=["number", "step", "metric", "value"]),
+        pd.DataFrame(rows, columns=["number", "step", "metric", "value"]), folder,
     )  # fmt: skip
 
 
@@ -126,3 +130,21 @@ def test_a_study_is_read_from_its_folder_or_the_environment(tmp_path, monkeypatc
     assert load_study(tmp_path).name == "s"
     monkeypatch.setenv("POSEBINS_STUDY", str(tmp_path / "events.jsonl"))
     assert load_study().runs.empty
+
+
+def test_the_predictions_of_a_run_are_read_from_its_folder(tmp_path):
+    runs = [(0, "regda", 0, "complete"), (1, "regda", 1, "pruned"), (2, "regda", 2, "complete")]
+    study = _study(runs, {}, tmp_path)
+    folder = tmp_path / "runs" / "2"
+    folder.mkdir(parents=True)
+    write_predictions(folder / PREDICTIONS, make_predictions(4))
+    assert study.predictions(2).ids.tolist() == make_predictions(4).ids.tolist()
+    with pytest.raises(FileNotFoundError, match="run 1 of small .* it is pruned, and only"):
+        study.predictions(1)
+    with pytest.raises(FileNotFoundError, match="run 0 of small .* an earlier version"):
+        study.predictions(0)
+    with pytest.raises(KeyError, match="study small has no run 3"):
+        study.predictions(3)
+    (folder / PREDICTIONS).write_text("")
+    with pytest.raises(ValueError, match="no readable file of predictions"):
+        study.predictions(2)

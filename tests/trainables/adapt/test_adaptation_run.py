@@ -16,6 +16,7 @@ from tests.trainables.adapt.tiny_run import (
     reports,
     trained,
 )
+from tests.trainables.conftest import in_bins
 from trainables.adapt.methods import augment_ranges, build_net
 from trainables.data.augment import AugmentRanges
 from trainables.evaluation.evaluate import evaluate
@@ -75,7 +76,7 @@ def expected_keys(epoch, method, reads_test):
 def test_each_epoch_reports_its_metrics(method, reads_test, domains):
     if reads_test:
         bins = np.arange(len(domains.target.splits["test"])) % 3
-        domains = dataclasses.replace(domains, target_test_bins=bins)
+        domains = dataclasses.replace(domains, target_test=in_bins(bins))
     run = make_run(make_config(adapt__method=method), domains)
     found = reports(run)
     assert len(found) == run.total_epochs == run.epoch == 4
@@ -90,7 +91,9 @@ def test_each_epoch_reports_its_metrics(method, reads_test, domains):
 
 def test_the_last_metrics_are_those_of_the_network_on_each_split(domains):
     bins, test_bins = (np.arange(len(domains.target.splits[name])) % 3 for name in ("val", "test"))
-    domains = dataclasses.replace(domains, target_val_bins=bins, target_test_bins=test_bins)
+    domains = dataclasses.replace(
+        domains, target_val=in_bins(bins), target_test=in_bins(test_bins)
+    )
     run = make_run(make_config(), domains)
     last = finish(run)[-1]
     for split, store, rows in (
@@ -105,8 +108,8 @@ def test_the_last_metrics_are_those_of_the_network_on_each_split(domains):
         ("final/pck_bin", "val", bins),
         ("target_test/pck_bin", "test", test_bins),
     ):
-        judged = evaluate(run.net, domains.target, domains.target.splits[split], 16, index, 3)
-        assert [last[f"{prefix}/{i:02d}"] for i in range(3)] == judged.pck_bins
+        judged = evaluate(run.net, domains.target, domains.target.splits[split], 16)
+        assert [last[f"{prefix}/{i:02d}"] for i in range(3)] == judged.pck_bins(index, 3)
 
 
 def test_a_bin_without_a_scored_pose_is_left_out(domains):
@@ -114,7 +117,7 @@ def test_a_bin_without_a_scored_pose_is_left_out(domains):
     bins = np.where(numbers == 1, -1, numbers)
     run = make_run(
         make_config(adapt__method="source_only"),
-        dataclasses.replace(domains, target_val_bins=bins),
+        dataclasses.replace(domains, target_val=in_bins(bins)),
     )
     assert {key for key in run.run_epoch() if key.startswith("pck_bin/")} == {
         "pck_bin/00",

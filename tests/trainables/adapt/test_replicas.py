@@ -12,7 +12,7 @@ import torch
 import trainables.adapt.source_only
 from tests.repeatable_metrics import repeatable
 from tests.trainables.adapt.tiny_run import LITE
-from tests.trainables.conftest import Negative
+from tests.trainables.conftest import Negative, in_bins
 from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.adapt.methods import build_net
 from trainables.adapt.replicas import ReplicatedRun
@@ -75,7 +75,7 @@ class Build:
             scorer=PoseScorer(
                 model.requires_grad_(False), np.ones(16, dtype=bool), "bbox", source.skeleton, 32
             ),
-            target_val_bins=np.arange(len(target.splits["val"])) % 3,
+            target_val=in_bins(np.arange(len(target.splits["val"])) % 3),
             style=Negative(),
         )
         return AdaptationRun(config, domains, build_net(config, 16), device, shard)

@@ -69,7 +69,6 @@ def test_peaks_at_the_labels_score_a_hundred():
     assert len(result.evalpose) == 4
     for reading in result.evalpose.values():
         assert reading.mean == pytest.approx(100, abs=1e-4)
-    assert not result.pck_bins
     predicted = predict(Oracle(cells), store, rows)
     assert torch.equal(predicted, torch.from_numpy(store.keypoints_px[rows]))
 
@@ -83,13 +82,12 @@ def test_bins_average_the_poses_of_each_bin():
     predicted[4, 6:10] = (cells[4, 6:10] + 16) % 32  # trunk and head count, too
     store = make_store(cells)
     rows, bins = np.array([0, 1, 2, 3, 4]), np.array([0, 0, 2, -1, 3])
-    result = evaluate(Oracle(predicted), store, rows, HEATMAP_SIZE, bins, 5)
+    result = evaluate(Oracle(predicted), store, rows, HEATMAP_SIZE)
     expected = [(100 + 81.25) / 2, np.nan, 62.5, 75.0, np.nan]
-    np.testing.assert_allclose(result.pck_bins, expected, rtol=1e-6)
+    np.testing.assert_allclose(result.pck_bins(bins, 5), expected, rtol=1e-6)
     # The bins go with the rows, not with the store.
-    backwards = rows[::-1].copy(), HEATMAP_SIZE, bins[::-1].copy(), 5
-    swapped = evaluate(Oracle(predicted), store, *backwards)
-    np.testing.assert_allclose(swapped.pck_bins, expected, rtol=1e-6)
+    swapped = evaluate(Oracle(predicted), store, rows[::-1].copy(), HEATMAP_SIZE)
+    np.testing.assert_allclose(swapped.pck_bins(bins[::-1].copy(), 5), expected, rtol=1e-6)
 
 
 def test_metrics_are_named_by_split_and_leave_out_what_could_not_be_measured():
@@ -124,7 +122,7 @@ def test_each_metric_has_its_own_name():
     readings = {
         name: EvalPoseResult(2.0 + i, torch.zeros(1), 1, 0, 0.5, 4) for i, name in enumerate(names)
     }
-    assert Evaluation(pck, readings, None).metrics("s") == {
+    assert Evaluation(pck, readings).metrics("s") == {
         "s/pck_05": 1.0,
         "s/evalpose": 2.0,
         "s/evalpose_coverage": 0.5,

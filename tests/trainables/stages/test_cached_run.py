@@ -3,6 +3,7 @@
 import resource
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from harness.stage_cache.cache import DiskStageCache
 from tests.repeatable_metrics import repeatable
 from tests.small_disk import fill
 from trainables.config import TrialConfig
+from trainables.evaluation.predictions import metrics_of
 from trainables.stages.cached_run import CachedRun
 from trainables.stages.trial_stages import TrialStages, start_run
 
@@ -135,7 +137,7 @@ def run_all(run):
     return [run.run_epoch() for _ in range(run.total_epochs - run.epoch)]
 
 
-def test_a_whole_training_is_reused_with_its_best_network_and_nothing_is_trained(own_cache):
+def test_a_whole_training_is_reused_with_its_best_network_and_predictions(own_cache):
     (first, one), (second, two) = (cached(own_cache, WHOLE) for _ in range(2))
     expected = run_all(one)
     assert {name: stage[0] for name, stage in one.lineage.items()} == {
@@ -147,6 +149,10 @@ def test_a_whole_training_is_reused_with_its_best_network_and_nothing_is_trained
     assert two.lineage == {"training": ["hit", *one.lineage["training"][1:]]}
     assert two.is_done
     assert_same(two.best, one.best)
+    assert two.predictions.ids.tolist() == one.predictions.ids.tolist()
+    np.testing.assert_array_equal(two.predictions.confidence, one.predictions.confidence)
+    repeated = metrics_of(two.predictions)
+    assert repeated == pytest.approx({name: expected[-1][name] for name in repeated}, abs=1e-4)
 
 
 def test_the_seconds_of_a_whole_training_count_a_reused_pretraining(own_cache):

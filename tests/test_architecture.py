@@ -17,7 +17,7 @@ LEVELS = {
     "trainables": (
         "seeding", "registry", "fingerprint", "watchdog", "full_disk", "checkpoint", "config",
         "distributed", "data", "network", "metrics", "pose_vae", "sampling", "style", "evaluation",
-        "adapt", "stages",
+        "adapt", "stages", "predict",
     ),
 }  # fmt: skip
 """Packages from the bottom up."""

@@ -32,7 +32,9 @@ from harness.mlflow_tracking.contents import (
 )
 from harness.mlflow_tracking.cursor import Cursor
 from harness.mlflow_tracking.experiment import experiment_of_studies
+from harness.mlflow_tracking.model import log_best_model
 from harness.record.ledger import Event
+from harness.record.storage import StudyFolder
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
 _GONE = "RESOURCE_DOES_NOT_EXIST"
@@ -245,6 +247,8 @@ class RunWriter:
         self._flush(parent)
         status = "FINISHED" if event["state"] == "complete" else "KILLED"
         self._terminate(parent, status, event)
+        runs, folder = self.cursor.run_ids, StudyFolder(self._ledger_path.parent).model
+        self._send(parent, lambda: log_best_model(self._client, parent, runs, folder))
 
     def _run(self, event: Event) -> str:
         return self.cursor.run_ids[event["number"]]

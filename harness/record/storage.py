@@ -56,8 +56,13 @@ class StudyFolder:
             raise SpecError(f"{error}; restore the file, or start again with --new") from error
 
     def run(self, number: int) -> Path:
-        """Folder of a run's checkpoints."""
+        """Folder of a run's checkpoints and predictions."""
         return self.path / "runs" / str(number)
+
+    @property
+    def model(self) -> Path:
+        """Folder of the best trial's network; there once a trial is complete."""
+        return self.path / "model"
 
     def drop_checkpoints(self, number: int, keep: int) -> None:
         """Remove all checkpoints of a run that has ended but the newest ``keep``."""

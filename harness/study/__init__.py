@@ -6,6 +6,6 @@ goes through these states: *asked* (Optuna suggested its configuration), *runnin
 trains it), *reported* (after each epoch; it may be stopped here), *finished* (complete, pruned,
 failed or stopped), and then the result goes to Optuna. ``open`` starts or resumes a study,
 ``launch`` is what it is started with beside its file, ``limits`` ends it, ``preflight`` looks at
-data and machine first, ``image_progress`` tells how far the images of the data sets are. Used by
-the commands alone.
+data and machine first, ``image_progress`` tells how far the images of the data sets are,
+``best_model`` keeps the best trial's network. Used by the commands alone.
 """

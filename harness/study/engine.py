@@ -12,6 +12,7 @@ from harness.record.storage import StudyFolder
 from harness.record.study_result import StudyResult
 from harness.spec import StudySpec
 from harness.spec.database import database_url
+from harness.study.best_model import keep_best_model
 from harness.study.launch import Launch
 from harness.study.limits import Limits
 from trainables.registry import TRAINABLES
@@ -51,6 +52,7 @@ def run_study(
     ledger.wait_for(disk)
     state = "stopped"
     reason: str | None = "the study broke off"
+    notes: list[str] = []
     with limits.listening():
         from harness.study.open import open_bridge  # late: the user has seen a first line by now
 
@@ -65,6 +67,10 @@ def run_study(
                 state, reason = "complete", None
             else:
                 reason = limits.interruption or limits.used_up or "Ray Tune ended early"
+            # The best of a confirmation would be chosen by the test split.
+            if launch.trainable is None and not launch.read_test:
+                missing = keep_best_model(spec, folder, list(ledger.runs.values()))
+                notes += [] if missing is None else [missing]
         finally:
             wall_s = time.monotonic() - started
             try:
@@ -75,7 +81,6 @@ def run_study(
                 from harness.nodes.cluster import shut_down_ray
 
                 shut_down_ray()
-    notes = []
     if bridge.is_exhausted and spec.parameters and spec.method != "grid":
         notes.append("the space holds no further configuration")
     return StudyResult(

@@ -239,8 +239,8 @@ class NetConfig:
     """Pose network: a backbone, three deconvolutions, a heatmap head."""
 
     backbone: Backbone = "resnet"
-    """resnet; efficientnet_lite0, small and always pre-trained on ImageNet, needs heatmaps of a
-    quarter of the image's size."""
+    """resnet; efficientnet_lite0, small and always pre-trained on ImageNet, whose features of all
+    resolutions reach the heatmaps, which must have a quarter of the image's size."""
     depth: Depth = 10
     """ResNet depth; 10 has one basic block per stage."""
     width: int = 16

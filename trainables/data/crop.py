@@ -84,6 +84,18 @@ def moved(keypoints_px: NDArray[np.float32], window: Window, side: int) -> NDArr
     return result
 
 
+def moved_back(
+    keypoints_px: NDArray[np.float32], window: Window, side: int
+) -> NDArray[np.float32]:
+    """The inverse of :func:`moved`: keypoints (K, 2) of the square in the image."""
+    x, y, new_width, new_height = _placed(window, side)
+    ratio = np.array([window.width / new_width, window.height / new_height], np.float32)
+    first = np.array([window.left, window.top], np.float32)
+    shift = np.array([x, y], np.float32)
+    result: NDArray[np.float32] = (keypoints_px - shift + 0.5) * ratio - 0.5 + first
+    return result
+
+
 def _placed(window: Window, side: int) -> tuple[int, int, int, int]:
     """Left, top, width and height of a window in the square."""
     scale = side / max(window.width, window.height)

@@ -1,7 +1,7 @@
 """Image files: their headers, decoding, and scaling to the square of a store.
 
-A photograph is used in the frame in which its pixels are stored. The EXIF orientation is not
-applied: label files count pixels in the stored frame, so a rotated image would no longer match
+A labelled photograph is used in the frame in which its pixels are stored. The EXIF orientation is
+not applied: label files count pixels in the stored frame, so a rotated image would no longer match
 its keypoints.
 """
 
@@ -37,7 +37,8 @@ _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
 """Last bytes of a whole JPEG and of a whole PNG."""
 
-_STORED_COLOURS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_SHOWN = cv2.IMREAD_COLOR
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,13 @@ def _missing(missing: Sequence[Path], paths: Sequence[Path], folder: Path, total
     return Problem(sentence, tuple(cases))
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode an image file in the frame in which it is stored.
+def read_image(path: Path, as_shown: bool = False) -> NDArray[np.uint8]:
+    """Decode an image file.
+
+    Args:
+        path: JPEG or PNG.
+        as_shown: Whether to turn it as its EXIF orientation says, as viewers do. If not, it is
+            in the frame in which it is stored.
 
     Returns:
         (H, W, 3) in OpenCV's order: blue, green, red.
@@ -196,15 +202,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     data = path.read_bytes()
     try:
         _read_header(io.BytesIO(data))
-        return _decode(np.frombuffer(data, np.uint8))
+        return _decode(np.frombuffer(data, np.uint8), _AS_SHOWN if as_shown else _STORED)
     except ValueError as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error
 
 
-def _decode(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _decode(data: NDArray[np.uint8], flags: int = _STORED) -> NDArray[np.uint8]:
     """Decode the content of a file whose header is valid."""
     try:
-        image = cv2.imdecode(data, _STORED_COLOURS)
+        image = cv2.imdecode(data, flags)
     except cv2.error:  # depending on the damage OpenCV raises or returns None
         image = None
     if image is None:

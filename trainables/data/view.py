@@ -89,20 +89,41 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
         raise ValueError(f"{path} cannot be written; its folder must exist, and it end in .png")
 
 
+def draw_skeleton(
+    image: NDArray[np.uint8],
+    points_px: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    skeleton: Skeleton,
+    width_px: int,
+) -> None:
+    """Draw a pose into an image.
+
+    Args:
+        image: (H, W, 3) uint8 in OpenCV's order; changed.
+        points_px: (K, 2) joints in pixels of the image.
+        visible: (K,) which joints to draw.
+        skeleton: Order of the joints.
+        width_px: Width of the lines; joints are discs of this radius plus one pixel.
+    """
+    points = np.rint(points_px).astype(int)
+    for first, second in skeleton.limbs:
+        if visible[first] and visible[second]:
+            colour = _colour(skeleton, first, second)
+            cv2.line(image, _xy(points[first]), _xy(points[second]), colour, width_px, cv2.LINE_AA)
+    for joint in np.flatnonzero(visible).tolist():
+        colour = _colour(skeleton, joint)
+        cv2.circle(image, _xy(points[joint]), width_px + 1, colour, -1, cv2.LINE_AA)
+
+
 def _drawn(store: ImageStore, row: int, zoom_px: int) -> NDArray[np.uint8]:
     zoom = zoom_px / store.image_size
     image = cv2.resize(
         np.ascontiguousarray(store.images[row][..., ::-1]), (zoom_px, zoom_px),
         interpolation=cv2.INTER_NEAREST,
     )  # fmt: skip
-    points = np.rint((store.keypoints_px[row] + 0.5) * zoom - 0.5).astype(int)
+    points_px = (store.keypoints_px[row] + 0.5) * zoom - 0.5
     visible = store.visible[row]
-    for first, second in store.skeleton.limbs:
-        if visible[first] and visible[second]:
-            colour = _colour(store.skeleton, first, second)
-            cv2.line(image, _xy(points[first]), _xy(points[second]), colour, 1, cv2.LINE_AA)
-    for joint in np.flatnonzero(visible).tolist():
-        cv2.circle(image, _xy(points[joint]), 2, _colour(store.skeleton, joint), -1, cv2.LINE_AA)
+    draw_skeleton(image, points_px, visible, store.skeleton, 1)
     text = f"{int(visible.sum())}/{len(visible)}"
     cv2.putText(image, text, (2, zoom_px - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.35, (255, 255, 255), 1)
     return np.asarray(image, np.uint8)

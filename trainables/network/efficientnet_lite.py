@@ -28,6 +28,8 @@ _STAGES = (
     (1, 3, 1, 6, 320),
 )
 """Blocks, side of the kernel, stride of the first block, expansion, output channels."""
+_PYRAMID = (15, 10, 4, 2)
+"""Last block at 1/32, 1/16, 1/8 and 1/4 of the image's side."""
 _CLASSIFIER = ("_conv_head.", "_bn1.", "_fc.")
 
 
@@ -97,14 +99,18 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Image to 320 features at 1/32 of its side.
+    """Image to features at 1/32, 1/16, 1/8 and 1/4 of its side.
+
+    A person of 50 pixels covers two cells at 1/32, which do not hold where its joints are; the
+    finer features do.
 
     Args:
         num_frozen: Number of first blocks, from 0 to 16, that training leaves as they are:
             parameters and statistics of the batch norms. With the first block the stem is frozen.
     """
 
-    out_channels = _STAGES[-1][-1]
+    out_channels = (320, 112, 40, 24)
+    """Channels of each of the features."""
 
     def __init__(self, num_frozen: int = 0) -> None:
         super().__init__()
@@ -145,17 +151,19 @@ class EfficientNetLite0(nn.Module):
             part.eval()
         return self
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) images to (B, 320, H / 32, W / 32) features.
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) images to features (B, C, H / s, W / s), the coarsest first.
 
         Args:
             images: Normalised as for all networks (:func:`trainables.data.augment.normalise`).
         """
         colours = torch.addcmul(cast(Tensor, self._shift), images, cast(Tensor, self._scale))
         x = F.relu6(self._bn0(self._conv_stem(colours)), inplace=True)
+        outputs = []
         for block in self._blocks:
             x = block(x)
-        return x
+            outputs.append(x)
+        return [outputs[i] for i in _PYRAMID]
 
     def load_imagenet(self, path: Path) -> None:
         """Load the published weights; those of last convolution and classifier are ignored.

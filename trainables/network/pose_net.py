@@ -5,6 +5,7 @@ ImageNet weights fit without torchvision. With heatmaps a quarter of the image's
 torchvision's; with heatmaps half the image's size, for small images, it has no max-pool.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import cast
@@ -116,17 +117,17 @@ class ResNet(nn.Module):
                 blocks.append(block(channels, planes, 2 if stage > 0 and i == 0 else 1))
                 channels = planes * block.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.out_channels = channels
+        self.out_channels = (channels,)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images to (B, out_channels, H / 32, W / 32) features."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised images to one map of features (B, C, H / 32, W / 32)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        return cast(Tensor, x)
+        return [x]
 
     def load_imagenet(self, path: Path) -> None:
         """Load weights with torchvision's names; the classifier ``fc.*`` is ignored.
@@ -138,27 +139,46 @@ class ResNet(nn.Module):
         load_backbone(self, path, ("fc.",))
 
 
-class Upsampling(nn.Sequential):
+class Upsampling(nn.Module):
     """Three 4x4 deconvolutions of stride 2, each doubling the resolution (Xiao et al. 2018).
 
+    Finer features of the backbone, if it returns any, are added to the output of the
+    deconvolution that reaches their resolution (as in Lin et al. 2017, Feature Pyramid Networks).
+
     Args:
-        inputs: Channels of the backbone's features.
+        inputs: Channels of the backbone's features, the coarsest first.
         channels: Channels of each deconvolution.
         std: Standard deviation of the initial weights; None keeps the variance of the features.
     """
 
-    def __init__(self, inputs: int, channels: int, std: float | None = None) -> None:
-        layers: list[nn.Module] = []
-        for i in range(NUM_DECONVOLUTIONS):
-            layers += [
-                nn.ConvTranspose2d(inputs if i == 0 else channels, channels, 4, 2, 1, bias=False),
-                BatchNorm2d(channels),
-                nn.ReLU(inplace=True),
-            ]
-        super().__init__(*layers)
-        for module in self.modules():
-            if isinstance(module, nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=std or (2 / (4 * module.in_channels)) ** 0.5)
+    def __init__(self, inputs: Sequence[int], channels: int, std: float | None = None) -> None:
+        super().__init__()
+        coarsest, *finer = inputs
+        deconvolutions = [
+            nn.ConvTranspose2d(coarsest if i == 0 else channels, channels, 4, 2, 1, bias=False)
+            for i in range(NUM_DECONVOLUTIONS)
+        ]
+        lateral = [nn.Conv2d(each, channels, 1, bias=False) for each in finer]
+        for deconvolution in deconvolutions:
+            spread = std or (2 / (4 * deconvolution.in_channels)) ** 0.5
+            nn.init.normal_(deconvolution.weight, std=spread)
+        for convolution in lateral:
+            nn.init.normal_(convolution.weight, std=std or convolution.in_channels**-0.5)
+        self.deconvolutions = nn.ModuleList(deconvolutions)
+        self.norms = nn.ModuleList(BatchNorm2d(channels) for _ in deconvolutions)
+        self.lateral = nn.ModuleList(lateral)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, C, h, w) of a backbone to (B, channels, 8 h, 8 w) of the coarsest."""
+        x, *finer = features
+        for i, (deconvolution, norm) in enumerate(
+            zip(self.deconvolutions, self.norms, strict=True)
+        ):
+            x = deconvolution(x)
+            if finer:
+                x = x + self.lateral[i](finer[i])
+            x = torch.relu_(norm(x))
+        return x
 
 
 class HeatmapHead(nn.Sequential):

@@ -59,7 +59,7 @@ def test_pretraining_has_a_linear_head_that_starts_small(method):
     assert layer.weight.shape == (3, 16, 1, 1)
     assert layer.weight.std().item() == pytest.approx(1e-3, rel=0.35)
     assert layer.bias.abs().max() == 0
-    assert net.upsampling[0].weight.std().item() == pytest.approx(1e-3, rel=0.05)
+    assert net.upsampling.deconvolutions[0].weight.std().item() == pytest.approx(1e-3, rel=0.05)
 
 
 def test_regda_pretrains_with_sgd_and_drops_at_44_and_59(source):

@@ -94,7 +94,7 @@ def test_batch_norms_of_the_features_see_the_target_batch_once(
     for _ in range(3):
         adapter.step(make_source(), make_target())
     assert adapter.net.backbone.bn1.num_batches_tracked == 6
-    assert adapter.net.upsampling[1].num_batches_tracked == 6
+    assert adapter.net.upsampling.norms[0].num_batches_tracked == 6
     assert adapter.net.head[1].num_batches_tracked == 6
     assert adapter.adversarial_head[1].num_batches_tracked == 9  # A, B and C
 

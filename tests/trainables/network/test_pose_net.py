@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainables.network.pose_net import PoseNet, ResNet
+from trainables.network.pose_net import PoseNet, ResNet, Upsampling
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -214,3 +214,23 @@ def test_a_compiled_network_computes_the_same_and_saves_the_same_names():
     torch.testing.assert_close(net(images), exact, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(net.frozen_copy()(images), exact, rtol=1e-3, atol=1e-4)
     assert list(net.state_dict()) == names
+
+
+def test_finer_features_are_added_where_their_resolution_is_reached():
+    upsampling = Upsampling((2, 3, 3, 3), channels=1).eval()
+    for parameter in upsampling.parameters():
+        torch.nn.init.constant_(parameter, 0.0)
+    for norm in upsampling.norms:  # eps aside, a fresh norm in evaluation mode changes nothing
+        torch.nn.init.ones_(norm.weight)
+    torch.nn.init.ones_(upsampling.lateral[1].weight)
+    # In the middle of the last map each pixel gets four terms of the map before it.
+    torch.nn.init.ones_(upsampling.deconvolutions[2].weight)
+    features = [torch.full((1, c, s, s), 1.0) for c, s in [(2, 1), (3, 2), (3, 4), (3, 8)]]
+    found = upsampling(features)
+    assert found.shape == (1, 1, 8, 8)
+    assert found[0, 0, 4, 4].item() == pytest.approx(3 * 4, rel=1e-3)
+    torch.nn.init.ones_(upsampling.lateral[2].weight)
+    assert upsampling(features)[0, 0, 4, 4].item() == pytest.approx(3 * 4 + 3, rel=1e-3)
+    torch.nn.init.zeros_(upsampling.lateral[1].weight)
+    torch.nn.init.constant_(upsampling.lateral[0].weight, 7.0)  # the next deconvolution is 0
+    assert upsampling(features)[0, 0, 4, 4].item() == pytest.approx(3, rel=1e-3)

@@ -80,7 +80,7 @@ class DrawnFigures:
 
 
 def draw_figures(
-    figure: Figure, joints: Array, size: int, look: Look, rng: np.random.Generator
+    figure: Figure, joints: Array, size: int, frames: Array, look: Look, rng: np.random.Generator
 ) -> DrawnFigures:
     """Draw one figure for each pose.
 
@@ -88,6 +88,8 @@ def draw_figures(
         figure: What is drawn.
         joints: (B, K, 3) poses in metres in the camera's axes.
         size: Side S of the images in pixels.
+        frames: (B, 2) width and height of the part in the middle of each image that the figure
+            must lie in, as shares of S.
         look: The domain's look.
         rng: Source of all randomness.
     """
@@ -99,19 +101,20 @@ def draw_figures(
     light = _tensor(direction / np.linalg.norm(direction, axis=1, keepdims=True))
     ambient = _tensor(rng.uniform(*look.ambient, num))
     distance, share = rng.uniform(1.3, 5.0, num), rng.uniform(*look.figure_share, num)
-    place = rng.uniform(-1, 1, (num, 2))
+    place = rng.uniform(-1, 1, (num, 2)) * look.off_centre
     drawn = []
     for first in range(0, num, _BATCH):
         rows = slice(first, first + _BATCH)
         own = outfits.rows(rows)
         posed = pose_mesh(mesh, shape[rows], turns[rows], clothes_volume(mesh, own))
-        posed = _seen(posed, size, *map(_tensor, (distance[rows], share[rows], place[rows])))
+        camera = (distance[rows], share[rows], place[rows], frames[rows])
+        posed = _seen(posed, size, *map(_tensor, camera))
         drawn.append(_drawn(figure, posed, own, size, light[rows], ambient[rows]))
     return DrawnFigures(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
 
 def _seen(
-    posed: PosedMesh, size: int, distance: Tensor, share: Tensor, place: Tensor
+    posed: PosedMesh, size: int, distance: Tensor, share: Tensor, place: Tensor, frame: Tensor
 ) -> PosedMesh:
     """Put figures before a camera: x and y become pixels, z the distance in metres.
 
@@ -120,8 +123,10 @@ def _seen(
         size: Side of the image in pixels.
         distance: (B,) of the camera over the figure's extent; above 0.5, small for a strong
             perspective.
-        share: (B,) longer side of the box around the joints over the side of the image.
-        place: (B, 2) in [-1, 1]: where the box lies in the free room.
+        share: (B,) longer side of the box around the joints over the side of the image; less if
+            the box would not fit into the frame.
+        place: (B, 2) in [-1, 1]: where the box lies in the free room of the frame.
+        frame: (B, 2) width and height over the side of the image.
     """
     low, high = posed.vertices.amin(1), posed.vertices.amax(1)
     extent = (high - low).amax(1)
@@ -135,8 +140,9 @@ def _seen(
 
     vertices, joints = flat(posed.vertices), flat(posed.joints)
     low, high = joints[..., :2].amin(1), joints[..., :2].amax(1)
-    scale = size * share / (high - low).amax(1)
-    room = (size - scale[:, None] * (high - low)) / 2
+    box = high - low
+    scale = torch.minimum(size * share / box.amax(1), (size * frame / box).amin(1))
+    room = (size * frame - scale[:, None] * box) / 2
     shift = (size - 1) / 2 + place * room - scale[:, None] * (low + high) / 2
     for points in (vertices, joints):
         points[..., :2] = points[..., :2] * scale[:, None, None] + shift[:, None]

@@ -16,6 +16,11 @@ class Look:
     plane by any angle, as in jumps, falls and gymnastics."""
     figure_share: tuple[float, float]
     """Range of the longer side of the box around the joints over the side of the image."""
+    off_centre: float
+    """How far from the middle of the free room a figure may stand: 1 for anywhere."""
+    is_padded: bool
+    """Whether images have the proportions of photographs, 2:3 to 3:2, and are padded with black
+    to a square, as whole photographs are."""
     shape_spread: float
     """Spread of the body shapes, 1 for that of random adults."""
     texture: float

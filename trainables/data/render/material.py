@@ -15,6 +15,8 @@ from trainables.data.skeleton import BODY16
 _ENDINGS = (".jpg", ".jpeg", ".png")
 _SHARE = (0.25, 0.5)
 """Side of a background's crop over the shorter side of its photograph."""
+_ZOOM = (1.0, 2.0)
+"""Magnification of a crop over that of a whole photograph."""
 _BONES = (
     (9, 8), (13, 12), (3, 2), (12, 11), (11, 10), (13, 14), (14, 15), (2, 1), (1, 0), (3, 4),
     (4, 5),
@@ -60,9 +62,11 @@ def check_photographs(folder: Path) -> None:
 def photographic_backgrounds(
     folder: Path, size: int, num: int, rng: np.random.Generator
 ) -> Tensor:
-    """Crops of random photographs (num, 3, size, size), RGB in [0, 1].
+    """Backgrounds (num, 3, size, size) from random photographs, RGB in [0, 1].
 
-    Each crop touches an edge of its photograph, as people mostly stand in the middle.
+    Each is a crop that touches an edge of its photograph, as people mostly stand in the middle,
+    about as large as it would be if the whole photograph filled the image, and reflected at its
+    sides to fill the rest.
 
     Raises:
         OSError, ValueError: If a photograph cannot be read.
@@ -78,7 +82,12 @@ def photographic_backgrounds(
         axis = rng.integers(2)
         corner[axis] = rng.choice([0, free[axis]])
         part = image[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
-        crop[:] = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)[..., ::-1]
+        shown = max(8, int(size * side / max(height, width) * rng.uniform(*_ZOOM)))
+        part = cv2.resize(part, (shown, shown), interpolation=cv2.INTER_AREA)
+        before = rng.integers(0, max(1, size - shown + 1), 2)
+        after = np.maximum(0, size - shown - before)
+        sides = [*zip(before, after, strict=True), (0, 0)]
+        crop[:] = np.pad(part, sides, mode="symmetric")[:size, :size, ::-1]
     return torch.from_numpy(crops).permute(0, 3, 1, 2) / 255
 
 

@@ -34,12 +34,14 @@ Array = NDArray[np.float64]
 
 _STUDIO = Look(
     complexity=(1.1, 2.6), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9),
+    off_centre=1.0, is_padded=False,
     shape_spread=0.7, texture=0.0, structures=0, clutter=0, occluders=0, saturation=1.0,
     pattern=0.0, folds=0.15, ambient=(0.55, 0.75), side_light=0.2, cast=0.03, blur=0.0,
     noise=0.0, labels_hidden=True,
 )  # fmt: skip
 _STREET = Look(
     complexity=(1.6, 1.8), yaw_limit=(0.4, 1.5), tumble=0.0, figure_share=(0.7, 0.9),
+    off_centre=1.0, is_padded=False,
     shape_spread=1.0, texture=0.35, structures=0, clutter=2, occluders=0, saturation=0.7,
     pattern=0.5, folds=0.5, ambient=(0.25, 0.6), side_light=0.8, cast=0.15, blur=0.7,
     noise=0.06, labels_hidden=False,
@@ -53,9 +55,10 @@ LOOKS = {
         noise=0.10,
     ),
     "people_sport": replace(
-        _STREET, complexity=(1.6, 1.2), yaw_limit=(1.5, 3.14), tumble=0.6,
-        figure_share=(0.2, 0.75), clutter=4, occluders=1, texture=0.6, structures=8,
-        saturation=0.9, pattern=0.7, blur=0.4, noise=0.03, labels_hidden=True,
+        _STREET, complexity=(1.6, 1.2), yaw_limit=(1.5, 3.14), tumble=0.5,
+        figure_share=(0.25, 0.85), off_centre=0.5, is_padded=True, clutter=2, occluders=1,
+        texture=0.5, structures=8, saturation=0.9, pattern=0.7, blur=0.3, noise=0.02,
+        labels_hidden=True,
     ),
     "hands_clean": replace(_STUDIO, yaw_limit=(0.3, 1.2)),
     "hands_wild": replace(_STREET, yaw_limit=(0.3, 1.2)),
@@ -138,7 +141,8 @@ def _render_chunk(
     else:
         joints = rng.choice(poses, CHUNK)
     joints = _tumbled(joints, look.tumble, rng)
-    drawn = draw_figures(figure, joints, image_size, look, rng)
+    frames = _photograph_frames(rng) if look.is_padded else np.ones((CHUNK, 2))
+    drawn = draw_figures(figure, joints, image_size, frames, look, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     if photographs is None:
         backgrounds = draw_backgrounds(look, image_size, rng, generator)
@@ -147,6 +151,8 @@ def _render_chunk(
     images = drawn.colour + (1 - drawn.cover) * backgrounds
     images, behind = add_occluders(images, drawn.keypoints_px, look, rng)
     images = add_camera_effects(images, look, rng, generator)
+    if look.is_padded:
+        images = images * _inside(frames, image_size)
     visible = in_frame(drawn.keypoints_px.numpy(), image_size, image_size)
     if not look.labels_hidden:
         visible &= ~(drawn.hidden | behind).numpy()
@@ -156,6 +162,21 @@ def _render_chunk(
         visible=visible,
         complexity=complexity.astype(np.float32),
     )
+
+
+def _photograph_frames(rng: np.random.Generator) -> Array:
+    """Width and height (CHUNK, 2) of photographs over their longer side."""
+    shorter = rng.choice([2 / 3, 3 / 4], CHUNK, p=[0.8, 0.2])
+    is_upright = rng.random(CHUNK) < 0.4
+    one = np.ones(CHUNK)
+    return np.where(is_upright[:, None], np.stack([shorter, one], 1), np.stack([one, shorter], 1))
+
+
+def _inside(frames: Array, size: int) -> torch.Tensor:
+    """Which pixels lie in the frames in the middle of the images, (CHUNK, 1, size, size)."""
+    offset = np.abs(np.arange(size) - (size - 1) / 2)
+    columns, rows = (offset < np.rint(frames[:, axis, None] * size) / 2 for axis in (0, 1))
+    return torch.from_numpy(columns[:, None, None, :] & rows[:, None, :, None])
 
 
 def _tumbled(joints: Array, share: float, rng: np.random.Generator) -> Array:

@@ -14,7 +14,7 @@ SIZE = 96
 def drawn(figure, num=60, complexity=0.5, size=SIZE):
     rng = np.random.default_rng(0)
     joints = figure.sample_poses(rng, np.full(num, complexity), np.full(num, 1.0))
-    return draw_figures(figure, joints, size, LOOKS["people_clean"], rng)
+    return draw_figures(figure, joints, size, np.ones((num, 2)), LOOKS["people_clean"], rng)
 
 
 def cover_at(pictures, points):
@@ -52,14 +52,18 @@ def test_an_arm_behind_the_back_is_hidden_and_one_in_front_is_not():
         joints[row, 10] = middle + (0, 0, depth)
         joints[row, 11] = (joints[row, 12] + joints[row, 10]) / 2 + (-0.05, 0, depth)
     look = LOOKS["people_clean"]
-    hidden = draw_figures(PERSON, joints, SIZE, look, np.random.default_rng(0)).hidden
+    hidden = draw_figures(
+        PERSON, joints, SIZE, np.ones((len(joints), 2)), look, np.random.default_rng(0)
+    ).hidden
     assert hidden[:, 10].tolist() == [True, False]
 
 
 def test_standing_people_hide_none_of_their_joints():
     joints = sample_body_poses(np.random.default_rng(0), np.zeros(40), np.zeros(40))
     look = LOOKS["people_clean"]
-    hidden = draw_figures(PERSON, joints, SIZE, look, np.random.default_rng(1)).hidden
+    hidden = draw_figures(
+        PERSON, joints, SIZE, np.ones((len(joints), 2)), look, np.random.default_rng(1)
+    ).hidden
     assert hidden.float().mean() < 0.02
 
 

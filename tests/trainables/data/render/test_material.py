@@ -27,14 +27,27 @@ def test_backgrounds_are_crops_at_the_edge_of_a_photograph(tmp_path):
     assert drawn[:, 2].max() == 0
 
 
+def test_a_background_is_reflected_where_its_crop_ends(tmp_path):
+    # 90 pixels from dark to light, of which a crop of 15 to 30 at an edge fills 5 to 20 of 30
+    # pixels: it never jumps by more than neighbouring columns of the photograph do.
+    ramp = np.tile(np.linspace(0, 255, 90, dtype=np.uint8)[None, :, None], (60, 1, 3))
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
+    drawn = photographic_backgrounds(tmp_path, 30, 40, np.random.default_rng(0))
+    steps = (drawn[..., 1:] - drawn[..., :-1]).abs()
+    assert steps.max() < 4 * 255 / 90 / 255
+    assert (steps.amax((1, 2, 3)) > 0).all()
+    turns = (drawn[:, 0, 0, 1:] > drawn[:, 0, 0, :-1]).float().diff(dim=1).abs().sum(1)
+    assert (turns > 0).float().mean() > 0.5
+
+
 def test_people_stand_before_the_photographs(tmp_path):
     cv2.imwrite(str(tmp_path / "blue.png"), np.full((50, 50, 3), (255, 0, 0), np.uint8))
     plain = next(render_domain("people_sport", 40, 32, 0))
     chunk = next(render_domain("people_sport", 40, 32, 0, backgrounds=tmp_path))
     np.testing.assert_array_equal(chunk.keypoints_px, plain.keypoints_px)
-    corner = chunk.images[:, 0, 0].astype(int)
-    assert np.median(corner[:, 2] - corner[:, 0]) > 100
-    assert np.median(plain.images[:, 0, 0, 2].astype(int) - plain.images[:, 0, 0, 0]) < 60
+    sides = [c.images[:, [15, 6], [0, 16]].astype(int) for c in (chunk, plain)]  # not in the bars
+    assert np.median(sides[0][..., 2] - sides[0][..., 0]) > 100
+    assert np.median(sides[1][..., 2] - sides[1][..., 0]) < 60
 
 
 def test_poses_of_a_file_are_drawn_and_no_others(tmp_path):

@@ -100,6 +100,21 @@ def test_people_fill_most_of_the_frame(domain):
     assert np.median(side) > 0.6 * 32
 
 
+def test_people_in_sports_are_shown_like_whole_photographs():
+    people = rendered("people_sport", 60, image_size=48)
+    is_bright = people["images"].max(3) > 8
+    shapes = set()
+    for image, keypoints in zip(is_bright, people["keypoints_px"], strict=True):
+        rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+        shapes.add((len(columns), len(rows)))
+        assert keypoints[:, 0].min() >= columns[0] - 0.51
+        assert keypoints[:, 0].max() <= columns[-1] + 0.51
+        assert keypoints[:, 1].min() >= rows[0] - 0.51
+        assert keypoints[:, 1].max() <= rows[-1] + 0.51
+    # 2:3 and 3:4, upright and lying
+    assert shapes == {(32, 48), (36, 48), (48, 32), (48, 36)}
+
+
 def test_poses_do_not_depend_on_the_image_size():
     small, large = rendered("people_clean", 60), rendered("people_clean", 60, image_size=64)
     np.testing.assert_allclose(

@@ -1,0 +1,49 @@
+"""The code of a study's model in MLflow; MLflow runs this file when the model is loaded.
+
+It stands in for the pickled object that an MLflow model otherwise consists of. The weights are in
+the format of :mod:`trainables.predict.pose_model`, and this project must be installed where the
+model is loaded.
+"""
+
+import warnings
+from typing import Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+ARTIFACT = "pose_model"
+"""Name of the model's folder among the artifacts."""
+
+
+# MLflow warns that type hints are missing, but it knows none for arrays.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)
+
+    class PosePyfunc(PythonModel):
+        """Keypoints and confidences of images."""
+
+        def load_context(self, context: Any) -> None:
+            """Load the network; MLflow calls this once."""
+            from pathlib import Path
+
+            from trainables.predict.pose_model import load_pose_model
+
+            self._model = load_pose_model(Path(context.artifacts[ARTIFACT]))
+
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            """Predict the pose of one figure in each image.
+
+            Args:
+                context: Of MLflow; not used.
+                model_input: (N, H, W, 3) uint8 RGB, of any size.
+                params: Of MLflow; not used.
+
+            Returns:
+                ``keypoints_px`` (N, K, 2) in pixels of the given images, and ``confidence``
+                (N, K); see :meth:`trainables.predict.pose_model.PoseModel.predict`.
+            """
+            keypoints_px, confidence = self._model.predict(list(model_input))
+            return {"keypoints_px": keypoints_px, "confidence": confidence}
+
+
+set_model(PosePyfunc())

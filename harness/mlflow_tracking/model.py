@@ -7,6 +7,7 @@ repeat this as often as it likes. A model that was not written to its end is rem
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from trainables.predict.model_description import read_description
 
 MODEL_NAME = "pose_model"
 BEST_MODEL_TAG = "best_model"
-"""Of the study's run: the address of its best model."""
+"""Of the study's run: the address of its best model, or ``none`` and why."""
 
 _NEEDED = ("torch", "numpy", "opencv-python-headless")
 """Packages that the model needs beside this project."""
@@ -43,11 +44,14 @@ def log_best_model(
 
     Raises:
         MlflowException: If the store is down, or the run has been deleted.
-        ValueError: If the folder holds no model.
     """
     if not folder.exists():
         return
-    description = read_description(folder)
+    try:
+        description = read_description(folder)
+    except ValueError as error:
+        client.set_tag(study_run_id, BEST_MODEL_TAG, f"none: {error}")
+        return
     origin = description["origin"]
     run = client.get_run(run_ids[origin["run"]])
     run_id, experiment_id = run.info.run_id, run.info.experiment_id
@@ -101,15 +105,17 @@ def _build(path: Path, folder: Path, description: Mapping[str, Any]) -> None:
             TensorSpec(np.dtype(np.float32), (any_number, num_joints), "confidence"),
         ]),
     )  # fmt: skip
-    mlflow.pyfunc.save_model(
-        str(path),
-        python_model=str(Path(__file__).with_name("pose_pyfunc.py")),
-        artifacts={ARTIFACT: str(folder)},
-        signature=signature,
-        input_example=np.full(_EXAMPLE_SHAPE, 128, np.uint8),
-        pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
-        metadata={"origin": dict(description["origin"]), "skeleton": description["skeleton"]},
-    )
+    with warnings.catch_warnings():  # that arrays have no type hints which MLflow knows
+        warnings.simplefilter("ignore", UserWarning)
+        mlflow.pyfunc.save_model(
+            str(path),
+            python_model=str(Path(__file__).with_name("pose_pyfunc.py")),
+            artifacts={ARTIFACT: str(folder)},
+            signature=signature,
+            input_example=np.full(_EXAMPLE_SHAPE, 128, np.uint8),
+            pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
+            metadata={"origin": dict(description["origin"]), "skeleton": description["skeleton"]},
+        )
 
 
 def _note(description: Mapping[str, Any]) -> str:

@@ -182,7 +182,8 @@ def _next_steps(spec: StudySpec, storage: Storage, result: StudyResult) -> Itera
         yield f"  python -m harness.confirm {result.study_name}{place}"
         yield "      trains the best trials and the baselines with fresh seeds, on the test split"
     if (model := storage.study(result.study_name).model).exists():
-        yield f"  python -m trainables.predict {shlex.quote(_near(model))} photographs/*.jpg --out predicted"
+        near = shlex.quote(_near(model))
+        yield f"  python -m trainables.predict {near} photographs/*.jpg --out predicted"
         yield "      draws the poses that the best trial's network finds in your own photographs"
     if storage.mlflow_uri.startswith("sqlite:///"):
         database = Path(storage.mlflow_uri.removeprefix("sqlite:///"))

@@ -7,7 +7,6 @@ repeat this as often as it likes. A model that was not written to its end is rem
 
 import json
 import tempfile
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -105,17 +104,15 @@ def _build(path: Path, folder: Path, description: Mapping[str, Any]) -> None:
             TensorSpec(np.dtype(np.float32), (any_number, num_joints), "confidence"),
         ]),
     )  # fmt: skip
-    with warnings.catch_warnings():  # that arrays have no type hints which MLflow knows
-        warnings.simplefilter("ignore", UserWarning)
-        mlflow.pyfunc.save_model(
-            str(path),
-            python_model=str(Path(__file__).with_name("pose_pyfunc.py")),
-            artifacts={ARTIFACT: str(folder)},
-            signature=signature,
-            input_example=np.full(_EXAMPLE_SHAPE, 128, np.uint8),
-            pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
-            metadata={"origin": dict(description["origin"]), "skeleton": description["skeleton"]},
-        )
+    mlflow.pyfunc.save_model(
+        str(path),
+        python_model=str(Path(__file__).with_name("pose_pyfunc.py")),
+        artifacts={ARTIFACT: str(folder)},
+        signature=signature,
+        input_example=np.full(_EXAMPLE_SHAPE, 128, np.uint8),
+        pip_requirements=[f"{name}=={version(name)}" for name in _NEEDED],
+        metadata={"origin": dict(description["origin"]), "skeleton": description["skeleton"]},
+    )
 
 
 def _note(description: Mapping[str, Any]) -> str:

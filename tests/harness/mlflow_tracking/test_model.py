@@ -14,6 +14,9 @@ from trainables.adapt.methods import build_net
 from trainables.data.skeleton import BODY16
 from trainables.predict.pose_model import load_pose_model, save_pose_model
 
+# MLflow's own, of its own classes, while it is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*type hint is inferred as AnyType")
+
 
 def save(folder, run=0, seed=0):
     config = make_config(seed=seed)
@@ -32,6 +35,7 @@ def place(tmp_path_factory):
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     write(folder, list(study_events(RUNS)))
     cursor = followed(uri, folder)
+    assert cursor.last_error is None
     return folder, uri, cursor
 
 

@@ -12,8 +12,8 @@ FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source":
 STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
 
 
-def _event(kind, **content):
-    return {"event": kind, "time": 1_700_000_000.0 + content.get("step", 0), **content}
+def _event(event, /, **content):
+    return {"event": event, "time": 1_700_000_000.0 + content.get("step", 0), **content}
 
 
 SPEC = {

@@ -16,7 +16,7 @@ from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write
 from trainables.config import TrialConfig
 
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_MS = 400_000
+PATIENCE_MS = 120_000
 NUM_TRIALS = 12
 """More than the ten that MLflow draws by itself."""
 PCK = "target_val/pck_05"
@@ -33,7 +33,7 @@ def _events():
     spec = {
         **SPEC,
         "metrics": [{"name": PCK, "goal": "maximize"}],
-        "parameters": {"bins.subset": {"choose": {"from": 6, "min": 1, "max": 3}}},
+        "parameters": {"bins.subset": {"choose": {"from": [*range(6)], "min": 1, "max": 3}}},
         "fixed": {"sampling.strategy": "bins", "bins.count": 6},
         "budget": {"run_cap": NUM_TRIALS},
     }
@@ -103,7 +103,7 @@ def page(address):
         )
         page = browser.new_page(viewport={"width": 1600, "height": 1200})
         page.set_default_timeout(PATIENCE_MS)
-        page.goto(address)
+        page.goto(address, timeout=400_000)
         yield page
         browser.close()
 

@@ -16,6 +16,9 @@ class SportOptions:
     backgrounds: str | None = None
     """Folder of photographs whose edges become the backgrounds; None draws them. Photographs of
     the target data set show what a trial is tested on, so leave out those of its val and test."""
+    target_backgrounds: bool = False
+    """Whether the edges of the target's unlabelled training photographs become backgrounds, too;
+    those of its val and test are left out."""
     poses: str | None = None
     """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, in the
     order of trainables/data/skeleton.py's BODY16. Poses are taken from it at random; None draws

@@ -28,6 +28,8 @@ class ImageRequest:
         crop_scale: Side of that square over the longer side of the figure's box.
         num_threads: Threads that may read or decode.
         seed: Seed of drawn images.
+        target: Name and request of the target data set, for a source that shows its unlabelled
+            training images; None for others.
     """
 
     role: str
@@ -39,6 +41,7 @@ class ImageRequest:
     crop_scale: float = 1.5
     num_threads: int = 1
     seed: int = 0
+    target: "tuple[str, ImageRequest] | None" = None
 
     @property
     def folder(self) -> Path:
@@ -61,15 +64,20 @@ class ImageRequest:
 def image_request(trial: TrialConfig, role: str, num_threads: int) -> ImageRequest:
     """Which images a trial wants of its ``source`` or ``target`` domain."""
     domain, root, num = trial.data.of(role)
+    options = trial.registered.get(f"data.{domain}")
+    target = None
+    if role == "source" and getattr(options, "target_backgrounds", False):
+        target = trial.data.target, image_request(trial, "target", num_threads)
     return ImageRequest(
         role=role,
         num=num,
         image_size=trial.data.image_size,
         root=None if root is None else Path(root),
-        options=trial.registered.get(f"data.{domain}"),
+        options=options,
         crop=getattr(trial.data, f"{role}_crop"),
         crop_scale=trial.data.crop_scale,
         num_threads=num_threads,
+        target=target,
     )
 
 
@@ -132,6 +140,14 @@ class Domain(ABC):
         Images are read again when it changes.
         """
         return None
+
+    def training_photographs(self, request: ImageRequest) -> list[Path]:
+        """The image files of the training split of a target, sorted; reads no labels.
+
+        Raises:
+            OSError, ValueError: If there are none, as here, or they cannot be found.
+        """
+        raise ValueError("it has no photographs")
 
     def check(self, request: ImageRequest) -> dict[str, int]:
         """Look, before a study starts and within seconds, whether the images can be read.

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from trainables.data.frame import in_frame
 from trainables.data.photograph_check import check_scan
 from trainables.data.photographs import image_problems, read_image
 from trainables.data.problems import DatasetError
+from trainables.data.splits import split
 from trainables.data.store_writer import BAD_SHARE
 
 CHUNK = 256
@@ -72,6 +74,14 @@ class PhotographDomain(Domain):
                 name = path.relative_to(root).as_posix()
                 digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:16]
+
+    def training_photographs(self, request: ImageRequest) -> list[Path]:
+        """See :meth:`trainables.data.domain.Domain.training_photographs`."""
+        labels = self.scan(request).labels
+        rows = split(labels.ids, request.role, labels.published)["train"]
+        if not len(rows):
+            raise ValueError(f"none of its {len(labels.ids)} images is in the training split")
+        return sorted({labels.image_paths[row] for row in rows})
 
     def check(self, request: ImageRequest) -> dict[str, int]:
         """See :func:`trainables.data.photograph_check.check_scan`."""

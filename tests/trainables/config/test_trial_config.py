@@ -30,6 +30,7 @@ OTHER = {
     "data.crop_scale": 1.25,
     "data.people_sport.backgrounds": "data/photographs",
     "data.people_sport.poses": "data/poses.npy",
+    "data.people_sport.target_backgrounds": True,
     "data.lsp.split": "reference",
     "data.surreal.joints": "smpl_native",
     "data.surreal.split": "reference",

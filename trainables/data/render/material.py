@@ -1,6 +1,7 @@
 """What a user brings for the drawn people: photographs behind them, poses for them."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -37,14 +38,12 @@ def photographs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def check_photographs(folder: Path) -> None:
-    """Read the headers of a folder's images.
+def check_photographs(paths: Sequence[Path]) -> None:
+    """Read the headers of images.
 
     Raises:
-        OSError: If the folder cannot be listed.
-        ValueError: If it has no image; or names the first that cannot be used and their number.
+        ValueError: If some cannot be used; names the first, its folder and their number.
     """
-    paths = photographs(folder)
     headers = read_headers(paths)
     bad = [
         (path, header if isinstance(header, str) else "damaged or cut short")
@@ -54,13 +53,13 @@ def check_photographs(folder: Path) -> None:
     if bad:
         path, reason = bad[0]
         raise ValueError(
-            f"{len(bad)} of {len(paths)} images of {folder} cannot be used, the first is "
+            f"{len(bad)} of {len(paths)} images of {path.parent} cannot be used, the first is "
             f"{path.name} ({reason}); each must be {ALLOWED}"
         )
 
 
 def photographic_backgrounds(
-    folder: Path, size: int, num: int, rng: np.random.Generator
+    paths: Sequence[Path], size: int, num: int, rng: np.random.Generator
 ) -> Tensor:
     """Backgrounds (num, 3, size, size) from random photographs, RGB in [0, 1].
 
@@ -71,10 +70,9 @@ def photographic_backgrounds(
     Raises:
         OSError, ValueError: If a photograph cannot be read.
     """
-    paths = photographs(folder)
     crops = np.empty((num, size, size, 3), np.uint8)
-    for crop, path in zip(crops, rng.choice(np.array(paths), num), strict=True):
-        image = read_image(path)
+    for crop, index in zip(crops, rng.integers(len(paths), size=num), strict=True):
+        image = read_image(paths[index])
         height, width = image.shape[:2]
         side = max(1, int(min(height, width) * rng.uniform(*_SHARE)))
         free = np.array([height - side, width - side])
@@ -120,13 +118,12 @@ def read_poses(path: Path) -> NDArray[np.float64]:
     return poses
 
 
-def material_digest(folder: Path | None, poses: Path | None) -> str:
+def material_digest(backgrounds: Sequence[Path] | None, poses: Path | None) -> str:
     """Text that changes with the poses or with the name, size or time of a photograph."""
     digest = hashlib.sha256()
-    if folder is not None:
-        for path in photographs(folder):
-            status = path.stat()
-            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for path in backgrounds or ():
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     if poses is not None:
         digest.update(poses.read_bytes())
     return digest.hexdigest()[:16]

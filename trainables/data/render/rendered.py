@@ -14,7 +14,7 @@ the number of images.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def render_domain(
     num: int,
     image_size: int,
     seed: int,
-    backgrounds: Path | None = None,
+    backgrounds: Sequence[Path] | None = None,
     poses: Path | None = None,
 ) -> Iterator[RenderedChunk]:
     """Render the first ``num`` images of a domain, chunk by chunk, on the CPU.
@@ -101,7 +101,7 @@ def render_domain(
         num: Number of images.
         image_size: Side in pixels.
         seed: Seed of the domain; source and target differ by name even with equal seeds.
-        backgrounds: Folder of photographs to take backgrounds from; None draws them.
+        backgrounds: Photographs to take backgrounds from, at least one; None draws them.
         poses: File of 3D poses, see :func:`trainables.data.render.material.read_poses`; None
             draws them from the prior.
 
@@ -130,7 +130,7 @@ def _render_chunk(
     domain: str,
     image_size: int,
     rng: np.random.Generator,
-    photographs: Path | None,
+    photographs: Sequence[Path] | None,
     poses: Array | None,
 ) -> RenderedChunk:
     look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]

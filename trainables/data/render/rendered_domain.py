@@ -7,9 +7,11 @@ from pathlib import Path
 from trainables.config.data_options import SportOptions
 from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.splits import split
+from trainables.registry import DOMAINS
 
 MAX_IMAGES = 1_000_000
 """Most images that a store or a study can ask for."""
+_FIELD = "data.people_sport.target_backgrounds"
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,17 @@ class RenderedDomain(Domain):
         from trainables.data.render.rendered import render_domain
 
         first = 0
-        drawing = (self.name, request.num, request.image_size, request.seed)
-        for chunk in render_domain(*drawing, *_material(request)):
+        backgrounds, poses = _material(request)
+        notes = _notes(request)
+        drawing = (self.name, request.num, request.image_size, request.seed, backgrounds, poses)
+        for chunk in render_domain(*drawing):
             rows = range(first, first := first + len(chunk.images))
             yield LabelledImages(
                 self._ids(request, rows),
                 chunk.images,
                 chunk.keypoints_px,
                 chunk.visible,
+                notes=notes,
             )
 
     def digest(self, request: ImageRequest) -> str | None:
@@ -69,13 +74,42 @@ class RenderedDomain(Domain):
         return tuple(f"{self.name}/{request.seed}/{row:06d}" for row in rows)
 
 
-def _material(request: ImageRequest) -> tuple[Path | None, Path | None]:
-    """The user's folder of photographs and file of poses."""
-    if not isinstance(request.options, SportOptions):
+def _material(request: ImageRequest) -> tuple[list[Path] | None, Path | None]:
+    """The photographs for backgrounds and the user's file of poses."""
+    options = request.options
+    if not isinstance(options, SportOptions):
         return None, None
-    given = request.options.backgrounds, request.options.poses
-    backgrounds, poses = (None if text is None else Path(text).expanduser() for text in given)
-    return backgrounds, poses
+    poses = None if options.poses is None else Path(options.poses).expanduser()
+    found: list[Path] = []
+    if options.backgrounds is not None:
+        from trainables.data.render.material import photographs
+
+        found += photographs(Path(options.backgrounds).expanduser())
+    if options.target_backgrounds:
+        if request.target is None:
+            raise ValueError(f"{_FIELD} must be false where people_sport itself is the target")
+        found += _target_photographs(*request.target)
+    return found or None, poses
+
+
+def _target_photographs(name: str, request: ImageRequest) -> list[Path]:
+    """Unlabelled training photographs of the target data set."""
+    if request.root is not None and (request.root / "store.json").is_file():
+        raise ValueError(
+            f"{_FIELD} must be false with a prepared store ({request.root}), which has no whole "
+            "photographs; name a folder of them in data.people_sport.backgrounds"
+        )
+    try:
+        domain: Domain = DOMAINS[name].load()
+        return domain.training_photographs(request)
+    except ValueError as error:
+        raise ValueError(f"{_FIELD} must be false for data.target {name}: {error}") from error
+
+
+def _notes(request: ImageRequest) -> tuple[str, ...]:
+    if request.target is None:
+        return ()
+    return (f"backgrounds are edges of unlabelled training photographs of {request.target[0]}",)
 
 
 PEOPLE_CLEAN, PEOPLE_WILD = RenderedDomain("people_clean"), RenderedDomain("people_wild")

@@ -4,10 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.body_data_sets import image_files, write_people
+from trainables.config import TrialConfig
 from trainables.config.data_options import SportOptions
-from trainables.data.domain import ImageRequest
+from trainables.data.domain import ImageRequest, image_request
 from trainables.data.render.material import photographic_backgrounds, read_poses
 from trainables.data.render.rendered import render_domain
+from trainables.data.splits import split
+from trainables.data.store_writer import write_store
 from trainables.registry import DOMAINS
 
 
@@ -20,7 +24,8 @@ def test_backgrounds_are_crops_at_the_edge_of_a_photograph(tmp_path):
     photograph[..., 2] = 200  # red in OpenCV's order
     photograph[12:28, 30:50] = (0, 255, 0)  # what stands in the middle
     cv2.imwrite(str(tmp_path / "one.png"), photograph)
-    drawn = photographic_backgrounds(tmp_path, 16, 60, np.random.default_rng(0))
+    one = [tmp_path / "one.png"]
+    drawn = photographic_backgrounds(one, 16, 60, np.random.default_rng(0))
     assert drawn.shape == (60, 3, 16, 16)
     assert drawn[:, 0].mean() > 0.7
     assert (drawn[:, 1] > 0.5).float().mean() < 0.05
@@ -32,7 +37,8 @@ def test_a_background_is_reflected_where_its_crop_ends(tmp_path):
     # pixels: it never jumps by more than neighbouring columns of the photograph do.
     ramp = np.tile(np.linspace(0, 255, 90, dtype=np.uint8)[None, :, None], (60, 1, 3))
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
-    drawn = photographic_backgrounds(tmp_path, 30, 40, np.random.default_rng(0))
+    paths = [tmp_path / "ramp.png"]
+    drawn = photographic_backgrounds(paths, 30, 40, np.random.default_rng(0))
     steps = (drawn[..., 1:] - drawn[..., :-1]).abs()
     assert steps.max() < 4 * 255 / 90 / 255
     assert (steps.amax((1, 2, 3)) > 0).all()
@@ -43,7 +49,8 @@ def test_a_background_is_reflected_where_its_crop_ends(tmp_path):
 def test_people_stand_before_the_photographs(tmp_path):
     cv2.imwrite(str(tmp_path / "blue.png"), np.full((50, 50, 3), (255, 0, 0), np.uint8))
     plain = next(render_domain("people_sport", 40, 32, 0))
-    chunk = next(render_domain("people_sport", 40, 32, 0, backgrounds=tmp_path))
+    paths = [tmp_path / "blue.png"]
+    chunk = next(render_domain("people_sport", 40, 32, 0, backgrounds=paths))
     np.testing.assert_array_equal(chunk.keypoints_px, plain.keypoints_px)
     sides = [c.images[:, [15, 6], [0, 16]].astype(int) for c in (chunk, plain)]  # not in the bars
     assert np.median(sides[0][..., 2] - sides[0][..., 0]) > 100
@@ -109,3 +116,51 @@ def test_the_digest_changes_with_the_photographs_and_the_poses(tmp_path):
     first = domain.digest(request(backgrounds=str(tmp_path)))
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
     assert domain.digest(request(backgrounds=str(tmp_path))) != first
+
+
+def trial(root, target="lspet", **fields):
+    named = {"data.people_sport.target_backgrounds": True, "data.target_root": str(root)}
+    named |= {name.replace("__", "."): value for name, value in fields.items()}
+    return TrialConfig.from_flat(
+        {"data.source": "people_sport", "data.target": target, "data.image_size": 32}
+        | {"data.heatmap_size": 16, "data.num_source": 60, "data.num_target": 50}
+        | named
+    )
+
+
+def test_the_targets_training_photographs_and_no_others_become_backgrounds(tmp_path):
+    root = tmp_path / "lspet"
+    write_people("lspet", root, 30)
+    files = image_files(root)
+    rows = split([f"lspet/{path.stem}" for path in files], "target")
+    for index, path in enumerate(files):
+        blue_or_red = (255, 0, 0) if index in rows["train"] else (0, 0, 255)
+        cv2.imwrite(str(path), np.full((64, 64, 3), blue_or_red, np.uint8))
+    request_ = image_request(trial(root), "source", 1)
+    (chunk,) = DOMAINS["people_sport"].load().images(request_)
+    red, _, blue = chunk.images[:, [15, 6], [0, 16]].astype(int).transpose(2, 0, 1)
+    assert np.median(blue - red) > 100
+    assert (red - blue > 100).mean() < 0.1  # clothes that happen to be red
+    assert chunk.notes == ("backgrounds are edges of unlabelled training photographs of lspet",)
+    domain = DOMAINS["people_sport"].load()
+    before = domain.digest(request_)
+    cv2.imwrite(str(files[rows["val"][0]]), np.zeros((64, 64, 3), np.uint8))
+    assert domain.digest(request_) == before
+    cv2.imwrite(str(files[rows["train"][0]]), np.zeros((70, 64, 3), np.uint8))
+    assert domain.digest(request_) != before
+
+
+def test_what_cannot_give_backgrounds_is_refused_in_one_sentence(tmp_path):
+    people = DOMAINS["people_sport"].load()
+    wild = image_request(trial(tmp_path, "people_wild"), "source", 1)
+    with pytest.raises(ValueError, match="false for data.target people_wild: it has no photo"):
+        people.check(wild)
+    twice = image_request(trial(tmp_path, "people_sport"), "target", 1)
+    with pytest.raises(ValueError, match="false where people_sport itself is the target"):
+        people.check(twice)
+    write_people("lspet", tmp_path / "lspet", 30)
+    prepared = tmp_path / "store"
+    prepared.mkdir()
+    write_store(prepared, "lspet", image_request(trial(tmp_path / "lspet"), "target", 1))
+    with pytest.raises(ValueError, match=r"false with a prepared store \(.*store\)"):
+        people.check(image_request(trial(prepared), "source", 1))

@@ -18,21 +18,17 @@ MAX_CHARACTERS = 7900
 """MLflow keeps 8000 of a run's tag and would cut the closing fence off."""
 MAX_TITLE = 200
 CUT = "# cut here; the study's ledger has all of it"
-IMAGE = "per_bin.png"
-"""File of the study's summary that the note shows."""
 
 
 def study_note(
     study: Event,
     runs: Iterable[RunRecord] | None = None,
-    image: str | None = None,
 ) -> str:
     """Note of a study: what came out, what is searched, how to read the page, the study's file.
 
     Args:
         study: The ledger's ``study`` event.
         runs: All runs, if a driver has ended; None while one runs.
-        image: Address of a figure to show; None for none.
     """
     content = _content(study["yaml"])
     title = content.get("title") if isinstance(content, dict) else None
@@ -40,8 +36,6 @@ def study_note(
     lines = [*heading, _goals(study), ""]
     if runs is not None:  # first of all, as MLflow shows no more than a line until it is opened
         lines = [*_outcome(study, content, list(runs)), *heading]
-    if image is not None:
-        lines += [f"![PCK of each bin]({image})", ""]
     space = content.get("parameters", {}) if isinstance(content, dict) else {}
     if space:
         lines += ["| parameter | searched over |", "|---|---|"]

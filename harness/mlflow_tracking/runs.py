@@ -36,7 +36,7 @@ from harness.mlflow_tracking.cursor import Cursor
 from harness.mlflow_tracking.experiment import experiment_of_study, share_view
 from harness.mlflow_tracking.metric_sections import comparing_charts, shown_metric, step_of
 from harness.mlflow_tracking.model import log_best_model
-from harness.mlflow_tracking.note import IMAGE, study_note
+from harness.mlflow_tracking.note import study_note
 from harness.record.ledger import Event, RunRecord
 from harness.record.storage import StudyFolder
 
@@ -279,12 +279,9 @@ class RunWriter:
         """
         summary = self._summary
         folder = StudyFolder(self._ledger_path.parent).summary
-        files = sorted(path for path in folder.glob("*") if path.is_file())
-        for path in files:
+        for path in sorted(path for path in folder.glob("*") if path.is_file()):
             self._send(summary, partial(self._client.log_artifact, summary, str(path)))
-        has_image = any(path.name == IMAGE for path in files)
-        image = f"get-artifact?path={IMAGE}&run_uuid={summary}" if has_image else None
-        self._write_note(study_note(study, runs.values(), image))
+        self._write_note(study_note(study, runs.values()))
 
     def _run(self, event: Event) -> str:
         return self.cursor.run_ids[event["number"]]

@@ -144,12 +144,11 @@ def test_the_note_of_an_ended_study_begins_with_its_best_trial_and_shows_the_tab
             event["metrics"] = {pck: event["metrics"]["m"]}
     write(tmp_path, events)
     study, records, _ = contents.ended_runs(tmp_path / "events.jsonl", events[-1])
-    note = study_note(study, records.values(), "figure.png")
+    note = study_note(study, records.values())
     assert note.startswith(f"**Best: 01 t1, {pck} 12.** Search: maximize `{pck}`.\n")
     table = note.split("```text\n")[1].split("```")[0]
     rows = [line.split() for line in table.splitlines() if line.split()[0] in ("0", "1")]
     assert rows == [["1", "t1", "12", "+10"], ["0", "t0", "*", "2"]]
-    assert "![PCK of each bin](figure.png)" in note
     assert "python -m harness.confirm s" in note
 
 

@@ -64,7 +64,7 @@ def comparison_grid(
         reading: Reading of EvalPose, a column of :func:`analysis.per_image.image_scores`.
     """
     num_lines, width = -(-len(chosen) // 2), 1 + len(predictions)
-    figure = new_figure(1.62 * num_lines + 0.3, width=1.25 * 2 * width + 0.4)
+    figure = new_figure(1.42 * num_lines + 0.3, width=1.25 * 2 * width + 0.4)
     grid = figure.subplots(num_lines, 2 * width, squeeze=False)
     rows = {name: row for row, name in enumerate(store.ids)}
     scores = {name: image_scores(own).set_index("id") for name, own in predictions.items()}

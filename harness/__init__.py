@@ -1,8 +1,8 @@
 """Runs studies: the only code that knows Ray, Optuna and MLflow.
 
-The modules here are the commands: ``python -m harness.run``, ``confirm``, ``replay``, ``stages``
-and ``spec``. Each reads its arguments and hands over to the packages below it. In the order in
-which a study meets them:
+The modules here are the commands: ``python -m harness.run``, ``confirm``, ``replay``, ``ui``,
+``stages`` and ``spec``. Each reads its arguments and hands over to the packages below it. In the
+order in which a study meets them:
 
 1. ``yaml``, ``space``, ``spec``: from the study's file to a checked :class:`StudySpec`.
 2. ``study``: one study from its spec to its end. Start reading here: ``engine`` shows the whole.

@@ -115,6 +115,8 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         retry_failed=options.retry_failed,
         address=options.address,
         read_test=True,
+        kind="confirmation",
+        belongs_to=plan.searched_id,
     )
     result, tracker = follow_study(spec, launch, out)
     if options.json:

@@ -80,7 +80,13 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     check_machine(spec)
     from harness.study.follow import follow_study
 
-    launch = Launch(storage, trainable=replaying_trainable(run), read_test=run.read_test)
+    launch = Launch(
+        storage,
+        trainable=replaying_trainable(run),
+        read_test=run.read_test,
+        kind="replay",
+        belongs_to=run.study_id,
+    )
     result, _ = follow_study(spec, launch, out)
     if result.state != "complete":
         say(out, f"{result.reason}; the same command resumes it")

@@ -12,24 +12,36 @@ FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source":
 STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
 
 
-def _event(kind, **content):
-    return {"event": kind, "time": 1_700_000_000.0 + content.get("step", 0), **content}
+def _event(event, /, **content):
+    return {"event": event, "time": 1_700_000_000.0 + content.get("step", 0), **content}
 
 
-def study_events(runs, num_metrics=0, study_id=STUDY_ID):
+SPEC = {
+    "name": "s",
+    "trainable": "adaptation",
+    "metrics": [{"name": "m", "goal": "maximize"}],
+    "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1}},
+    "budget": {"run_cap": 4},
+}
+
+
+def study_events(runs, num_metrics=0, study_id=STUDY_ID, study="s", **more):
     """Events of a study whose runs report twice and then end in the given states."""
     yield _event(
-        "study", study="s", study_id=study_id,
-        yaml=json.dumps({"name": "s", "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1}}}),
-        objective="m", goal="maximize", objectives=[{"name": "m", "goal": "maximize"}],
-        varied=["vae.kl_weight", "bins.subset"],
-        fixed={"data.source": "people_clean", "adapt.epochs": 4},
+        "study", study=study, study_id=study_id, objective="m", goal="maximize",
+        **{
+            "varied": ["vae.kl_weight", "bins.subset"],
+            "yaml": json.dumps(SPEC),
+            "objectives": [{"name": "m", "goal": "maximize"}],
+            "fixed": {"data.source": "people_clean", "adapt.epochs": 4},
+            **more,
+        },
     )  # fmt: skip
     for number, state in runs:
         yield _event(
             "run", number=number, trial=number, trial_name=f"t{number}", seed=0, name=f"t{number}",
             is_baseline=number == 0, params={}, retry_of=None,
-            fields=FIELDS | {"adapt.epochs": 30 if number == 3 else 4},
+            fields=FIELDS,
         )  # fmt: skip
         for step in (1, 2):
             metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
@@ -86,38 +98,41 @@ def check_study(uri, tracker, study_id=STUDY_ID):
     ``tracker`` is whoever knows the ids of the runs: a tracker or a cursor.
     """
     mlflow = client(uri)
-    experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
+    experiment = mlflow.get_run(tracker.summary_run_id).info.experiment_id
+    assert mlflow.get_experiment(experiment).tags["study_id"] == study_id
     runs = mlflow.search_runs([experiment], f"tags.study_id = '{study_id}'")
     assert len(runs) == 1 + len(RUNS)
-    _check_parent(mlflow.get_run(tracker.parent_run_id), tracker)
+    _check_summary(mlflow.get_run(tracker.summary_run_id), tracker)
     runs = [mlflow.get_run(tracker.run_ids[number]) for number, _ in RUNS]
     assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED", "FAILED"]
-    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {tracker.parent_run_id}
+    assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
+    assert {run.data.tags["kind"] for run in runs} == {"trial"}
     assert [run.data.tags["state"] for run in runs] == [state for _, state in RUNS]
     assert [run.data.tags["pruned"] for run in runs] == ["false", "true", "false", "false"]
     assert runs[2].data.tags["reason"] == "interrupted by SIGINT"
-    own = {"vae.kl_weight": "0.1", "bins.subset": "0,2", "seed": "0"}
-    assert runs[0].data.params == own
-    # What a run has of its own beside what varies, as the fields that ``parity`` sets.
-    assert runs[3].data.params == own | {"adapt.epochs": "30"}
+    for run in runs:
+        assert run.data.params == {"vae.kl_weight": "0.1", "bins.subset": "0,2"}
     assert {run.data.tags["style_encoder"] for run in runs} == {"vgg19"}
+    assert {run.data.tags["stage/pose_vae"] for run in runs} == {"miss"}
     for number, _ in RUNS:
         run_id = tracker.run_ids[number]
         curve = [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
-        assert points(uri, run_id, "m") == curve
-        assert points(uri, run_id, "final/pck_bin/00") == [(0, 7.0)]
-        assert points(uri, run_id, "chosen_pck_05/last") == [(0, 6.0)]
-        assert points(uri, run_id, "stages/seconds_saved") == [(0, 5.0)]
-        assert points(uri, run_id, "stages/seconds_spent") == [(0, 2.5)]
+        assert points(uri, run_id, "8 m") == curve
+        assert points(uri, run_id, "1 objective/m") == [(0, 10.0 * number + 2)]
+        assert points(uri, run_id, "3 final/pck_bin/00") == [(0, 7.0)]
+        assert points(uri, run_id, "9 chosen_pck_05/last") == [(0, 6.0)]
+        assert points(uri, run_id, "9 stages/seconds_saved") == [(0, 5.0)]
+        assert points(uri, run_id, "9 stages/seconds_spent") == [(0, 2.5)]
     digests = {i.dataset.digest for i in runs[0].inputs.dataset_inputs}
     assert len(runs[0].inputs.dataset_inputs) == 2
     assert digests == {"abc", "def"}
 
 
-def _check_parent(parent, tracker):
-    assert parent.info.status == "FINISHED"
-    assert parent.data.params == {"data.source": "people_clean", "adapt.epochs": "4"}
-    assert parent.data.metrics["best/m"] == 2.0
-    states = {f"runs/{state}": 1.0 for _, state in RUNS}
-    assert states.items() <= parent.data.metrics.items()
-    assert parent.data.tags["best_run_id"] == tracker.run_ids[0]
+def _check_summary(summary, tracker):
+    assert summary.info.status == "FINISHED"
+    assert summary.info.run_name == "summary"
+    assert summary.data.params == {"data.source": "people_clean", "adapt.epochs": "4"}
+    assert summary.data.metrics == {}, "it must add no charts"
+    tags = {f"runs_{state}": "1" for _, state in RUNS}
+    tags |= {"kind": "summary", "best/m": "2", "best_run_id": tracker.run_ids[0]}
+    assert tags.items() <= summary.data.tags.items()

@@ -42,12 +42,14 @@ class ConfirmationPlan:
 
     Attributes:
         spec: The study.
+        searched_id: Id of the study that it confirms.
         selection: Which trials it trains, with the changes of ``--set``.
         summary: How many trials and seeds these are.
         notes: What the user should know before it starts, in sentences.
     """
 
     spec: StudySpec
+    searched_id: str
     selection: Selection
     summary: str
     notes: tuple[str, ...]
@@ -111,7 +113,7 @@ def plan_confirmation(
         }
     )
     summary = f"{len(changed.all)} trials x {num_seeds} seeds"
-    return ConfirmationPlan(spec, changed, summary, tuple(notes))
+    return ConfirmationPlan(spec, description["study_id"], changed, summary, tuple(notes))
 
 
 def resumed(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[StudySpec, bool]:

@@ -9,23 +9,25 @@ from typing import Any
 
 from harness.mlflow_tracking.cursor import read_from
 from harness.mlflow_tracking.environment import environment
-from harness.mlflow_tracking.note import study_note
 from harness.mlflow_tracking.provenance import git_commit, harness_version
-from harness.record.ledger import TERMINAL_STATES, Event, searched_fields
+from harness.record.field_text import short_names, value_text
+from harness.record.ledger import (
+    TERMINAL_STATES,
+    Event,
+    RunRecord,
+    apply_event,
+    described,
+    searched_fields,
+)
 
-BARS = ("final/", "chosen_pck_05/", "chosen_epoch/")
-"""Metrics that a run has once, at its end."""
 MAX_NAME = 80
+KINDS = ("trial", "confirmation", "replay")
+"""What a run is: of a search, of ``harness.confirm`` or of ``harness.replay``."""
 
 
 def at_ms(event: Event) -> int:
     """Time of an event in milliseconds since 1970: the same whenever it is written."""
     return int(event["time"] * 1000)
-
-
-def step_of(metric: str, step: int) -> int:
-    """Step to log a metric at; one whose only step is 0 is drawn as a bar, others as a curve."""
-    return 0 if metric.startswith(BARS) else step
 
 
 def as_text(value: Any) -> str:
@@ -41,17 +43,26 @@ def config_hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(seedless, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def study_tags(event: Event) -> dict[str, str]:
-    """Tags of the study's run."""
+def kind_of(study: Event) -> str:
+    """One of :data:`KINDS`; ledgers of earlier versions do not say it."""
+    return str(study.get("kind") or ("confirmation" if study.get("read_test") else "trial"))
+
+
+def summary_title(study: Event) -> str:
+    """Name of the run that stands for a whole study."""
+    return "summary" if kind_of(study) == "trial" else f"summary of {study['study']}"
+
+
+def summary_tags(study: Event) -> dict[str, str]:
+    """Tags of the run that stands for the whole study."""
     commit = git_commit()
     return {
-        "mlflow.note.content": study_note(event),
         "mlflow.source.git.commit": commit,
-        "study": event["study"],
-        "study_id": event["study_id"],
-        "stage": "study",
+        "study": study["study"],
+        "study_id": study["study_id"],
+        "kind": "summary",
         "state": "running",
-        "objective": ",".join(goal["name"] for goal in event["objectives"]),
+        "objective": ",".join(goal["name"] for goal in study["objectives"]),
         "git_commit": commit,
         "harness_version": harness_version(),
     }
@@ -63,13 +74,15 @@ def run_tags(study: Event, event: Event) -> dict[str, str]:
     tags = {
         "study": study["study"],
         "study_id": study["study_id"],
-        "stage": "run",
+        "kind": kind_of(study),
         "run": str(event["number"]),
         "trial": str(event["trial"]),
         "seed": str(event["seed"]),
         "config_hash": config_hash(fields),
         "config": json.dumps(fields),
         "baseline": event["trial_name"] if event["is_baseline"] else "",
+        "method": str(fields.get("adapt.method", "")),
+        "sampling": str(fields.get("sampling.strategy", "")),
         "state": "running",
         "pruned": "false",
         **_circumstances(study),
@@ -78,7 +91,7 @@ def run_tags(study: Event, event: Event) -> dict[str, str]:
 
 
 def run_number(tags: Mapping[str, str]) -> int | None:
-    """Number of a run by its tags; None for the run of the study.
+    """Number of a run by its tags; None for the run that stands for the whole study.
 
     Earlier versions wrote the number into the tag ``trial``.
     """
@@ -103,51 +116,83 @@ def _circumstances(study: Event) -> dict[str, str]:
 
 
 def run_params(study: Event, event: Event) -> dict[str, Any]:
-    """Fields that a run does not share with the study, and its seed.
+    """The fields in which the runs of a study differ, the same ones for all of its runs."""
+    names = {*study["varied"]} | ({"seed"} if has_seeds(study) else set())
+    return {name: value for name, value in event["fields"].items() if name in names}
 
-    Beside what varies these are what a baseline's ``parity`` sets and the study's fields do not.
-    """
-    fixed = study["fixed"]
-    return {
-        name: value
-        for name, value in event["fields"].items()
-        if name == "seed" or name not in fixed or value != fixed[name]
-    }
+
+def has_seeds(study: Event) -> bool:
+    """Whether trials have several runs that differ in their seed."""
+    return study.get("space", {}).get("seeds", 1) > 1 or "seed" in study["varied"]
 
 
 def run_title(study: Event, event: Event) -> str:
-    """Readable and unique in the study: ``hardest kl_weight=0.0123 #12``, ``vae_hm#1``."""
-    end = f"#{event['number']}"
+    """Readable within the first 24 characters, which is what fits MLflow's list of runs.
+
+    For example ``07 bins 2+4+5 of 6``, ``00 vae_hm``, ``12 s1 hardest kl_weight=0.0123``, and for
+    a confirmation ``confirm s1000 vae_hm``.
+    """
+    kind = kind_of(study)
+    if kind == "replay":
+        return str(study["study"])  # names the run that it replays
+    start = "confirm" if kind == "confirmation" else f"{event['trial']:02}"
+    words = [start, *([f"s{event['seed']}"] if has_seeds(study) else [])]
     if event["is_baseline"]:
-        return f"{event['name']}{end}"
+        return " ".join([*words, event["trial_name"]])
     searched = searched_fields(event["params"], event["fields"])
-    words = [_word(name, searched[name]) for name in study["varied"] if name in searched]
-    while len(" ".join([*words, end])) > MAX_NAME:
-        words.pop()
-    return " ".join([*(words or [event["name"]]), end])
+    varied = {name: searched[name] for name in study["varied"] if name in searched}
+    described = _words_of(varied, event["fields"]) or [event["trial_name"]]
+    while described and len(" ".join([*words, *described])) > MAX_NAME:
+        described.pop()
+    return " ".join([*words, *described])
 
 
-def _word(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    shown = f"{value:.3g}" if isinstance(value, float) else as_text(value)
-    return f"{name.rpartition('.')[2]}={shown}"
+def _words_of(searched: dict[str, Any], fields: dict[str, Any]) -> list[str]:
+    """What a trial tries; how it draws comes first."""
+    words = []
+    if any(name.startswith(("sampling.", "bins.")) for name in searched):
+        strategy = fields.get("sampling.strategy")
+        if strategy == "bins":
+            words.append(_bins(fields))
+        elif "sampling.strategy" in searched:
+            words.append(str(strategy))
+        searched = {
+            name: value
+            for name, value in searched.items()
+            if name != "sampling.strategy" and not (name.startswith("bins.") and strategy)
+        }
+    short = short_names(searched)
+    return words + [
+        value if isinstance(value, str) else f"{short[name]}={value_text(value)}"
+        for name, value in searched.items()
+    ]
 
 
-def lineage(stages: dict[str, list[Any]]) -> tuple[str, dict[str, float]]:
-    """Tag that says which cached stages a run used, and the seconds of them as metrics.
+def _bins(fields: dict[str, Any]) -> str:
+    subset = fields.get("bins.subset")
+    chosen = "all" if subset is None else value_text(subset)
+    return f"bins {chosen} of {fields.get('bins.count')}"
+
+
+def lineage(stages: dict[str, list[Any]]) -> tuple[dict[str, str], dict[str, float]]:
+    """Tags that say which cached stages a run used, and the seconds of them as metrics.
 
     Args:
         stages: Stage name to outcome, key and the seconds that computing the entry took.
+
+    Returns:
+        All of it in the tag ``stages``, and one tag for each stage, to filter by its outcome; and
+        the metrics.
     """
     rows = {
         name: {"outcome": outcome, "key": key, "seconds": seconds}
         for name, (outcome, key, seconds) in stages.items()
     }
+    tags = {"stages": json.dumps(rows)}
+    tags |= {f"stage/{name}": str(row["outcome"]) for name, row in rows.items()}
     saved = sum(row["seconds"] for row in rows.values() if row["outcome"] == "hit")
     spent = sum(row["seconds"] for row in rows.values() if row["outcome"] != "hit")
-    metrics = {"stages/seconds_saved": float(saved), "stages/seconds_spent": float(spent)}
-    return json.dumps(rows), metrics
+    return tags, {"stages/seconds_saved": float(saved), "stages/seconds_spent": float(spent)}
 
 
 def dataset_sources(study: Event, event: Event) -> Iterator[tuple[str, str, str, str]]:
@@ -159,40 +204,51 @@ def dataset_sources(study: Event, event: Event) -> Iterator[tuple[str, str, str,
         yield role, name, digest, json.dumps(origin)
 
 
-def summary(ledger_path: Path, study: Event, end: Event) -> tuple[dict[str, float], int | None]:
-    """What came out, from the ledger up to the end of a driver.
+def ended_runs(ledger_path: Path, end: Event) -> tuple[Event, dict[int, RunRecord], int]:
+    """The study as a driver left it.
+
+    Args:
+        ledger_path: The ledger.
+        end: The driver's last event.
 
     Returns:
-        Metrics ``runs/<state>``, ``trials/duplicate`` and ``best/<objective>``, the best of
-        each objective by itself; and the run that is best by the first one.
+        The study's description, its runs, and how many trials repeated earlier ones.
     """
-    states: dict[int, str] = {}
-    metrics: dict[int, dict[str, float]] = {}
+    study: Event | None = None
+    runs: dict[int, RunRecord] = {}
     num_duplicates = 0
     for event in _events_up_to(ledger_path, end):
-        match event["event"]:
-            case "run" | "continued":
-                states[event["number"]] = "running"
-            case "finished":
-                states[event["number"]] = event["state"]
-            case "epoch":
-                metrics[event["number"]] = event["metrics"]
-            case "duplicate":
-                num_duplicates += 1
-    counts = Counter(states.values())
-    # All of them: what was stopped when an earlier driver ended may be none now.
-    found = {f"runs/{state}": float(counts[state]) for state in TERMINAL_STATES}
-    found["trials/duplicate"] = float(num_duplicates)
-    complete = [n for n, state in states.items() if state == "complete" and n in metrics]
+        study = described(study, event)
+        apply_event(runs, event)
+        num_duplicates += event["event"] == "duplicate"
+    if study is None:
+        raise ValueError(f"{ledger_path} holds no study")
+    return study, runs, num_duplicates
+
+
+def counts(
+    study: Event, runs: Mapping[int, RunRecord], num_duplicates: int
+) -> tuple[dict[str, str], int | None]:
+    """What came out, as tags.
+
+    Returns:
+        Tags ``runs_<state>``, ``duplicate_trials`` and ``best/<objective>``, the best of each
+        objective by itself; and the run that is best by the first one.
+    """
+    states = Counter(record.state for record in runs.values())
+    found = {f"runs_{state}": str(states[state]) for state in TERMINAL_STATES}
+    found["duplicate_trials"] = str(num_duplicates)
     first: int | None = None
     for index, goal in enumerate(study["objectives"]):
         sign = 1 if goal["goal"] == "maximize" else -1
         scored = [
-            (sign * metrics[n][goal["name"]], -n) for n in complete if goal["name"] in metrics[n]
+            (sign * record.metrics[goal["name"]], -record.number)
+            for record in runs.values()
+            if record.state == "complete" and goal["name"] in record.metrics
         ]
         if scored:
             value, number = max(scored)
-            found[f"best/{goal['name']}"] = sign * value
+            found[f"best/{goal['name']}"] = f"{sign * value:.6g}"
             first = -number if index == 0 else first
     return found, first
 

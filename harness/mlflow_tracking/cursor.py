@@ -26,7 +26,7 @@ class Cursor:
         offset: Bytes of the ledger that are written.
         num_refused: Writes that MLflow will never accept, such as to a run that was deleted.
         experiment_id: MLflow's experiment.
-        parent_run_id: Run of the study.
+        summary_run_id: Run that stands for the whole study.
         run_ids: Run number to its id in MLflow.
         steps: Run number to the last step that was written.
         refused_runs: Runs that were deleted when something was to be written to them.
@@ -38,7 +38,7 @@ class Cursor:
     offset: int = 0
     num_refused: int = 0
     experiment_id: str | None = None
-    parent_run_id: str | None = None
+    summary_run_id: str | None = None
     run_ids: dict[int, str] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=dict)
     refused_runs: list[str] = field(default_factory=list)
@@ -64,8 +64,9 @@ def cursor_path(ledger_path: Path) -> Path:
 def load_cursor(ledger_path: Path, uri: str) -> Cursor:
     """The cursor of a ledger, or one at its beginning.
 
-    A cursor that is missing, damaged, of another store or of another ledger is ignored: every
-    write can be repeated, and runs that exist are looked up.
+    A cursor that is missing, damaged, of another store, of another ledger or of an earlier layout
+    of the runs is ignored: every write can be repeated, and runs that exist are looked up. A study
+    whose runs have an earlier layout is therefore written anew, to an experiment of its own.
 
     Args:
         ledger_path: The ledger; it need not exist yet.
@@ -94,7 +95,7 @@ def _checked(content: dict[str, Any]) -> Cursor:
         raise ValueError("a count is not a whole number >= 0")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("an id is not a text")
-    if cursor.offset and not (cursor.parent_run_id and cursor.experiment_id):
+    if cursor.offset and not (cursor.summary_run_id and cursor.experiment_id):
         raise ValueError("no run of the study")
     return cursor
 

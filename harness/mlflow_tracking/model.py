@@ -20,7 +20,7 @@ from trainables.predict.model_description import read_description
 
 MODEL_NAME = "pose_model"
 BEST_MODEL_TAG = "best_model"
-"""Of the study's run: the address of its best model."""
+"""Of the study's run: the address of its best model, or ``none`` and why."""
 
 _NEEDED = ("torch", "numpy", "opencv-python-headless")
 """Packages that the model needs beside this project."""
@@ -43,11 +43,14 @@ def log_best_model(
 
     Raises:
         MlflowException: If the store is down, or the run has been deleted.
-        ValueError: If the folder holds no model.
     """
     if not folder.exists():
         return
-    description = read_description(folder)
+    try:
+        description = read_description(folder)
+    except ValueError as error:
+        client.set_tag(study_run_id, BEST_MODEL_TAG, f"none: {error}")
+        return
     origin = description["origin"]
     run = client.get_run(run_ids[origin["run"]])
     run_id, experiment_id = run.info.run_id, run.info.experiment_id

@@ -1,43 +1,55 @@
-"""The text that MLflow shows on the page of a study's run, as Markdown."""
+"""The text that MLflow shows above the runs of a study, as Markdown."""
 
 import io
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from harness.record.ledger import Event
+from harness.mlflow_tracking.contents import kind_of
+from harness.record.ledger import Event, RunRecord
+from harness.results.frames import trial_label
+from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.result_table import effect_lines, result_table
+from harness.spec import SpecError, StudySpec, checked_study
 
 MAX_CHARACTERS = 7900
-"""MLflow keeps 8000 of a tag and would cut the closing fence off."""
+"""MLflow keeps 8000 of a run's tag and would cut the closing fence off."""
 MAX_TITLE = 200
 CUT = "# cut here; the study's ledger has all of it"
+IMAGE = "per_bin.png"
+"""File of the study's summary that the note shows."""
 
 
-def study_note(event: Event) -> str:
-    """Note of a study's run: what is searched, how to group its runs, the study's file.
+def study_note(
+    study: Event,
+    runs: Iterable[RunRecord] | None = None,
+    image: str | None = None,
+) -> str:
+    """Note of a study: what came out, what is searched, how to read the page, the study's file.
 
     Args:
-        event: The ledger's ``study`` event.
+        study: The ledger's ``study`` event.
+        runs: All runs, if a driver has ended; None while one runs.
+        image: Address of a figure to show; None for none.
     """
-    spec = _spec(event["yaml"])
-    goals = [f"{goal['goal']} `{goal['name']}`" for goal in event["objectives"]]
-    title = spec.get("title") if isinstance(spec, dict) else None
-    heading = " ".join(title.split())[:MAX_TITLE] if title else event["study"]
-    lines = [f"# {heading}", "", f"Search: {', '.join(goals)}.", ""]
-    space = spec.get("parameters", {}) if isinstance(spec, dict) else {}
+    content = _content(study["yaml"])
+    title = content.get("title") if isinstance(content, dict) else None
+    heading = [f"**{' '.join(title.split())[:MAX_TITLE]}**", ""] if title else []
+    lines = [*heading, _goals(study), ""]
+    if runs is not None:  # first of all, as MLflow shows no more than a line until it is opened
+        lines = [*_outcome(study, content, list(runs)), *heading]
+    if image is not None:
+        lines += [f"![PCK of each bin]({image})", ""]
+    space = content.get("parameters", {}) if isinstance(content, dict) else {}
     if space:
         lines += ["| parameter | searched over |", "|---|---|"]
         lines += [f"| `{name}` | {_cell(domain)} |" for name, domain in space.items()]
         lines.append("")
-    lines += [
-        "Runs of one trial differ in their seed alone and share the tag `config_hash`: choose "
-        "*Group by* `config_hash` above the runs for means over seeds. All runs of the study: "
-        f"`tags.study_id = '{event['study_id']}'`.",
-        "",
-    ]
+    lines += [*_how_to_read(study), ""]
     head = "\n".join(lines)
-    text = _as_yaml(spec)
+    text = _as_yaml(content)
     room = MAX_CHARACTERS - len(head) - len(f"```yaml\n\n{CUT}\n```\n")
     if room < 0:  # a space of hundreds of parameters
         return _cut(head, MAX_CHARACTERS - len(CUT) - 2) + "\n"
@@ -46,12 +58,71 @@ def study_note(event: Event) -> str:
     return f"{head}\n```yaml\n{text.rstrip()}\n```\n"
 
 
+def _outcome(study: Event, content: Any, runs: list[RunRecord]) -> Iterator[str]:
+    """The table of the terminal, what each range of difficulty adds, and how to confirm it."""
+    try:
+        spec = checked_study(content, "the results are in the ledger alone")
+    except SpecError as error:  # the study of an earlier version
+        yield from (f"{_goals(study)} {error}.", "")
+        return
+    ranked = ranked_trials(spec, runs)
+    if not ranked:
+        yield from (f"No trial is complete. {_goals(study)}", "")
+        return
+    yield from (f"**{_best(spec, ranked[0])}** {_goals(study)}", "")
+    num_pruned = sum(record.state == "pruned" for record in runs)
+    yield "```text"
+    yield from result_table(spec, ranked)
+    yield from effect_lines(spec, ranked, num_pruned)
+    yield from ("```", "")
+    if kind_of(study) == "trial" and spec.trainable == "adaptation":
+        yield from (
+            f"The search chose its best trials by these values, so they are too good. "
+            f"`python -m harness.confirm {study['study']}` trains them again with fresh seeds and "
+            "reads the test split.",
+            "",
+        )
+
+
+def _goals(study: Event) -> str:
+    goals = [f"{goal['goal']} `{goal['name']}`" for goal in study["objectives"]]
+    return f"Search: {', '.join(goals)}."
+
+
+def _best(spec: StudySpec, trial: RankedTrial) -> str:
+    """The best trial in a sentence, with its interval if there are several seeds."""
+    name = f"{trial.number:02} {trial_label(trial.runs[0])}"
+    if trial.broken:
+        return f"No trial keeps the constraints; {name} is the best of the others."
+    value = f"{spec.objective.name} {trial.means[spec.objective.name]:.4g}"
+    if spec.seeds > 1:
+        value += " with the 95 % interval [{:.4g}, {:.4g}]".format(*trial.interval)
+    return f"Best: {name}, {value}."
+
+
+def _how_to_read(study: Event) -> Iterator[str]:
+    """What the runs are called and how to filter and group them."""
+    yield (
+        "Charts: the objective at the end of each complete run, keypoint scores of the bins "
+        "(00 is the easiest), then curves; bookkeeping comes last. The digits before the names "
+        "only sort them: `4 target_val/pck_05` is the metric `target_val/pck_05`."
+    )
+    yield ""
+    yield (
+        "Runs with the same `config_hash` differ in their seed alone: *Group by* that tag for "
+        "means over seeds. Tags to filter by: `kind` (trial, confirmation, replay, summary), "
+        "`method`, `sampling`, `state`, `pruned`, `stage/training` (hit: reused from the cache). "
+        f"All runs of the study: `tags.study_id = '{study['study_id']}'`; what they share is in "
+        "the run *summary*."
+    )
+
+
 def _cut(text: str, room: int) -> str:
     whole_lines = text[:room].rpartition("\n")[0]
     return f"{whole_lines}\n{CUT}"
 
 
-def _spec(text: str) -> Any:
+def _content(text: str) -> Any:
     """The study's file from the ledger, which holds it as JSON or as YAML."""
     try:
         return json.loads(text)

@@ -5,7 +5,7 @@ the format of :mod:`trainables.predict.pose_model`, and this project must be ins
 model is loaded.
 """
 
-import warnings
+from pathlib import Path
 from typing import Any
 
 from mlflow.models import set_model
@@ -15,35 +15,37 @@ ARTIFACT = "pose_model"
 """Name of the model's folder among the artifacts."""
 
 
-# MLflow warns that type hints are missing, but it knows none for arrays.
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)
+class _Prediction:
+    """What MLflow calls.
 
-    class PosePyfunc(PythonModel):
-        """Keypoints and confidences of images."""
+    Not in the model's own class, where MLflow looks for type hints and warns that it knows none
+    for arrays; the signature says what is allowed.
+    """
 
-        def load_context(self, context: Any) -> None:
-            """Load the network; MLflow calls this once."""
-            from pathlib import Path
+    def load_context(self, context: Any) -> None:
+        """Load the network; MLflow calls this once."""
+        from trainables.predict.pose_model import load_pose_model
 
-            from trainables.predict.pose_model import load_pose_model
+        self._model = load_pose_model(Path(context.artifacts[ARTIFACT]))
 
-            self._model = load_pose_model(Path(context.artifacts[ARTIFACT]))
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Predict the pose of one figure in each image.
 
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            """Predict the pose of one figure in each image.
+        Args:
+            context: Of MLflow; not used.
+            model_input: (N, H, W, 3) uint8 RGB, of any size.
+            params: Of MLflow; not used.
 
-            Args:
-                context: Of MLflow; not used.
-                model_input: (N, H, W, 3) uint8 RGB, of any size.
-                params: Of MLflow; not used.
+        Returns:
+            ``keypoints_px`` (N, K, 2) in pixels of the given images and ``confidence`` (N, K); see
+            :meth:`trainables.predict.pose_model.PoseModel.predict`.
+        """
+        keypoints_px, confidence = self._model.predict(list(model_input))
+        return {"keypoints_px": keypoints_px, "confidence": confidence}
 
-            Returns:
-                ``keypoints_px`` (N, K, 2) in pixels of the given images, and ``confidence``
-                (N, K); see :meth:`trainables.predict.pose_model.PoseModel.predict`.
-            """
-            keypoints_px, confidence = self._model.predict(list(model_input))
-            return {"keypoints_px": keypoints_px, "confidence": confidence}
+
+class PosePyfunc(_Prediction, PythonModel):
+    """Keypoints and confidences of images."""
 
 
 set_model(PosePyfunc())

@@ -1,4 +1,4 @@
-"""The ledger's events as MLflow runs: one for the study, below it one for each run.
+"""The ledger's events as MLflow runs: one for each run, and one that sums up the study.
 
 Every write may be repeated: runs are looked up before one is created, MLflow leaves out a metric
 that it has with the same key, time, step and value, equal parameters may be logged again, and
@@ -10,6 +10,7 @@ single ones): what a stretch of the ledger says of a run goes out as one batch.
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,23 @@ from mlflow.tracking import MlflowClient
 from harness.mlflow_tracking.contents import (
     as_text,
     at_ms,
+    counts,
     dataset_sources,
+    ended_runs,
     lineage,
     run_number,
     run_params,
     run_tags,
     run_title,
-    step_of,
-    study_tags,
-    summary,
+    summary_tags,
+    summary_title,
 )
 from harness.mlflow_tracking.cursor import Cursor
-from harness.mlflow_tracking.experiment import experiment_of_studies
+from harness.mlflow_tracking.experiment import experiment_of_study, share_view
+from harness.mlflow_tracking.metric_sections import comparing_charts, shown_metric, step_of
 from harness.mlflow_tracking.model import log_best_model
-from harness.record.ledger import Event
+from harness.mlflow_tracking.note import IMAGE, study_note
+from harness.record.ledger import Event, RunRecord
 from harness.record.storage import StudyFolder
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
@@ -70,8 +74,8 @@ class RunWriter:
         self._ledger_path = ledger_path
         self.cursor = cursor
         self.cursor.study_id = study["study_id"]
-        self.cursor.experiment_id = experiment_of_studies(
-            self._client, tracking_uri, artifact_root, self._known_experiment()
+        self.cursor.experiment_id = experiment_of_study(
+            self._client, tracking_uri, artifact_root, study, self._known_experiment()
         )
         self._look_up_runs()
         self._go_back_if_restored()
@@ -108,10 +112,10 @@ class RunWriter:
         self._go_back_if_restored()
 
     def _known_experiment(self) -> str | None:
-        """Experiment of the study's run; None, with a new cursor, if the store has no such run."""
-        parent = self._found(self.cursor.parent_run_id)
-        if parent is not None:
-            return str(parent.info.experiment_id)
+        """Experiment of the summary; None, with a new cursor, if the store has no such run."""
+        summary = self._found(self.cursor.summary_run_id)
+        if summary is not None:
+            return str(summary.info.experiment_id)
         self.cursor = Cursor(self.cursor.uri, self.cursor.study_id)
         return None
 
@@ -149,36 +153,46 @@ class RunWriter:
             token = page.token or None
         for number, run_ids in found.items():
             known = (
-                self.cursor.parent_run_id if number is None else self.cursor.run_ids.get(number)
+                self.cursor.summary_run_id if number is None else self.cursor.run_ids.get(number)
             )
             kept = known if known in run_ids else min(run_ids)
             for run_id in set(run_ids) - {kept}:
                 self._client.delete_run(run_id)
             if number is None:
-                self.cursor.parent_run_id = kept
+                self.cursor.summary_run_id = kept
             else:
                 self.cursor.run_ids[number] = kept
 
     @property
-    def _parent(self) -> str:
-        if self.cursor.parent_run_id is None:
+    def _summary(self) -> str:
+        if self.cursor.summary_run_id is None:
             raise ValueError(f"{self._ledger_path}: the first event is not the study")
-        return self.cursor.parent_run_id
+        return self.cursor.summary_run_id
 
     def _write_study(self, event: Event) -> None:
-        if self.cursor.parent_run_id is None:
-            self.cursor.parent_run_id = self._create(event, event["study"], study_tags(event))
-        self._batches[self._parent] += _params(event["fixed"])
+        if self.cursor.summary_run_id is None:
+            self.cursor.summary_run_id = self._create(
+                event, summary_title(event), summary_tags(event)
+            )
+        self._batches[self._summary] += _params(event["fixed"])
+        share_view(self._client, str(self.cursor.experiment_id), event)
+        self._write_note(study_note(event))
+
+    def _write_note(self, note: str) -> None:
+        """Show a note above the runs, unless the experiment is another study's."""
+        self._batches[self._summary] += _tags({"mlflow.note.content": note})
+        experiment = self._client.get_experiment(self.cursor.experiment_id)
+        if experiment.tags.get("study_id") == self.cursor.study_id:
+            self._client.set_experiment_tag(self.cursor.experiment_id, "mlflow.note.content", note)
 
     def _write_resume(self, event: Event) -> None:
-        self._reopen(self._parent)
+        self._reopen(self._summary)
 
     def _write_run(self, event: Event) -> None:
         number = event["number"]
         if number not in self.cursor.run_ids:
-            tags = {"mlflow.parentRunId": self._parent, **run_tags(self._study, event)}
             name = run_title(self._study, event)
-            self.cursor.run_ids[number] = self._create(event, name, tags)
+            self.cursor.run_ids[number] = self._create(event, name, run_tags(self._study, event))
         self._batches[self._run(event)] += _params(run_params(self._study, event))
 
     def _write_epoch(self, event: Event) -> None:
@@ -194,18 +208,25 @@ class RunWriter:
             self._write_stages(run_id, event)
         self._stages[number] = event["stages"]
         self._batches[run_id] += [
-            Metric(name, value, at, step_of(name, event["step"]))
+            Metric(shown_metric(name), value, at, step_of(name, event["step"]))
             for name, value in event["metrics"].items()
         ]
+        if event["step"] == event["num_steps"]:
+            objectives = [goal["name"] for goal in self._study["objectives"]]
+            self._batches[run_id] += [
+                Metric(name, value, at, step)
+                for name, step, value in comparing_charts(objectives, event["metrics"])
+            ]
         self.cursor.steps[number] = event["step"]
 
     def _write_stages(self, run_id: str, event: Event) -> None:
         self._batches[run_id] += _tags(event["tags"])
         if event["stages"]:
-            tag, seconds = lineage(event["stages"])
-            self._batches[run_id].append(RunTag("stages", tag))
+            tags, seconds = lineage(event["stages"])
+            self._batches[run_id] += _tags(tags)
             self._batches[run_id] += [
-                Metric(name, value, at_ms(event), 0) for name, value in seconds.items()
+                Metric(shown_metric(name), value, at_ms(event), 0)
+                for name, value in seconds.items()
             ]
 
     def _write_data_sets(self, run_id: str, event: Event) -> None:
@@ -222,10 +243,10 @@ class RunWriter:
         run_id = self._run(event)
         self._batches[run_id] += _tags({"state": "running", "pruned": "false", "reason": ""})
         self._reopen(run_id)
-        self._reopen(self._parent)
+        self._reopen(self._summary)
 
     def _write_duplicate(self, event: Event) -> None:
-        self._batches[self._parent] += _tags({f"duplicate/{event['trial']}": event["of"]})
+        self._batches[self._summary] += _tags({f"duplicate/{event['trial']}": event["of"]})
 
     def _write_finished(self, event: Event) -> None:
         run_id, state = self._run(event), event["state"]
@@ -237,18 +258,33 @@ class RunWriter:
         self._terminate(run_id, _STATUS[state], event)
 
     def _write_end(self, event: Event) -> None:
-        metrics, best = summary(self._ledger_path, self._study, event)
-        tags = {"state": event["state"], "reason": event.get("reason") or ""}
+        study, runs, num_duplicates = ended_runs(self._ledger_path, event)
+        found, best = counts(study, runs, num_duplicates)
+        tags = {"state": event["state"], "reason": event.get("reason") or "", **found}
         if best is not None:
             tags |= {"best_run": str(best), "best_run_id": self.cursor.run_ids[best]}
-        parent = self._parent
-        self._batches[parent] += _tags(tags)
-        self._batches[parent] += [Metric(n, v, at_ms(event), 0) for n, v in metrics.items()]
-        self._flush(parent)
+        summary = self._summary
+        self._batches[summary] += _tags(tags)
+        self._write_outcome(study, runs)
+        self._flush(summary)
         status = "FINISHED" if event["state"] == "complete" else "KILLED"
-        self._terminate(parent, status, event)
-        runs, folder = self.cursor.run_ids, StudyFolder(self._ledger_path.parent).model
-        self._send(parent, lambda: log_best_model(self._client, parent, runs, folder))
+        self._terminate(summary, status, event)
+        run_ids, model = self.cursor.run_ids, StudyFolder(self._ledger_path.parent).model
+        self._send(summary, lambda: log_best_model(self._client, summary, run_ids, model))
+
+    def _write_outcome(self, study: Event, runs: dict[int, RunRecord]) -> None:
+        """Write the note with the results, and the files of the study's folder ``summary``.
+
+        A file that is uploaded again replaces itself.
+        """
+        summary = self._summary
+        folder = StudyFolder(self._ledger_path.parent).summary
+        files = sorted(path for path in folder.glob("*") if path.is_file())
+        for path in files:
+            self._send(summary, partial(self._client.log_artifact, summary, str(path)))
+        has_image = any(path.name == IMAGE for path in files)
+        image = f"get-artifact?path={IMAGE}&run_uuid={summary}" if has_image else None
+        self._write_note(study_note(study, runs.values(), image))
 
     def _run(self, event: Event) -> str:
         return self.cursor.run_ids[event["number"]]

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from harness.mlflow_tracking.cursor import Cursor, load_cursor, num_events_from
+from harness.mlflow_tracking.page import is_server, local_server, server_of, study_page
 from harness.record.ledger import Event
 from harness.record.masking import masked
 
@@ -67,9 +68,22 @@ class MLflowTracker:
         return self._cursor().run_ids
 
     @property
-    def parent_run_id(self) -> str | None:
-        """MLflow run of the study; None if it has none yet."""
-        return self._cursor().parent_run_id
+    def summary_run_id(self) -> str | None:
+        """MLflow run that stands for the whole study; None if it has none yet."""
+        return self._cursor().summary_run_id
+
+    @property
+    def page(self) -> str | None:
+        """Address that compares the study's runs; None if MLflow does not have it yet.
+
+        Without a server of the user's it is the address that ``harness.ui`` serves by default.
+        """
+        cursor = self._cursor()
+        if cursor.experiment_id is None:
+            return None
+        uri = self.tracking_uri
+        server = server_of(uri) if is_server(uri) else local_server()
+        return study_page(server, cursor.experiment_id, cursor.study_id)
 
     @property
     def num_unwritten(self) -> int:

@@ -3,6 +3,7 @@
 Read ``ledger`` (every event of a study, one JSON line each), ``storage`` (which file lies where),
 ``run_report`` (one report of a run), ``study_result`` (how a study ended). ``full_disk`` waits for
 space, ``masking`` hides passwords, ``outage`` is the error for a machine that fails,
-``quantities`` reads and writes sizes and durations. Knows neither Ray, Optuna nor MLflow. Any
+``quantities`` reads and writes sizes and durations, ``field_text`` writes fields of a trial in few
+characters. Knows neither Ray, Optuna nor MLflow. Any
 package but ``yaml`` may import it.
 """

@@ -44,6 +44,11 @@ class StudyFolder:
         """Ledger file."""
         return self.path / "events.jsonl"
 
+    @property
+    def summary(self) -> Path:
+        """Figures and pages about the study; MLflow gets them when the study ends."""
+        return self.path / "summary"
+
     def open_ledger(self) -> Ledger:
         """Open the ledger, or create it.
 

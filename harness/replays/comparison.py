@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.mlflow_tracking.contents import BARS, step_of
 from harness.mlflow_tracking.environment import environment
+from harness.mlflow_tracking.metric_sections import is_once, step_of
 from harness.record.ledger import RunRecord, read_events, read_runs
 from harness.replays.recorded_run import Point, RecordedRun, epoch_of
 from harness.spec.metric_names import unrepeatable_metrics
@@ -159,7 +159,7 @@ def compare(run: RecordedRun, ledger: Path) -> ReplayReport:
 
 def _in_time(point: Point) -> tuple[bool, int, str]:
     metric, step = point
-    return metric.startswith(BARS), step, metric
+    return is_once(metric), step, metric
 
 
 def _reasons(run: RecordedRun, replayed: RunRecord) -> Iterator[str]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.mlflow_tracking.contents import BARS, run_number
+from harness.mlflow_tracking.contents import run_number
 from harness.mlflow_tracking.environment import environment
+from harness.mlflow_tracking.metric_sections import is_once, ledger_metric, step_of
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.masking import masked
 from harness.spec import SpecError
@@ -30,6 +31,7 @@ class RecordedRun:
     Attributes:
         run_id: MLflow's id.
         study: Name of its study.
+        study_id: Of its study.
         number: Of the run in it.
         name: Of the run.
         state: ``complete``, ``pruned``, ``failed`` or ``stopped``.
@@ -51,6 +53,7 @@ class RecordedRun:
 
     run_id: str
     study: str
+    study_id: str
     number: int
     name: str
     state: str
@@ -95,15 +98,17 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
     tags = run.data.tags
     number = _checked_number(run_id, run.info.status, tags)
     points = {
-        (metric, point.step): point.value
-        for metric in sorted(set(run.data.metrics) - set(_NOT_REPORTED))
-        for point in _asked(_history(client, run_id, metric), run_id, shown)
+        (metric, step_of(metric, point.step)): point.value
+        for name in sorted(run.data.metrics)
+        if (metric := ledger_metric(name)) is not None and metric not in _NOT_REPORTED
+        for point in _asked(_history(client, run_id, name), run_id, shown)
     }
     last_step = max((step for _, step in points), default=0)
     stages = _json(run_id, tags, "stages") if "stages" in tags else {}
     return RecordedRun(
         run_id=run_id,
         study=tags["study"],
+        study_id=tags["study_id"],
         number=number,
         name=str(run.info.run_name),
         state=tags["state"],
@@ -131,7 +136,7 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
 def epoch_of(point: Point) -> str:
     """Where a point is, in words."""
     metric, step = point
-    return "the end" if metric.startswith(BARS) else f"epoch {step}"
+    return "the end" if is_once(metric) else f"epoch {step}"
 
 
 def _history(client: Any, run_id: str, metric: str) -> Callable[[], list[Any]]:
@@ -152,12 +157,12 @@ def _asked(ask: Callable[[], T], run_id: str, shown_uri: str) -> T:
 
 def _checked_number(run_id: str, status: str, tags: Mapping[str, str]) -> int:
     """Number of a run that has ended and that says all that a replay needs."""
-    if "study_id" not in tags or "stage" not in tags:
+    if "study_id" not in tags or "study" not in tags:
         raise SpecError(f"run {run_id} is of another project: it has no tags of a study's run")
     number = run_number(tags)
     if number is None:
         raise SpecError(
-            f"run {run_id} is the whole study {tags['study']}; name one of the runs below it"
+            f"run {run_id} sums up the whole study {tags['study']}; name one of its other runs"
         )
     if status in ("RUNNING", "SCHEDULED") or tags.get("state") == "running":
         raise SpecError(

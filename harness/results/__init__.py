@@ -2,8 +2,8 @@
 
 Read ``frames`` (every metric key is explained there), ``validators`` (what label-free validators
 are worth), ``ranking`` (trials in order, for summaries), ``effects`` (what each range of
-difficulty does to the objective), ``importance`` (of the searched parameters). Works while MLflow
-is away.
+difficulty does to the objective), ``result_table`` (both as lines of text), ``importance`` (of the
+searched parameters). Works while MLflow is away.
 """
 
 from harness.results.frames import Study, load_study

@@ -17,6 +17,8 @@ class Launch:
         address: Of the Ray cluster to join; None to start Ray on this machine.
         trainable: Ray Tune class to run instead of the spec's; for replays, tests and benchmarks.
         read_test: Whether runs may read the target test split; only ``confirm`` says so.
+        kind: What its runs are: of a search ``trial``, else ``confirmation`` or ``replay``.
+        belongs_to: Id of the study that it confirms or replays.
     """
 
     storage: Storage
@@ -26,3 +28,5 @@ class Launch:
     address: str | None = None
     trainable: type | None = None
     read_test: bool = False
+    kind: str = "trial"
+    belongs_to: str | None = None

@@ -49,7 +49,7 @@ def open_bridge(
     stored = open_storage(database_url(spec.database, launch.storage.optuna_url))
     patience = Patience(say, gives_up)
     study_name = ledger.path.parent.name
-    described = {**_description(spec, study_name, launch.read_test), **identity(spec)}
+    described = {**_description(spec, study_name, launch), **identity(spec)}
     if ledger.description is None:
         study_id = uuid.uuid4().hex
         optuna_name = patience(free_study_name, stored, study_name, study_id)
@@ -81,9 +81,12 @@ def open_bridge(
     return bridge, optuna_name
 
 
-def _description(spec: StudySpec, study_name: str, read_test: bool) -> dict[str, Any]:
-    varied = set(spec.parameters).union(*spec.baselines.values())
+def _description(spec: StudySpec, study_name: str, launch: Launch) -> dict[str, Any]:
     fields = TrialConfig().to_flat()
+    varied = set(spec.parameters).union(*spec.baselines.values())
+    for own in spec.baselines.values():
+        if own.get("parity"):
+            varied |= reference_fields(own.get("adapt.method", fields["adapt.method"])).keys()
     if spec.fixed.get("parity"):
         fields |= reference_fields(spec.fixed.get("adapt.method", fields["adapt.method"]))
     fields |= {n: list(v) if isinstance(v, tuple) else v for n, v in spec.fixed.items()}
@@ -98,7 +101,9 @@ def _description(spec: StudySpec, study_name: str, read_test: bool) -> dict[str,
         "plugins": list(spec.plugins),
         "trainable": spec.trainable,
         "resources": spec.resources.model_dump(),
-        "read_test": read_test,
+        "read_test": launch.read_test,
+        "kind": launch.kind,
+        "belongs_to": launch.belongs_to,
         "varied": sorted(varied),
         "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
     }

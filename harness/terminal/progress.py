@@ -5,7 +5,7 @@ Elsewhere: one plain line per event. Both are ledger subscribers.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.record.field_text import short_names, value_text
 from harness.record.ledger import Event, RunRecord
 from harness.record.quantities import clock_text
 from harness.spec.sections import Metric
@@ -256,30 +257,11 @@ def describe_params(record: RunRecord) -> str:
     return "  ".join(texts) or "defaults"
 
 
-def short_names(fields: Iterable[str]) -> dict[str, str]:
-    """Field to the last word of its path, or to the path where two fields end alike."""
-    fields = list(fields)
-    last = [field.rpartition(".")[2] for field in fields]
-    return {
-        field: word if last.count(word) == 1 else field
-        for field, word in zip(fields, last, strict=True)
-    }
-
-
 def _is_reused(event: Event, record: RunRecord) -> bool:
     """Whether an epoch's results are those of another run, not trained again."""
     hits = {name for name, stage in event["stages"].items() if stage[0] == "hit"}
     is_pretraining = event["step"] <= record.fields.get("adapt.pretrain_epochs", 0)
     return "training" in hits or ("pretrain" in hits and is_pretraining)
-
-
-def value_text(value: object) -> str:
-    """A field's value in a few characters; members of a subset are joined by ``+``."""
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, list):
-        return "+".join(map(str, value))
-    return str(value)
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.mlflow_tracking.page import is_server
 from harness.mlflow_tracking.tracker import MLflowTracker
 from harness.record.ledger import TERMINAL_STATES, RunRecord
 from harness.record.masking import masked
@@ -18,8 +19,8 @@ from harness.results.ranking import (
     runs_by_trial,
     trial_state,
 )
+from harness.results.result_table import SHOWN, effect_lines, result_table, wrapped
 from harness.spec import StudySpec
-from harness.terminal.result_table import SHOWN, result_table, wrapped
 from trainables.registry import STRATEGIES
 
 
@@ -39,6 +40,7 @@ def as_json(
         "optuna_url": masked(result.optuna_url),
         "optuna_study": result.optuna_name,
         "mlflow_uri": masked(storage.mlflow_uri),
+        "mlflow_page": tracker.page,
         "state": result.state,
         "reason": result.reason,
         "wall_s": round(result.wall_s, 3),
@@ -132,63 +134,30 @@ def as_text(
         yield from result_table(spec, ranked)
         if not ranked[0].broken:
             yield from _checkpoints(ranked[0])
-        yield from _effects(spec, ranked, states["pruned"])
+        yield from effect_lines(spec, ranked, states["pruned"])
     yield ""
-    yield from _next_steps(spec, storage, result)
+    yield from _next_steps(spec, storage, result, tracker)
 
 
-def _effects(spec: StudySpec, ranked: Sequence[RankedTrial], num_pruned: int) -> Iterator[str]:
-    """What including each range of difficulty does, where a study varies what is drawn."""
-    fields = {*spec.parameters, *(name for own in spec.baselines.values() for name in own)}
-    if not any(field.startswith(("sampling.", "bins.", "curriculum.")) for field in fields):
-        return
-    from harness.results.effects import difficulty_effects  # imports numpy and torch
-
-    effects = difficulty_effects(spec, ranked)
-    yield ""
-    if not effects:
-        yield (
-            "  What each range of difficulty does is unknown: too few complete trials, or they "
-            "differ too little."
-        )
-        return
-    yield (
-        f"  What training on a range of difficulty adds to {spec.objective.name}, in points, with "
-        "a 95 % interval"
-    )
-    yield f"  (an even spread over all poses minus one without the range; {effects[0].runs} runs):"
-    sign = 1 if spec.objective.goal == "maximize" else -1
-    for effect in effects:
-        place = {0.0: "easiest", 1.0: "hardest"}
-        ends = f"{effect.start:.0%} to {effect.end:.0%}".replace("%", " %")
-        name = place.get(effect.start) or place.get(effect.end) or ""
-        verdict = "helps" if sign * effect.effect > 0 else "hurts"
-        verdict = verdict if effect.is_shown else "nothing is shown"
-        interval = f"[{effect.low:+.1f}, {effect.high:+.1f}]"
-        yield f"    {ends:<14} {name:<8} {effect.effect:>+5.1f}  {interval:<14}  {verdict}"
-    if num_pruned:
-        yield (
-            f"    {num_pruned} pruned runs are left out. They did badly, so what they drew looks "
-            "better here than it is."
-        )
-
-
-def _next_steps(spec: StudySpec, storage: Storage, result: StudyResult) -> Iterator[str]:
+def _next_steps(
+    spec: StudySpec, storage: Storage, result: StudyResult, tracker: MLflowTracker
+) -> Iterator[str]:
     yield "Next:"
+    place = "" if storage.root == Path("runs").resolve() else f" --storage {_near(storage.root)}"
     if spec.trainable == "adaptation":
-        place = (
-            "" if storage.root == Path("runs").resolve() else f" --storage {_near(storage.root)}"
-        )
         yield f"  python -m harness.confirm {result.study_name}{place}"
         yield "      trains the best trials and the baselines with fresh seeds, on the test split"
     if (model := storage.study(result.study_name).model).exists():
-        yield f"  python -m trainables.predict {shlex.quote(_near(model))} photographs/*.jpg --out predicted"
+        near = shlex.quote(_near(model))
+        yield f"  python -m trainables.predict {near} photographs/*.jpg --out predicted"
         yield "      draws the poses that the best trial's network finds in your own photographs"
-    if storage.mlflow_uri.startswith("sqlite:///"):
-        database = Path(storage.mlflow_uri.removeprefix("sqlite:///"))
-        yield f"  mlflow ui --backend-store-uri {shlex.quote('sqlite:///' + _near(database))}"
+    if not is_server(storage.mlflow_uri):
+        yield f"  python -m harness.ui {result.study_name}{place}"
+        yield "      starts MLflow's pages, to compare the runs; open"
     else:
-        yield "  compare the runs on the MLflow server that MLFLOW_TRACKING_URI names"
+        yield "  to compare the runs on MLflow's server, open"
+    if tracker.page is not None:
+        yield f"      {tracker.page}"
     # Absolute, as a notebook's kernel runs in the notebook's folder.
     folder = storage.study(result.study_name).path
     near = _near(folder)

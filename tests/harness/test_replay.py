@@ -32,7 +32,7 @@ def test_a_run_says_all_that_running_it_again_needs(recorded):
     uri, cursor = recorded
     run = read_run(uri, cursor.run_ids[1])
     assert (run.study, run.number, run.state, run.last_step) == ("s", 1, "pruned", 2)
-    assert run.fields == FIELDS | {"adapt.epochs": 4}
+    assert run.fields == FIELDS
     assert (run.trainable, run.cpus, run.gpus, run.read_test) == ("adaptation", 2, 0.5, False)
     assert run.objectives == [{"name": "m", "goal": "maximize"}]
     assert run.environment == environment()
@@ -61,8 +61,8 @@ def _refusal(uri, run_id, tmp_path, capsys):
 
 def test_a_runs_study_and_an_unknown_run_are_refused(recorded, tmp_path, capsys):
     uri, cursor = recorded
-    error = _refusal(uri, cursor.parent_run_id, tmp_path, capsys)
-    assert "is the whole study s; name one of the runs below it" in error
+    error = _refusal(uri, cursor.summary_run_id, tmp_path, capsys)
+    assert "sums up the whole study s; name one of its other runs" in error
     assert "no run 0123 in sqlite" in _refusal(uri, "0123", tmp_path, capsys)
 
 

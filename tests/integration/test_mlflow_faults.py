@@ -1,18 +1,13 @@
 """A real MLflow server that is down, hangs, fails or loses answers; everything arrives once."""
 
 import contextlib
-import os
 import random
 import select
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from pathlib import Path
 
@@ -20,6 +15,7 @@ import pytest
 
 from harness.mlflow_tracking.cursor import cursor_path
 from harness.mlflow_tracking.tracker import MLflowTracker
+from tests.mlflow_server import running_server
 from tests.mlflow_study import RUNS, check_study, client, points, study_events, write, written
 
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -97,8 +93,14 @@ class FaultyRoad:
                         is_write = False
                         connection.sendall(data)
                     else:
-                        if data.startswith((b"POST", b"GET")):
-                            words = (b"runs/create", b"log-batch", b"runs/update", b"log-inputs")
+                        if data.startswith((b"POST", b"GET", b"PUT")):
+                            words = (
+                                b"/create",
+                                b"log-batch",
+                                b"runs/update",
+                                b"log-inputs",
+                                b"PUT",
+                            )
                             is_write = any(word in data[:200] for word in words)
                         server.sendall(data)
 
@@ -111,36 +113,10 @@ class FaultyRoad:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Port of a running MLflow server."""
+    """Port of a running MLflow server, which takes artifacts over HTTP."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
-        "--default-artifact-root", str(folder / "artifacts"),
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env={
-            **os.environ, "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else eight more processes
-        },
-    )  # fmt: skip
-    try:
-        for _ in range(900):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                client(f"http://127.0.0.1:{port}").search_experiments()  # its first takes longest
-                break
-            except (urllib.error.URLError, OSError):
-                assert process.poll() is None, "the server did not start"
-                time.sleep(0.1)
+    with running_server(folder, "--artifacts-destination", str(folder / "artifacts")) as port:
         yield port
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 @pytest.fixture
@@ -157,6 +133,8 @@ class Study:
         self.folder, self.road = folder, road
         self.study_id = uuid.uuid4().hex
         self.events = list(study_events(RUNS, study_id=self.study_id))
+        (folder / "summary").mkdir()
+        (folder / "summary" / "per_bin.png").write_bytes(b"figure")
         self._server = f"http://127.0.0.1:{server}"
 
     def track(self):
@@ -167,6 +145,8 @@ class Study:
     def check(self, tracker):
         assert tracker.num_unwritten == 0, tracker.last_error
         check_study(self._server, tracker, self.study_id)
+        files = client(self._server).list_artifacts(tracker.summary_run_id)
+        assert [(file.path, file.file_size) for file in files] == [("per_bin.png", 6)]
 
 
 @pytest.fixture
@@ -182,28 +162,28 @@ def _wait_until(is_true, limit_s=60):
         time.sleep(0.05)
 
 
-def test_a_renamed_experiment_and_a_deleted_parent_do_not_lose_a_study(study, server):
+def test_a_renamed_experiment_and_a_deleted_summary_do_not_lose_a_study(study, server):
     study.road.turn("pass")
     write(study.folder, study.events[:4])
     tracker = study.track()
     _wait_until(lambda: tracker.num_unwritten == 0)
     tracker.close()
     mlflow = client(f"http://127.0.0.1:{server}")
-    experiment = mlflow.get_run(tracker.parent_run_id).info.experiment_id
+    experiment = mlflow.get_run(tracker.summary_run_id).info.experiment_id
     name = mlflow.get_experiment(experiment).name
     mlflow.rename_experiment(experiment, "renamed")
-    mlflow.delete_run(tracker.parent_run_id)
+    mlflow.delete_run(tracker.summary_run_id)
     write(study.folder, study.events[4:])
     tracker = study.track()
     _wait_until(lambda: tracker._cursor().refused_runs)
     tracker.close()
     assert tracker.num_unwritten > 0
-    mlflow.restore_run(tracker.parent_run_id)
+    mlflow.restore_run(tracker.summary_run_id)
     tracker = study.track()
     _wait_until(lambda: tracker.num_unwritten == 0)
     tracker.close()
     study.check(tracker)
-    assert mlflow.get_run(tracker.parent_run_id).info.experiment_id == experiment
+    assert mlflow.get_run(tracker.summary_run_id).info.experiment_id == experiment
     mlflow.rename_experiment(experiment, name)
 
 
@@ -214,7 +194,7 @@ def test_a_server_that_fails_at_the_start_and_on_the_way_gets_it_all_later(study
     tracker = study.track()
     _wait_until(lambda: tracker.last_error != "no answer")
     assert tracker.num_unwritten == 4
-    assert tracker.parent_run_id is None
+    assert tracker.summary_run_id is None
     study.road.turn("pass")
     _wait_until(lambda: tracker.num_unwritten == 0)
     study.road.turn(mode)
@@ -250,7 +230,7 @@ def test_a_server_that_never_comes_back_gets_it_all_when_the_study_goes_on(study
     study.road.turn("pass")
     again = study.track()
     again.close()
-    assert again.parent_run_id == tracker.parent_run_id
+    assert again.summary_run_id == tracker.summary_run_id
     study.check(again)
 
 
@@ -308,7 +288,7 @@ def test_a_writer_killed_again_and_again_loses_and_repeats_nothing(tmp_path):
         tracker.give_up()
     end = written(uri, tmp_path)
     assert sorted(end.run_ids) == list(range(60))
-    assert len(client(uri).search_runs(["1"])) == 61
+    assert len(client(uri).search_runs([end.experiment_id])) == 61
     for number, run_id in end.run_ids.items():
-        assert points(uri, run_id, "m") == [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
-        assert points(uri, run_id, "more/99") == [(1, 99.0), (2, 99.0)]
+        assert points(uri, run_id, "8 m") == [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
+        assert points(uri, run_id, "8 more/99") == [(1, 99.0), (2, 99.0)]

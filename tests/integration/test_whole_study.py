@@ -111,24 +111,27 @@ def test_optuna_has_every_trial_in_a_terminal_state(smoke):
     ).items()
 
 
-def test_mlflow_has_a_parent_and_a_comparable_child_per_trial(smoke):
+def test_mlflow_has_comparable_runs_and_a_summary(smoke):
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(smoke["mlflow_uri"])
-    children = [client.get_run(trial["mlflow_run_id"]) for trial in smoke["trials"]]
-    assert len({frozenset(run.data.params) for run in children}) == 1, "same parameter keys"
-    parents = {run.data.tags["mlflow.parentRunId"] for run in children}
-    parent = client.get_run(parents.pop())
-    assert not parents
-    assert parent.info.status == "FINISHED"
-    assert parent.data.params["data.target"] == "people_wild"
-    for child, trial in zip(children, smoke["trials"], strict=True):
-        curve = client.get_metric_history(child.info.run_id, "target_val/pck_05")
+    runs = [client.get_run(trial["mlflow_run_id"]) for trial in smoke["trials"]]
+    assert len({frozenset(run.data.params) for run in runs}) == 1, "same parameter keys"
+    assert [run.info.run_name for run in runs[:2]] == ["00 all", "01 vae_hm"]
+    (experiment,) = {run.info.experiment_id for run in runs}
+    assert f"/#/experiments/{experiment}/runs?" in smoke["mlflow_page"]
+    (summary,) = client.search_runs([experiment], "tags.kind = 'summary'")
+    assert summary.info.status == "FINISHED"
+    assert summary.data.params["data.target"] == "people_wild"
+    note = client.get_experiment(experiment).tags["mlflow.note.content"]
+    assert note.startswith(f"**Best: {smoke['best']:02} ")
+    for recorded, trial in zip(runs, smoke["trials"], strict=True):
+        curve = client.get_metric_history(recorded.info.run_id, "4 target_val/pck_05")
         assert [point.step for point in curve] == list(range(1, trial["epochs_run"] + 1))
-        assert set(json.loads(child.data.tags["config"])) == set(trial_fields())
-        assert len(child.inputs.dataset_inputs) == 2
+        assert set(json.loads(recorded.data.tags["config"])) == set(trial_fields())
+        assert len(recorded.inputs.dataset_inputs) == 2
         if trial["state"] == "complete":
-            bar = client.get_metric_history(child.info.run_id, "final/pck_bin/00")
+            bar = client.get_metric_history(recorded.info.run_id, "3 final/pck_bin/00")
             assert [point.step for point in bar] == [0]
 
 
@@ -171,7 +174,7 @@ def test_a_recorded_run_is_trained_again_to_the_same_metrics(smoke, copied, monk
     with contextlib.closing(sqlite3.connect(copied / "mlflow.db")) as database, database:
         database.execute(
             "UPDATE metrics SET value = value + 0.5"
-            " WHERE run_uuid = ? AND key = 'target_val/pck_05' AND step = 2",
+            " WHERE run_uuid = ? AND key = '4 target_val/pck_05' AND step = 2",
             (run_id,),
         )
     replayed = SimpleNamespace(state="complete", study_name=found["replay_study"])
@@ -245,6 +248,6 @@ def test_an_interruption_leaves_nothing_running(tmp_path):
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    runs = client.search_runs([client.get_experiment_by_name("posebins").experiment_id])
+    runs = client.search_runs([client.get_experiment_by_name("smoke").experiment_id])
     assert len(runs) == 1 + len(states)
     assert {run.info.status for run in runs} == {"KILLED"}

@@ -11,7 +11,8 @@ from harness.mlflow_tracking import contents
 from harness.mlflow_tracking.note import CUT, MAX_CHARACTERS, study_note
 from harness.mlflow_tracking.provenance import git_commit, harness_version
 from tests.conftest import ROOT
-from tests.mlflow_study import RUNS, study_events, write
+from tests.mlflow_study import RUNS, SPEC, study_events, write
+from trainables.config import TrialConfig
 
 EVENTS = list(study_events(RUNS))
 STUDY, RUN = EVENTS[0], EVENTS[1]
@@ -23,35 +24,48 @@ def test_runs_that_differ_in_their_seed_alone_have_one_hash():
     assert contents.config_hash({"seed": 0, "a": [2, 1], "b": 0.5}) != first
 
 
+BINS = {"sampling.strategy": "bins", "bins.count": 6, "bins.subset": [2, 4, 5]}
+HARD = {"sampling.strategy": "hardest", "bins.count": 6, "bins.subset": [2]}
+
+
 @pytest.mark.parametrize(
-    ("is_baseline", "varied", "name"),
+    ("run", "varied", "name"),
     [
-        (True, ["sampling.strategy"], "vae_hm#7"),
-        (False, ["sampling.strategy", "vae.kl_weight"], "hardest kl_weight=0.0123 #7"),
-        (False, ["bins.subset", "not.here"], "subset=0,2 #7"),
-        (False, [], "vae_hm #7"),
+        ({"is_baseline": True}, ["sampling.strategy"], "07 vae_hm"),
+        ({"fields": BINS}, list(BINS), "07 bins 2+4+5 of 6"),
+        ({"fields": BINS | {"bins.subset": None}}, list(BINS), "07 bins all of 6"),
+        ({"fields": HARD | {"vae.kl_weight": 0.01234}}, ["vae.kl_weight", *HARD],
+         "07 hardest kl_weight=0.0123"),
+        ({"fields": {"vae.kl_weight": 0.01234, **BINS}}, ["vae.kl_weight"], "07 kl_weight=0.0123"),
+        ({"fields": HARD | {"seed": 1}, "seed": 1}, ["sampling.strategy", "seed"],
+         "07 s1 hardest seed=1"),
+        ({"fields": HARD}, [], "07 vae_hm"),
     ],
-)
-def test_a_runs_name_says_what_it_tries(is_baseline, varied, name):
-    fields = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset": [0, 2]}
-    params = {"sampling.strategy": "hardest", "vae.kl_weight": 0.012345, "bins.subset/b00": True}
-    run = {"number": 7, "name": "vae_hm", "is_baseline": is_baseline, "fields": fields}
-    assert contents.run_title({"varied": varied}, run | {"params": params}) == name
+)  # fmt: skip
+def test_a_runs_name_begins_with_its_number_and_what_it_draws(run, varied, name):
+    given = {"trial": 7, "seed": 0, "trial_name": "vae_hm", "is_baseline": False, "fields": {}}
+    given |= run
+    given["params"] = {field: given["fields"].get(field) for field in varied}
+    assert contents.run_title(STUDY | {"varied": varied}, given) == name
 
 
-def test_a_runs_name_leaves_out_what_the_run_does_not_have():
-    fields = {"sampling.strategy": "hardest", "bins.count": 6}
-    run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields}
-    run["params"] = {"sampling.strategy": "hardest"}
-    assert contents.run_title({"varied": list(fields)}, run) == "hardest #7"
+def test_a_replay_is_named_for_what_it_replays():
+    study = STUDY | {"kind": "replay", "study": "replay-0123abcd"}
+    assert contents.run_title(study, RUN) == "replay-0123abcd"
 
 
 def test_a_runs_name_is_cut_after_a_whole_word():
     fields = {f"section.parameter_{i}": i for i in range(20)}
-    run = {"number": 7, "name": "x", "is_baseline": False, "fields": fields, "params": fields}
-    name = contents.run_title({"varied": list(fields)}, run)
-    # "parameter_0=0 " is 14 long, and five of them leave no place for a sixth and " #7".
-    assert name == "".join(f"parameter_{i}={i} " for i in range(5)) + "#7"
+    run = RUN | {"trial": 7, "is_baseline": False, "fields": fields, "params": fields}
+    name = contents.run_title(STUDY | {"varied": list(fields)}, run)
+    # " parameter_0=0" is 14 long, and after "07" there is place for five.
+    assert name == "07" + "".join(f" parameter_{i}={i}" for i in range(5))
+
+
+def test_parameters_are_those_in_which_runs_differ_and_the_same_for_all():
+    assert contents.run_params(STUDY, RUN) == {"vae.kl_weight": 0.1, "bins.subset": [0, 2]}
+    with_seeds = STUDY | {"space": {"seeds": 2}}
+    assert contents.run_params(with_seeds, RUN)["seed"] == 0
 
 
 def test_a_runs_tags_let_one_filter_and_group():
@@ -65,13 +79,14 @@ def test_a_runs_tags_let_one_filter_and_group():
 def test_a_runs_number_is_read_from_tags_of_this_and_of_earlier_versions():
     assert contents.run_number({"run": "5", "trial": "2"}) == 5
     assert contents.run_number({"trial": "5", "setting": "2"}) == 5
-    assert contents.run_number(contents.study_tags(STUDY)) is None
+    assert contents.run_number(contents.summary_tags(STUDY)) is None
 
 
 def test_seconds_of_stages_found_are_saved_and_of_others_spent():
     stages = {"a": ["hit", "k", 5.0], "b": ["miss", "l", 2.0], "c": ["repaired", "m", 1.0]}
-    tag, metrics = contents.lineage(stages)
-    assert json.loads(tag)["b"] == {"outcome": "miss", "key": "l", "seconds": 2.0}
+    tags, metrics = contents.lineage(stages)
+    assert (tags["stage/a"], tags["stage/c"]) == ("hit", "repaired")
+    assert json.loads(tags["stages"])["b"] == {"outcome": "miss", "key": "l", "seconds": 2.0}
     assert metrics == {"stages/seconds_saved": 5.0, "stages/seconds_spent": 3.0}
 
 
@@ -82,26 +97,28 @@ def test_the_summary_counts_states_and_takes_the_best_of_the_complete(tmp_path):
     study = events[0] | {"objectives": objectives}
     duplicate = {"event": "duplicate", "trial": 9, "of": 1, "time": 0.0}
     write(tmp_path, [study, *events[1:-1], duplicate, events[-1], *events[1:3]])
-    metrics, best = contents.summary(tmp_path / "events.jsonl", study, events[-1])
+    described, records, num_duplicates = contents.ended_runs(tmp_path / "events.jsonl", events[-1])
+    assert described == study
+    tags, best = contents.counts(study, records, num_duplicates)
     assert best == 4
-    assert metrics == {
-        "runs/complete": 3.0, "runs/pruned": 1.0, "runs/failed": 1.0, "runs/stopped": 0.0,
-        "trials/duplicate": 1.0, "best/m": 42.0, "best/pck_bin/00": 5.0,
+    assert tags == {
+        "runs_complete": "3", "runs_pruned": "1", "runs_failed": "1", "runs_stopped": "0",
+        "duplicate_trials": "1", "best/m": "42", "best/pck_bin/00": "5",
     }  # fmt: skip
 
 
 def test_a_study_without_a_complete_run_has_no_best(tmp_path):
     write(tmp_path, study_events([(0, "failed")]))
-    metrics, best = contents.summary(tmp_path / "events.jsonl", STUDY, EVENTS[-1])
+    ended = contents.ended_runs(tmp_path / "events.jsonl", EVENTS[-1])
+    tags, best = contents.counts(*ended)
     assert best is None
-    assert {name for name, value in metrics.items() if value} == {"runs/failed"}
+    assert {name for name, value in tags.items() if value != "0"} == {"runs_failed"}
 
 
 def test_the_note_shows_the_space_as_a_table_and_the_file_as_yaml():
     spec = {"name": "s", "parameters": {"a.b": {"values": ["x", "y|z"]}}, "fixed": {"c": 1e-4}}
     note = study_note(STUDY | {"yaml": json.dumps(spec)})
-    assert note.startswith("# s\n")
-    assert "maximize `m`" in note
+    assert note.startswith("Search: maximize `m`.\n")
     assert '| `a.b` | values `["x", "y\\|z"]` |' in note
     assert "config_hash" in note
     text = note.split("```yaml\n")[1].removesuffix("```\n")
@@ -111,7 +128,34 @@ def test_the_note_shows_the_space_as_a_table_and_the_file_as_yaml():
 
 def test_the_title_of_a_study_heads_its_note():
     note = study_note(STUDY | {"yaml": json.dumps({"name": "s", "title": "Easy half\n(2)"})})
-    assert note.startswith("# Easy half (2)\n")
+    assert note.startswith("**Easy half (2)**\n")
+
+
+def test_the_note_of_an_ended_study_begins_with_its_best_trial_and_shows_the_table(tmp_path):
+    pck = "target_val/pck_05"
+    spec = {**SPEC, "metrics": [{"name": pck, "goal": "maximize"}]}
+    runs = [(0, "complete"), (1, "complete"), (2, "pruned")]
+    goals = [{"name": pck, "goal": "maximize"}]
+    events = list(study_events(runs, yaml=json.dumps(spec), objectives=goals))
+    for event in events:
+        if event["event"] == "run":
+            event["fields"] = TrialConfig().to_flat()
+        elif event["event"] == "epoch":
+            event["metrics"] = {pck: event["metrics"]["m"]}
+    write(tmp_path, events)
+    study, records, _ = contents.ended_runs(tmp_path / "events.jsonl", events[-1])
+    note = study_note(study, records.values(), "figure.png")
+    assert note.startswith(f"**Best: 01 t1, {pck} 12.** Search: maximize `{pck}`.\n")
+    table = note.split("```text\n")[1].split("```")[0]
+    rows = [line.split() for line in table.splitlines() if line.split()[0] in ("0", "1")]
+    assert rows == [["1", "t1", "12", "+10"], ["0", "t0", "*", "2"]]
+    assert "![PCK of each bin](figure.png)" in note
+    assert "python -m harness.confirm s" in note
+
+
+def test_the_note_of_an_ended_study_of_an_earlier_version_says_why_it_has_no_table():
+    note = study_note(STUDY | {"yaml": json.dumps({"name": "s", "oddity": 1})}, [])
+    assert "the results are in the ledger alone: " in note
 
 
 def test_a_note_that_is_too_long_is_cut_at_a_line_and_closed():

@@ -27,7 +27,7 @@ def ledger(tmp_path):
 
 
 def _cursor(**changed):
-    runs = {"parent_run_id": "p", "run_ids": {0: "r"}, "steps": {0: 2}}
+    runs = {"summary_run_id": "p", "run_ids": {0: "r"}, "steps": {0: 2}}
     return Cursor(URI, **{"study_id": "a", "offset": 36, "experiment_id": "1", **runs, **changed})
 
 
@@ -43,7 +43,7 @@ def test_a_cursor_is_read_as_it_was_saved_and_leaves_no_other_file(ledger):
         _cursor(offset=10_000),
         _cursor(offset=-1),
         _cursor(study_id="b"),
-        _cursor(parent_run_id=None),
+        _cursor(summary_run_id=None),
         _cursor(run_ids={0: None}),
         _cursor(steps={0: "2"}),
     ],

@@ -18,6 +18,7 @@ from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.ledger import Ledger
 from tests.mlflow_study import (
     RUNS,
+    STUDY_ID,
     check_study,
     client,
     followed,
@@ -112,7 +113,7 @@ def test_writing_again_repeats_nothing(tmp_path, uri, lost):
         path.write_text(json.dumps(content | {"offset": first, "run_ids": {}, "steps": {}}))
     after = written(uri, tmp_path)
     assert after.run_ids == before.run_ids
-    assert after.parent_run_id == before.parent_run_id
+    assert after.summary_run_id == before.summary_run_id
     check_study(uri, after)
 
 
@@ -142,7 +143,7 @@ def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
         {"event": "continued", "number": 0, "step": 1, "why": "stopped", "time": 1_700_000_101.0},
     ])  # fmt: skip
     written(uri, tmp_path)
-    for running in (run_id, before.parent_run_id):
+    for running in (run_id, before.summary_run_id):
         assert client(uri).get_run(running).info.status == "RUNNING"
     # Step 2 had been reported already: it is trained again, and is one point all the same.
     epoch = next(event for event in first if event["event"] == "epoch")
@@ -158,13 +159,13 @@ def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
         {**end, "time": 1_700_000_107.0},
     ])  # fmt: skip
     after = written(uri, tmp_path)
-    assert (after.run_ids, after.parent_run_id) == (before.run_ids, before.parent_run_id)
+    assert (after.run_ids, after.summary_run_id) == (before.run_ids, before.summary_run_id)
     run = client(uri).get_run(run_id)
     assert run.info.status == "FINISHED"
     assert (run.data.tags["state"], run.data.tags["reason"]) == ("complete", "")
     assert run.info.end_time == 1_700_000_106_000
-    assert points(uri, run_id, "m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert client(uri).get_run(after.parent_run_id).data.metrics["best/m"] == 3.0
+    assert points(uri, run_id, "8 m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert client(uri).get_run(after.summary_run_id).data.tags["best/m"] == "3"
 
 
 def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_database):
@@ -183,8 +184,8 @@ def test_a_database_that_was_deleted_is_filled_again(tmp_path, uri, empty_databa
     (tmp_path / "mlflow.db").write_bytes(empty_database)
     write(tmp_path, [{"event": "resume", "time": 1_700_000_200.0}])
     after = written(uri, tmp_path)
-    assert len(client(uri).search_runs(["1"])) == 1 + len(RUNS)
-    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+    assert len(client(uri).search_runs([after.experiment_id])) == 1 + len(RUNS)
+    assert points(uri, after.run_ids[1], "8 m") == [(1, 11.0), (2, 12.0)]
 
 
 def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
@@ -196,24 +197,24 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
     after = followed(uri, tmp_path)
     assert after.num_refused
     assert "must be in the 'active' state" in after.last_error
-    assert points(uri, after.run_ids[1], "m") == [(1, 11.0), (2, 12.0)]
+    assert points(uri, after.run_ids[1], "8 m") == [(1, 11.0), (2, 12.0)]
 
 
 @pytest.mark.parametrize("when", ["between two drivers", "while one writes"])
-@pytest.mark.parametrize("is_parent", [True, False])
+@pytest.mark.parametrize("is_summary", [True, False])
 def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
-    tmp_path, uri, is_parent, when
+    tmp_path, uri, is_summary, when
 ):
     events = list(study_events(RUNS))
     write(tmp_path, events[:2])
     before = written(uri, tmp_path)
-    run_id = before.parent_run_id if is_parent else before.run_ids[0]
+    run_id = before.summary_run_id if is_summary else before.run_ids[0]
     client(uri).delete_run(run_id)
     if when == "while one writes":
         tracker = _track(uri, tmp_path)
         write(tmp_path, events[2:6])
         _wait_until(
-            lambda: tracker._cursor().num_refused or is_parent and len(tracker.run_ids) > 1
+            lambda: tracker._cursor().num_refused or is_summary and len(tracker.run_ids) > 1
         )
     else:
         write(tmp_path, events[2:])
@@ -230,32 +231,78 @@ def test_a_run_that_was_deleted_and_is_restored_has_everything_in_the_end(
         check_study(uri, after)
 
 
-def test_an_experiment_that_a_person_renamed_stays_the_one_of_all_studies(tmp_path, uri):
+def test_each_study_has_an_experiment_of_its_own_whatever_a_person_calls_it(tmp_path, uri):
     events = list(study_events(RUNS))
     write(tmp_path, events[:4])
     before = written(uri, tmp_path)
     client(uri).rename_experiment(before.experiment_id, "which poses?")
+    cursor_path(tmp_path / "events.jsonl").unlink()
     write(tmp_path, events[4:])
-    check_study(uri, written(uri, tmp_path))
-    (tmp_path / "other").mkdir()
-    write(tmp_path / "other", list(study_events(RUNS, study_id="1e" * 16)))
-    other = written(uri, tmp_path / "other")
-    check_study(uri, other, "1e" * 16)
-    assert other.experiment_id == before.experiment_id
+    after = written(uri, tmp_path)
+    check_study(uri, after)
+    assert after.experiment_id == before.experiment_id
+    for folder, study_id, name in (("b", "1e" * 16, "s"), ("c", "2d" * 16, "s (2)")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, list(study_events(RUNS, study_id=study_id)))
+        other = written(uri, tmp_path / folder)
+        check_study(uri, other, study_id)
+        assert client(uri).get_experiment(other.experiment_id).name == name
     names = {experiment.name for experiment in client(uri).search_experiments()}
-    assert names == {"Default", "which poses?"}
+    assert names == {"Default", "which poses?", "s", "s (2)"}
 
 
-def test_an_experiment_of_an_earlier_version_is_known_by_its_name_and_then_by_its_mark(
-    tmp_path, uri
-):
-    known = client(uri).create_experiment("posebins")
+def test_a_confirmation_goes_to_the_experiment_of_its_study_if_the_store_has_it(tmp_path, uri):
     write(tmp_path, list(study_events(RUNS)))
-    assert written(uri, tmp_path).experiment_id == known
-    client(uri).rename_experiment(known, "mine")
-    (tmp_path / "other").mkdir()
-    write(tmp_path / "other", list(study_events(RUNS, study_id="1e" * 16)))
-    assert written(uri, tmp_path / "other").experiment_id == known
+    searched = written(uri, tmp_path)
+    note = client(uri).get_experiment(searched.experiment_id).tags["mlflow.note.content"]
+    kinds = {"kind": "confirmation", "varied": ["seed"]}
+    for folder, belongs_to, experiment in (("b", STUDY_ID, "s"), ("c", "3c" * 16, "s (2)")):
+        (tmp_path / folder).mkdir()
+        more = {"belongs_to": belongs_to, **kinds}
+        write(tmp_path / folder, study_events(RUNS[:1], study_id=folder * 32, **more))
+        found = written(uri, tmp_path / folder)
+        assert client(uri).get_experiment(found.experiment_id).name == experiment
+        run = client(uri).get_run(found.run_ids[0])
+        assert run.data.tags["kind"] == "confirmation"
+        assert run.info.run_name == "confirm s0 t0"
+        assert client(uri).get_run(found.summary_run_id).info.run_name == "summary of s"
+    after = client(uri).get_experiment(searched.experiment_id).tags["mlflow.note.content"]
+    assert after == note, "the note stays that of the search"
+
+
+def test_a_study_of_the_earlier_layout_is_written_anew_to_an_experiment_of_its_own(tmp_path, uri):
+    mlflow = client(uri)
+    experiment = mlflow.create_experiment("posebins", tags={"posebins": "studies"})
+    tags = {"study_id": STUDY_ID, "stage": "study"}
+    parent = mlflow.create_run(experiment, tags=tags).info.run_id
+    events = list(study_events(RUNS))
+    write(tmp_path, events[:1])
+    path = cursor_path(tmp_path / "events.jsonl")
+    size = (tmp_path / "events.jsonl").stat().st_size
+    path.write_text(json.dumps({
+        "uri": uri, "study_id": STUDY_ID, "offset": size, "num_refused": 0,
+        "experiment_id": experiment, "parent_run_id": parent, "run_ids": {}, "steps": {},
+        "refused_runs": [], "last_error": None,
+    }))  # fmt: skip
+    write(tmp_path, events[1:])
+    after = written(uri, tmp_path)
+    assert after.experiment_id != experiment
+    check_study(uri, after)
+    assert [run.info.run_id for run in mlflow.search_runs([experiment])] == [parent]
+
+
+def test_the_files_of_the_summary_are_kept_once_and_the_note_shows_the_figure(tmp_path, uri):
+    (tmp_path / "summary").mkdir()
+    (tmp_path / "summary" / "per_bin.png").write_bytes(b"figure")
+    (tmp_path / "summary" / "report.html").write_text("<p>report</p>")
+    write(tmp_path, list(study_events(RUNS)))
+    cursor = written(uri, tmp_path)
+    cursor_path(tmp_path / "events.jsonl").unlink()
+    assert written(uri, tmp_path).summary_run_id == cursor.summary_run_id
+    files = client(uri).list_artifacts(cursor.summary_run_id)
+    assert [file.path for file in files] == ["per_bin.png", "report.html"]
+    note = client(uri).get_experiment(cursor.experiment_id).tags["mlflow.note.content"]
+    assert f"(get-artifact?path=per_bin.png&run_uuid={cursor.summary_run_id})" in note
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):
@@ -264,7 +311,7 @@ def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri)
     known = written(uri, tmp_path).experiment_id
     client(uri).delete_experiment(known)
     write(tmp_path, events[4:])
-    assert f"posebins is deleted; restore it with: mlflow experiments restore -x {known}" in (
+    assert f"s is deleted; restore it with: mlflow experiments restore -x {known}" in (
         followed(uri, tmp_path).last_error
     )
     client(uri).restore_experiment(known)
@@ -277,7 +324,7 @@ def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
     write(tmp_path, events)
     after = followed(uri, tmp_path)
     assert after.num_refused == 1
-    assert points(uri, after.run_ids[0], "m") == [(1, 1.0), (2, 2.0)]
+    assert points(uri, after.run_ids[0], "8 m") == [(1, 1.0), (2, 2.0)]
 
 
 def test_of_two_mlflow_runs_of_one_run_only_one_is_kept(tmp_path, uri):
@@ -285,7 +332,9 @@ def test_of_two_mlflow_runs_of_one_run_only_one_is_kept(tmp_path, uri):
     write(tmp_path, events[:2])
     before = written(uri, tmp_path)
     twin = client(uri).create_run(
-        "1", tags={"study_id": "0f" * 16, "run": "0"}, run_name="created by a late request"
+        before.experiment_id,
+        tags={"study_id": "0f" * 16, "run": "0"},
+        run_name="created by a late request",
     )
     write(tmp_path, events[2:])
     after = written(uri, tmp_path)
@@ -307,7 +356,7 @@ def test_a_line_that_is_being_written_waits_for_its_end(tmp_path, uri):
     last = json.dumps(events[-1])
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write(last[:20])
-    assert client(uri).get_run(written(uri, tmp_path).parent_run_id).info.status == "RUNNING"
+    assert client(uri).get_run(written(uri, tmp_path).summary_run_id).info.status == "RUNNING"
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write(last[20:] + "\n")
     check_study(uri, written(uri, tmp_path))

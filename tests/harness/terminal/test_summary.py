@@ -13,6 +13,8 @@ from harness.terminal.summary import as_json, as_text
 from trainables.config import TrialConfig
 
 FIELDS = TrialConfig().to_flat()
+PAGE = "http://127.0.0.1:5000/#/experiments/1/runs"
+TRACKER = SimpleNamespace(run_ids={}, page=PAGE)
 STUDY = """
 name: s
 trainable: adaptation
@@ -42,7 +44,7 @@ def lines(tmp_path, write_study):
             wall_s=90.0, runs=records, optuna_url="sqlite:///o.db", optuna_name="s",
         )  # fmt: skip
         spec = load_study(write_study(STUDY))
-        return list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
+        return list(as_text(spec, Storage(tmp_path), result, TRACKER))
 
     return make
 
@@ -130,7 +132,7 @@ def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_cons
     tmp_path, write_study
 ):
     spec = load_study(write_study(SEVERAL))
-    arguments = (spec, Storage(tmp_path), _several(*TRIALS), SimpleNamespace(run_ids={}))
+    arguments = (spec, Storage(tmp_path), _several(*TRIALS), TRACKER)
     text = list(as_text(*arguments))
     rows = {line.split()[1]: line.split() for line in text if line.split()[:1] != ["and"]
             and len(line.split()) > 5 and line.split()[0].isdigit()}  # fmt: skip
@@ -145,7 +147,7 @@ def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_cons
 
 def test_the_json_ranks_trials_and_masks_the_password(tmp_path, write_study):
     spec = load_study(write_study(SEVERAL))
-    tracker, result = SimpleNamespace(run_ids={0: "run"}), _several(*TRIALS)
+    tracker, result = SimpleNamespace(run_ids={0: "run"}, page=None), _several(*TRIALS)
     result.runs[2].params = {"sampling.strategy/quantile": 0.24}
     found = as_json(spec, Storage(tmp_path), result, tracker)
     assert "secret" not in json.dumps(found)
@@ -169,7 +171,7 @@ def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
     failed.state, failed.reason = "failed", "RuntimeError: x"
     stopped.state, stopped.reason = "stopped", "budget.hours 1 used up"
     result.runs[-1:] = []  # its study ended before the second seed started
-    found = as_json(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))["trials"]
+    found = as_json(spec, Storage(tmp_path), result, TRACKER)["trials"]
     assert [trial["state"] for trial in found] == ["failed", "stopped", "complete", "stopped"]
     assert [trial["reason"] for trial in found[:2]] == [failed.reason, stopped.reason]
     assert [trial["interval"] is None for trial in found] == [True, True, False, True]
@@ -180,14 +182,14 @@ def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
 def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):
     spec = load_study(write_study(SEVERAL))
     result = _several(*TRIALS, state="stopped", reason="budget.hours 1 used up", notes=("so",))
-    text = list(as_text(spec, Storage(tmp_path), result, SimpleNamespace(run_ids={})))
+    text = list(as_text(spec, Storage(tmp_path), result, TRACKER))
     assert "  budget.hours 1 used up; the same command continues from here" in text
     assert "  so" in text
 
 
 def test_how_many_runs_reuse_earlier_results_is_said(tmp_path, write_study):
     spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
-    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    arguments = (spec, Storage(tmp_path), result, TRACKER)
     words = "of the runs equal earlier ones"
     assert not any(words in line for line in as_text(*arguments))
     for record in result.runs[:3]:
@@ -198,7 +200,7 @@ def test_how_many_runs_reuse_earlier_results_is_said(tmp_path, write_study):
 
 def test_that_no_searched_trial_ran_to_its_end_is_said(tmp_path, write_study):
     spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
-    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    arguments = (spec, Storage(tmp_path), result, TRACKER)
     words = "no searched trial ran to its end"
     assert not any(words in line for line in as_text(*arguments))
     for record in result.runs:
@@ -276,7 +278,7 @@ def of_bins(tmp_path, write_study):
         study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
         wall_s=60.0, runs=runs, optuna_url="sqlite:///o.db", optuna_name="s",
     )  # fmt: skip
-    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    arguments = (spec, Storage(tmp_path), result, TRACKER)
     return list(as_text(*arguments)), as_json(*arguments)
 
 
@@ -300,7 +302,7 @@ def test_the_effect_of_each_range_of_difficulty_is_shown_with_its_interval(of_bi
 
 def test_the_summary_fits_a_terminal_and_shows_only_what_differs(of_bins):
     text, _ = of_bins
-    commands = ("mlflow", "POSEBINS_STUDY", "python")
+    commands = ("http:", "POSEBINS_STUDY", "python")
     assert all(len(line) <= 100 for line in text if not line.strip().startswith(commands))
     rows = {line.split()[1]: line for line in text if line.strip()[:1].isdigit()}
     assert rows["source_only"].endswith("method=source_only")
@@ -310,6 +312,12 @@ def test_the_summary_fits_a_terminal_and_shows_only_what_differs(of_bins):
     assert adabn[2] == "33.25"
 
 
+def test_the_end_names_the_command_and_the_address_that_compare_the_runs(lines):
+    text = [line.strip() for line in lines(("all", True, 50.0, {}))]
+    command = next(line for line in text if line.startswith("python -m harness.ui s --storage "))
+    assert text[text.index(command) + 2] == PAGE
+
+
 def test_too_few_trials_tell_nothing_of_difficulty(lines):
     text = lines(("all", True, 50.0, {}), ("trial-1", False, 52.5, {}))
     assert any("difficulty does is unknown" in line for line in text)
@@ -317,7 +325,7 @@ def test_too_few_trials_tell_nothing_of_difficulty(lines):
 
 def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):
     spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
-    arguments = (spec, Storage(tmp_path), result, SimpleNamespace(run_ids={}))
+    arguments = (spec, Storage(tmp_path), result, TRACKER)
     for record in result.runs[:3]:
         record.metrics["vae/is_collapsed"] = 1.0
     lines = list(as_text(*arguments))

@@ -1,13 +1,17 @@
-"""The table at the end of a study: the best trials, all baselines, and what needs no training."""
+"""What a study found, as lines of text, for the terminal and for MLflow.
+
+The table has the best trials, all baselines, and what needs no training. Below it stands what
+training on each range of difficulty adds.
+"""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.record.field_text import short_names, value_text
 from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
-from harness.terminal.progress import short_names, value_text
 from trainables.metrics.metric_keys import CONSTANT, CONTROLS, control_metric
 
 SHOWN = 5
@@ -50,6 +54,48 @@ def result_table(spec: StudySpec, ranked: Sequence[RankedTrial]) -> Iterator[str
         yield f"  and {rest} more complete trial{'s' * (rest > 1)} below the best {SHOWN}"
     for line in _legend(spec, shown, reference):
         yield from wrapped(line)
+
+
+def effect_lines(spec: StudySpec, ranked: Sequence[RankedTrial], num_pruned: int) -> Iterator[str]:
+    """Lines that say what including each range of difficulty does.
+
+    Args:
+        spec: The study; without lines unless it varies which poses are drawn.
+        ranked: Its complete trials.
+        num_pruned: Runs that were pruned.
+    """
+    fields = {*spec.parameters, *(name for own in spec.baselines.values() for name in own)}
+    if not any(field.startswith(("sampling.", "bins.", "curriculum.")) for field in fields):
+        return
+    from harness.results.effects import difficulty_effects  # imports numpy and torch
+
+    effects = difficulty_effects(spec, ranked)
+    yield ""
+    if not effects:
+        yield (
+            "  What each range of difficulty does is unknown: too few complete trials, or they "
+            "differ too little."
+        )
+        return
+    yield (
+        f"  What training on a range of difficulty adds to {spec.objective.name}, in points, with "
+        "a 95 % interval"
+    )
+    yield f"  (an even spread over all poses minus one without the range; {effects[0].runs} runs):"
+    sign = 1 if spec.objective.goal == "maximize" else -1
+    for effect in effects:
+        place = {0.0: "easiest", 1.0: "hardest"}
+        ends = f"{effect.start:.0%} to {effect.end:.0%}".replace("%", " %")
+        name = place.get(effect.start) or place.get(effect.end) or ""
+        verdict = "helps" if sign * effect.effect > 0 else "hurts"
+        verdict = verdict if effect.is_shown else "nothing is shown"
+        interval = f"[{effect.low:+.1f}, {effect.high:+.1f}]"
+        yield f"    {ends:<14} {name:<8} {effect.effect:>+5.1f}  {interval:<14}  {verdict}"
+    if num_pruned:
+        yield (
+            f"    {num_pruned} pruned runs are left out. They did badly, so what they drew looks "
+            "better here than it is."
+        )
 
 
 def wrapped(sentence: str) -> list[str]:

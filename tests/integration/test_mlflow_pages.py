@@ -1,0 +1,153 @@
+"""MLflow's page of a study in a real browser: what a person sees without a click."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.mlflow_tracking.cursor import cursor_path
+from tests.conftest import ROOT
+from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write
+from trainables.config import TrialConfig
+
+CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MS = 120_000
+NUM_TRIALS = 12
+"""More than the ten that MLflow draws by itself."""
+PCK = "target_val/pck_05"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
+]
+
+
+def _events():
+    """A study of bins whose trials report their objective, bins and bookkeeping."""
+    spec = {
+        **SPEC,
+        "metrics": [{"name": PCK, "goal": "maximize"}],
+        "parameters": {"bins.subset": {"choose": {"from": [*range(6)], "min": 1, "max": 3}}},
+        "fixed": {"sampling.strategy": "bins", "bins.count": 6},
+        "budget": {"run_cap": NUM_TRIALS},
+    }
+    runs = [(number, "complete") for number in range(NUM_TRIALS)]
+    goals = [{"name": PCK, "goal": "maximize"}]
+    more = {"yaml": json.dumps(spec), "objectives": goals, "varied": ["bins.subset"]}
+    for event in study_events(runs, study="pages", **more):
+        number = event.get("number", 0)
+        if event["event"] == "run":
+            bins = {"sampling.strategy": "bins", "bins.count": 6, "bins.subset": [number % 6]}
+            event["fields"] = TrialConfig().to_flat() | bins
+            event |= {"is_baseline": False, "params": {"bins.subset/b00": True}}
+        elif event["event"] == "epoch":
+            event["metrics"] = {
+                PCK: 10.0 + number + event["step"],
+                "train/source_kl": 1 / event["step"],
+                **{f"chosen_epoch/{way}": 2.0 for way in ("last", "default")},
+                **{f"final/pck_bin/{b:02}": 20.0 + number + b for b in range(6)},
+            }
+        yield event
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    """A storage with the study, recorded in its database."""
+    root = tmp_path_factory.mktemp("pages")
+    folder = root / "studies" / "pages"
+    (folder / "summary").mkdir(parents=True)
+    import matplotlib.image
+    import numpy as np
+
+    matplotlib.image.imsave(folder / "summary" / "per_bin.png", np.full((40, 60, 3), 0.5))
+    write(folder, _events())
+    uri = f"sqlite:///{root / 'mlflow.db'}"
+    cursor = followed(uri, folder)
+    assert cursor.last_error is None
+    assert cursor_path(folder / "events.jsonl").is_file()
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(storage):
+    """The address that ``harness.ui`` says; its pages are served until the end."""
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.ui", "pages", "--storage", str(storage)],
+        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("pages: http://127.0.0.1:"), line
+        yield line.removeprefix("pages: ").strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(60)
+        process.stdout.close()
+    assert code == 130
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1600, "height": 1200})
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(address, timeout=400_000)
+        yield page
+        browser.close()
+
+
+def test_all_trials_are_listed_under_names_that_say_what_they_tried(page):
+    page.get_by_text(f"{NUM_TRIALS} matching runs").wait_for()
+    for number in range(NUM_TRIALS):
+        name = f"{number:02} bins {number % 6} of 6"
+        assert page.get_by_role("link", name=name, exact=True).is_visible()
+    assert page.get_by_role("link", name="summary", exact=True).count() == 0
+
+
+def test_the_note_begins_with_the_best_trial(page):
+    best = page.get_by_text(f"Best: 11 subset=5, {PCK} 23.")
+    best.wait_for()
+    assert best.is_visible()
+
+
+def test_the_figure_of_the_bins_is_in_the_note(page):
+    image = page.get_by_alt_text("PCK of each bin")
+    image.wait_for(state="attached")
+    page.wait_for_function("image => image.complete", arg=image.element_handle())
+    assert image.evaluate("image => image.naturalWidth") == 60
+
+
+def test_charts_of_the_objective_and_of_the_bins_come_first(page):
+    page.get_by_text(re.compile(r"^1 objective")).first.wait_for()
+    page.get_by_text(re.compile(r"^2 bins")).first.wait_for()
+    text = page.inner_text("body")
+    assert text.index("1 objective") < text.index("2 bins")
+    page.locator(".js-plotly-plot").nth(1).wait_for()
+    bars = page.locator(".js-plotly-plot").first.inner_text()
+    assert all(f"{13 + number - 1}" in bars for number in (0, NUM_TRIALS - 1))
+
+
+def test_two_runs_are_compared(page, storage, address):
+    cursor = json.loads((storage / "studies" / "pages" / "mlflow.json").read_text())
+    runs = [cursor["run_ids"][number] for number in ("0", "11")]
+    server = address.partition("/#/")[0]
+    chosen = json.dumps(runs).replace(" ", "")
+    page.goto(
+        f"{server}/#/compare-runs?runs={chosen}&experiments=[%22{cursor['experiment_id']}%22]"
+    )
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").first.wait_for()
+    for name in ("00 bins 0 of 6", "11 bins 5 of 6"):
+        page.get_by_text(name).first.wait_for()
+    assert STUDY_ID not in page.title()

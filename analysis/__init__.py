@@ -1,5 +1,17 @@
-"""Tables and figures of studies: data frame in, table or figure out.
+"""Tables and figures of studies: data frame or arrays in, table or figure out.
 
-The notebooks here are executed and call the modules. Reads studies through ``harness.results``
-alone.
+Reads studies through ``harness.results`` alone; nothing here reads MLflow, saves or shows. The
+notebooks import and call these modules:
+
+- ``trial_names``: what trials are called; ``palette``: how figures look; ``table_text``: tables as
+  Markdown and LaTeX.
+- ``tables``, ``figures``: per bin and per trial (Figure 4), gains with paired intervals.
+- ``paper_tables``, ``published``: Tables 1 and 2 with seeds, intervals and controls, beside the
+  paper's own numbers.
+- ``per_image``, ``examples``: scores of single images, gains and losses (Figure 5).
+- ``pictures``, ``pose_similarity``: bins of poses, the kinematic tree, how alike bins are
+  (Figure 3).
+- ``sampling_figures``: scores, bin edges, schedules, which ranges of difficulty matter.
+- ``search_figures``: history, Pareto front, importances, time saved.
+- ``selections``, ``validator_figures``: choosing an epoch without target labels.
 """

@@ -1,11 +1,11 @@
-"""Images that two trials differ most on: which ones, and a figure of them."""
+"""Figures of single images: those that two trials differ most on, and PCK against EvalPose."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.palette import FONT, new_figure, shortened
+from analysis.palette import BLUE, FONT, clear, new_figure, shortened
 from analysis.per_image import image_scores
 from analysis.pictures import draw_pose
 from trainables.data.image_store import ImageStore
@@ -64,7 +64,7 @@ def comparison_grid(
         reading: Reading of EvalPose, a column of :func:`analysis.per_image.image_scores`.
     """
     num_lines, width = -(-len(chosen) // 2), 1 + len(predictions)
-    figure = new_figure(1.62 * num_lines + 0.3, width=1.25 * 2 * width + 0.4)
+    figure = new_figure(1.42 * num_lines + 0.3, width=1.25 * 2 * width + 0.4)
     grid = figure.subplots(num_lines, 2 * width, squeeze=False)
     rows = {name: row for row, name in enumerate(store.ids)}
     scores = {name: image_scores(own).set_index("id") for name, own in predictions.items()}
@@ -92,4 +92,30 @@ def comparison_grid(
             if half * num_lines + line >= len(chosen):
                 for axes in grid[line, half * width : (half + 1) * width]:
                     axes.set_visible(False)
+    return figure
+
+
+def pck_against_evalpose(images: pd.DataFrame, readings: list[str], title: str = "") -> Figure:
+    """Each reading of EvalPose against PCK, a point per image, a panel per reading.
+
+    Args:
+        images: From :func:`analysis.per_image.image_scores`.
+        readings: Columns of it.
+        title: Title of the figure.
+    """
+    figure = new_figure(2.4, width=7.2)
+    grid = figure.subplots(1, len(readings), sharey=True, squeeze=False)[0]
+    for axes, reading in zip(grid, readings, strict=True):
+        axes.plot(
+            images[reading], images["pck"], "o", color=BLUE, markersize=2.5, alpha=0.25,
+            markeredgewidth=0,
+        )  # fmt: skip
+        correlation = images["pck"].corr(images[reading], method="spearman")
+        name = reading.removeprefix("evalpose").replace("_", " ").strip() or "printed"
+        axes.set_title(f"{name}\nSpearman {correlation:.2f}", fontsize=FONT - 1)
+        axes.tick_params(labelsize=FONT - 1)
+        clear(axes)
+    grid[0].set_ylabel("PCK@0.05 of an image (%)", fontsize=FONT - 1)
+    figure.supxlabel("EvalPose of the image (%)", fontsize=FONT - 1)
+    figure.suptitle(title, fontsize=FONT + 1)
     return figure

@@ -165,32 +165,6 @@ def saved_time(table: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def pck_against_evalpose(images: pd.DataFrame, readings: list[str], title: str = "") -> Figure:
-    """Each reading of EvalPose against PCK, a point per image, a panel per reading.
-
-    Args:
-        images: From :func:`analysis.per_image.image_scores`.
-        readings: Columns of it.
-        title: Title of the figure.
-    """
-    figure = new_figure(2.4, width=7.2)
-    grid = figure.subplots(1, len(readings), sharey=True, squeeze=False)[0]
-    for axes, reading in zip(grid, readings, strict=True):
-        axes.plot(
-            images[reading], images["pck"], "o", color=BLUE, markersize=2.5, alpha=0.25,
-            markeredgewidth=0,
-        )  # fmt: skip
-        correlation = images["pck"].corr(images[reading], method="spearman")
-        name = reading.removeprefix("evalpose").replace("_", " ").strip() or "printed"
-        axes.set_title(f"{name}\nSpearman {correlation:.2f}", fontsize=FONT - 1)
-        axes.tick_params(labelsize=FONT - 1)
-        clear(axes)
-    grid[0].set_ylabel("PCK@0.05 of an image (%)", fontsize=FONT - 1)
-    figure.supxlabel("EvalPose of the image (%)", fontsize=FONT - 1)
-    figure.suptitle(title, fontsize=FONT + 1)
-    return figure
-
-
 def _require(trials: pd.DataFrame) -> None:
     if trials.empty:
         raise ValueError("the study has no complete trial")

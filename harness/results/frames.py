@@ -82,10 +82,8 @@ from harness.results import validators as validator_report
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.spec import StudySpec, checked_study
 from trainables.config import TrialConfig, trial_fields
-from trainables.data.skeleton import Skeleton
-from trainables.data.skeleton_file import find_skeleton
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
-from trainables.registry import DOMAINS, load_plugins
+from trainables.registry import load_plugins
 
 if TYPE_CHECKING:
     from trainables.evaluation.predictions import Predictions
@@ -166,18 +164,6 @@ class Study:
         return checked_study(
             json.loads(self._content[0]["yaml"]), f"{self._ledger} cannot be analysed"
         )
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The joints of its poses.
-
-        Raises:
-            OSError, ValueError: If it is the user's own and its file cannot be read any more.
-        """
-        fields = next(iter(self._records.values())).fields
-        source = DOMAINS[fields["data.source"]]
-        given = fields.get(source.skeleton_field)
-        return find_skeleton(source.skeleton if given is None else given)
 
     def trials(self) -> pd.DataFrame:
         """The complete trials, in the order in which they were suggested.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.examples import compared_images, comparison_grid
+from analysis.examples import compared_images, comparison_grid, pck_against_evalpose
 from analysis.per_image import (
     image_scores,
     pck_evalpose_correlations,
@@ -126,3 +126,11 @@ def test_the_grid_shows_the_truth_and_each_prediction_with_its_scores(stored_stu
     scores = images.set_index(["trial", "id"]).loc[("RegDA", chosen["id"][0])]
     wanted = f"PCK {scores['pck']:.0f}, EvalPose {scores['evalpose_unit_signed']:.0f}"
     assert figure.axes[1].get_xlabel() == wanted
+
+
+def test_each_reading_has_a_panel_with_its_rank_correlation():
+    images = pd.DataFrame({"pck": [1.0, 2.0, 3.0], "evalpose": [1.0, 2.0, 9.0]})
+    images["evalpose_unit_signed"] = -images["evalpose"]
+    figure = pck_against_evalpose(images, ["evalpose", "evalpose_unit_signed"])
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["printed\nSpearman 1.00", "unit signed\nSpearman -1.00"]

@@ -15,7 +15,6 @@ from analysis.sampling_figures import (
 from analysis.search_figures import (
     parameter_importances,
     pareto_front,
-    pck_against_evalpose,
     saved_time,
     search_history,
     time_saved,
@@ -159,11 +158,3 @@ def test_every_pacing_ends_with_all_of_the_source():
     axes = pacing_curves(list(PACINGS)).axes[0]
     assert [line.get_label() for line in axes.lines] == list(PACINGS)
     assert {line.get_ydata()[-1] for line in axes.lines} == {100.0}
-
-
-def test_each_reading_has_a_panel_with_its_rank_correlation():
-    images = pd.DataFrame({"pck": [1.0, 2.0, 3.0], "evalpose": [1.0, 2.0, 9.0]})
-    images["evalpose_unit_signed"] = -images["evalpose"]
-    figure = pck_against_evalpose(images, ["evalpose", "evalpose_unit_signed"])
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["printed\nSpearman 1.00", "unit signed\nSpearman -1.00"]

@@ -48,7 +48,7 @@ def test_poses_are_those_of_the_bins_that_were_evaluated(study):
     np.testing.assert_allclose(poses.keypoints_px, predictions.truth_px)
     members = poses.members(0)
     assert (np.diff(poses.scores[members]) >= 0).all()
-    assert study.skeleton is BODY16
+    assert poses.store.skeleton == BODY16
 
 
 def test_poses_of_a_run_that_is_not_there_are_refused(study):

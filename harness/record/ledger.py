@@ -179,7 +179,7 @@ class Ledger:
         """Let an append that finds no space wait as this disk says."""
         self._disk = disk
 
-    def append(self, kind: str, **content: Any) -> None:
+    def append(self, kind: str, /, **content: Any) -> None:
         """Write an event, update the runs, call the subscribers.
 
         Raises:

@@ -47,7 +47,7 @@ def models(uri, experiment_id):
 def loaded(place):
     _, uri, cursor = place
     mlflow.set_tracking_uri(uri)
-    study = MlflowClient(uri).get_run(cursor.parent_run_id)
+    study = MlflowClient(uri).get_run(cursor.summary_run_id)
     return mlflow.pyfunc.load_model(study.data.tags["best_model"])
 
 
@@ -101,7 +101,7 @@ def test_one_that_a_killed_writer_left_unfinished_is_replaced(place):
     unfinished = client.create_logged_model(
         cursor.experiment_id, "pose_model", cursor.run_ids[0], complete.tags
     )
-    log_best_model(client, cursor.parent_run_id, cursor.run_ids, folder / "model")
+    log_best_model(client, cursor.summary_run_id, cursor.run_ids, folder / "model")
     (found,) = models(uri, cursor.experiment_id)
     assert found.model_id not in (unfinished.model_id, complete.model_id)
     assert found.status == "READY"
@@ -113,9 +113,9 @@ def test_another_best_run_brings_another_model_and_the_tag_follows_it(place):
     client = MlflowClient(uri)
     earlier = {model.model_id for model in models(uri, cursor.experiment_id)}
     save(folder / "model", run=1, seed=1)
-    log_best_model(client, cursor.parent_run_id, cursor.run_ids, folder / "model")
+    log_best_model(client, cursor.summary_run_id, cursor.run_ids, folder / "model")
     (added,) = {m.model_id for m in models(uri, cursor.experiment_id)} - earlier
-    tags = client.get_run(cursor.parent_run_id).data.tags
+    tags = client.get_run(cursor.summary_run_id).data.tags
     assert tags["best_model"] == f"models:/{added}"
     (output,) = client.get_run(cursor.run_ids[1]).outputs.model_outputs
     assert output.model_id == added
@@ -125,7 +125,7 @@ def test_without_a_model_none_is_logged(tmp_path, place):
     _, uri, cursor = place
     count = len(models(uri, cursor.experiment_id))
     client = MlflowClient(uri)
-    log_best_model(client, cursor.parent_run_id, cursor.run_ids, tmp_path / "model")
+    log_best_model(client, cursor.summary_run_id, cursor.run_ids, tmp_path / "model")
     assert len(models(uri, cursor.experiment_id)) == count
 
 
@@ -135,6 +135,6 @@ def test_a_folder_that_is_no_model_does_not_keep_the_rest_of_the_study_from_mlfl
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     write(tmp_path, list(study_events(RUNS)))
     cursor = followed(uri, tmp_path)
-    study = MlflowClient(uri).get_run(cursor.parent_run_id)
+    study = MlflowClient(uri).get_run(cursor.summary_run_id)
     assert study.info.status == "FINISHED"
     assert study.data.tags["best_model"].endswith("has a model of version 99, not 1")

@@ -78,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
     )  # fmt: skip
     parser.add_argument(
+        "--no-report", action="store_true",
+        help="leave out the report at the end, which takes seconds and needs matplotlib",
+    )  # fmt: skip
+    parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object on stdout"
     )
     return parser
@@ -114,6 +118,7 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         accept_change=accepts_change,
         retry_failed=options.retry_failed,
         address=options.address,
+        report=not options.no_report,
         read_test=True,
         kind="confirmation",
         belongs_to=plan.searched_id,

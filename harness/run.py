@@ -72,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
     )  # fmt: skip
     parser.add_argument(
+        "--no-report", action="store_true",
+        help="leave out the report at the end, which takes seconds and needs matplotlib",
+    )  # fmt: skip
+    parser.add_argument(
         "--json", action="store_true", help="print the result as one JSON object on stdout"
     )
     return parser
@@ -90,6 +94,7 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
         accept_change=options.accept_change,
         retry_failed=options.retry_failed,
         address=options.address,
+        report=not options.no_report,
     )
     result, tracker = follow_study(spec, launch, out)
     from harness.terminal import summary as report

@@ -74,8 +74,8 @@ class Driver:
         self.lines: list[str] = []
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.run", str(study), "--storage", str(storage),
-             *arguments],
+            [sys.executable, "-m", "harness.run", str(study), "--no-report",
+             "--storage", str(storage), *arguments],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
         )  # fmt: skip

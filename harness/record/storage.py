@@ -49,6 +49,11 @@ class StudyFolder:
         """Figures and pages about the study; MLflow gets them when the study ends."""
         return self.path / "summary"
 
+    @property
+    def report(self) -> Path:
+        """The study as one HTML page."""
+        return self.summary / "report.html"
+
     def open_ledger(self) -> Ledger:
         """Open the ledger, or create it.
 

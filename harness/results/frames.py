@@ -68,15 +68,17 @@ gives them as much as a network, it does not show that the network has learned a
 
 import json
 import os
+from array import array
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from harness.record.ledger import RunRecord, read_events, read_runs
+from harness.record.ledger import Event, RunRecord, apply_event, described, read_events, read_runs
 from harness.record.storage import Storage, StudyFolder
 from harness.results import validators as validator_report
 from harness.results.ranking import RankedTrial, ranked_trials
@@ -104,8 +106,11 @@ class Study:
             ``value``, ``epochs_run``, ``num_epochs`` (of a full run), ``busy_s`` (seconds that
             workers spent on it), ``trial`` (what its trial tries, in words: the same for all runs
             of a trial), and one column for each field of the run's config.
-        epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric``, ``value``.
+        epochs: One row per run, epoch and metric: ``number``, ``step``, ``metric`` (a category),
+            ``value``.
         folder: Folder of the study, or of the ledger alone.
+        last_event: Time of the ledger's last event, in seconds since 1970.
+        wall_s: Seconds that the study's drivers ran.
     """
 
     name: str
@@ -114,6 +119,9 @@ class Study:
     runs: pd.DataFrame
     epochs: pd.DataFrame
     folder: Path
+    last_event: float = 0.0
+    wall_s: float = 0.0
+    _read: tuple[Event, dict[int, RunRecord]] | None = field(default=None, repr=False)
 
     def final(self, metric: str) -> pd.Series:
         """Last reported value of a metric by run number; runs without it are left out."""
@@ -312,9 +320,24 @@ class Study:
     def _ledger(self) -> Path:
         return StudyFolder(self.folder).ledger
 
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """What the ledger says of the study as a whole: its last ``study`` or ``resume`` event."""
+        return self._content[0]
+
+    @property
+    def digests(self) -> dict[str, list[str]]:
+        """Digests of the images and poses that its runs read, by domain: mostly one for each."""
+        found: dict[str, list[str]] = {}
+        for record in self._records.values():
+            for role, digest in record.digests.items():
+                if digest not in found.setdefault(role, []):
+                    found[role].append(digest)
+        return found
+
     @cached_property
-    def _content(self) -> tuple[Mapping[str, Any], dict[int, RunRecord]]:
-        return read_runs(self._ledger)
+    def _content(self) -> tuple[Event, dict[int, RunRecord]]:
+        return self._read or read_runs(self._ledger)
 
     @property
     def _records(self) -> dict[int, RunRecord]:
@@ -341,21 +364,58 @@ def load_study(ledger: str | Path | None = None) -> Study:
         raise ValueError(f"name a study's events.jsonl, here or in {STUDY_VARIABLE}")
     path = Path(given)
     path = path / "events.jsonl" if path.is_dir() else path
-    description, records = read_runs(path)
-    epochs = [
-        {"number": event["number"], "step": event["step"], "metric": metric, "value": value}
-        for event in read_events(path)
-        if event["event"] == "epoch"
-        for metric, value in event["metrics"].items()
-    ]
+    description, records, epochs, times = _read_ledger(path)
     return Study(
         name=description["study"],
         objective=description["objective"],
         goal=description["goal"],
         runs=_runs(records),
-        epochs=pd.DataFrame(epochs, columns=["number", "step", "metric", "value"]),
+        epochs=epochs,
         folder=path.parent,
+        last_event=times[-1][1],
+        wall_s=sum(last - first for first, last in times),
+        _read=(description, records),
     )
+
+
+def _read_ledger(
+    path: Path,
+) -> tuple[Event, dict[int, RunRecord], pd.DataFrame, list[tuple[float, float]]]:
+    """A study's description, its runs, the frame of its epochs, and when each driver ran.
+
+    It is read in one pass. A study of thousands of trials has millions of values: they go into
+    arrays as they are read.
+    """
+    description: Event | None = None
+    records: dict[int, RunRecord] = {}
+    codes: dict[str, int] = {}
+    numbers, steps, lengths = array("q"), array("q"), array("q")  # one for each epoch
+    metrics, values = array("i"), array("d")  # one for each of its values
+    times: list[tuple[float, float]] = []  # first and last event of each driver
+    for event in read_events(path):
+        if event["event"] in ("study", "resume"):
+            times.append((event["time"], event["time"]))
+        elif times:
+            times[-1] = times[-1][0], event["time"]
+        description = described(description, event)
+        apply_event(records, event)
+        if event["event"] == "epoch":
+            numbers.append(event["number"])
+            steps.append(event["step"])
+            lengths.append(len(event["metrics"]))
+            metrics.extend([codes.setdefault(name, len(codes)) for name in event["metrics"]])
+            values.extend(event["metrics"].values())
+    if description is None:
+        raise ValueError(f"{path} holds no study")
+    epochs = {
+        "number": np.repeat(np.array(numbers), lengths),
+        "step": np.repeat(np.array(steps), lengths),
+        "metric": pd.Categorical.from_codes(
+            np.array(metrics, dtype=np.int32), pd.Index(list(codes), dtype=str)
+        ),
+        "value": np.array(values),
+    }
+    return description, records, pd.DataFrame(epochs), times
 
 
 _OWN_COLUMNS = (

@@ -41,7 +41,7 @@ def checkpoints(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     keys = {f"validator/{name}": name for name in VALIDATORS} | {TARGET_PCK: "pck_05"}
     rows = epochs[epochs["metric"].isin(keys)].merge(ended, on="number")
     index = ["number", "adapt.method", "seed", "step"]
-    wide = rows.pivot_table("value", index, "metric", aggfunc="last")
+    wide = rows.pivot_table("value", index, "metric", aggfunc="last", observed=True)
     wide = wide.reset_index().rename(columns={"adapt.method": "method", **keys})
     wide = wide.reindex(columns=list(_CHECKPOINT_COLUMNS)).rename_axis(columns=None)
     return wide.dropna(subset=["pck_05"]).reset_index(drop=True)
@@ -108,8 +108,9 @@ def choices(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     known = runs.loc[
         runs["state"] == "complete", ["number", "trial", "adapt.method", "seed"]
     ].rename(columns={"adapt.method": "method"})
-    parts = epochs["metric"].str.extract(r"^chosen_(?P<what>epoch|pck_05)/(?P<way>[^/]+)$")
-    logged = epochs.assign(**parts).dropna(subset=["way"]).merge(known, on="number")
+    chosen = epochs[epochs["metric"].str.startswith("chosen_")]
+    parts = chosen["metric"].str.extract(r"^chosen_(?P<what>epoch|pck_05)/(?P<way>[^/]+)$")
+    logged = chosen.assign(**parts).dropna(subset=["way"]).merge(known, on="number")
     logged["way"] = pd.Categorical(logged["way"], WAYS, ordered=True)
     wide = logged.pivot_table(
         "value", ["number", "trial", "method", "seed", "way"], "what",

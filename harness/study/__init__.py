@@ -7,5 +7,6 @@ trains it), *reported* (after each epoch; it may be stopped here), *finished* (c
 failed or stopped), and then the result goes to Optuna. ``open`` starts or resumes a study,
 ``launch`` is what it is started with beside its file, ``limits`` ends it, ``preflight`` looks at
 data and machine first, ``image_progress`` tells how far the images of the data sets are,
-``best_model`` keeps the best trial's network. Used by the commands alone.
+``best_model`` keeps the best trial's network, ``study_report`` has the report written. Used by the
+commands alone.
 """

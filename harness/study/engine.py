@@ -15,6 +15,7 @@ from harness.spec.database import database_url
 from harness.study.best_model import keep_best_model
 from harness.study.launch import Launch
 from harness.study.limits import Limits
+from harness.study.study_report import write_report
 from trainables.registry import TRAINABLES
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def run_study(
     state = "stopped"
     reason: str | None = "the study broke off"
     notes: list[str] = []
+    has_ended = False
     with limits.listening():
         from harness.study.open import open_bridge  # late: the user has seen a first line by now
 
@@ -71,10 +73,15 @@ def run_study(
             if launch.trainable is None and not launch.read_test:
                 missing = keep_best_model(spec, folder, list(ledger.runs.values()))
                 notes += [] if missing is None else [missing]
+            has_ended = True
         finally:
             wall_s = time.monotonic() - started
             try:
                 bridge.stop_all(reason or "the study broke off")
+                if launch.report and has_ended and not was_over and not limits.is_interrupted():
+                    say("writing the report")
+                    missing = write_report(folder)
+                    notes += [] if missing is None else [missing]
             finally:  # the database may be away for good
                 if not was_over:
                     ledger.append("end", state=state, reason=reason, wall_s=wall_s)

@@ -16,6 +16,7 @@ class Launch:
         retry_failed: Try failed trials once more.
         address: Of the Ray cluster to join; None to start Ray on this machine.
         trainable: Ray Tune class to run instead of the spec's; for replays, tests and benchmarks.
+        report: Whether the study leaves a report when it ends without an interruption.
         read_test: Whether runs may read the target test split; only ``confirm`` says so.
         kind: What its runs are: of a search ``trial``, else ``confirmation`` or ``replay``.
         belongs_to: Id of the study that it confirms or replays.
@@ -27,6 +28,7 @@ class Launch:
     retry_failed: bool = False
     address: str | None = None
     trainable: type | None = None
+    report: bool = False
     read_test: bool = False
     kind: str = "trial"
     belongs_to: str | None = None

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from harness.mlflow_tracking.environment import environment
 from harness.optuna_study.bridge import StudyBridge
 from harness.optuna_study.continuation import (
     check_distributions,
@@ -50,6 +51,7 @@ def open_bridge(
     patience = Patience(say, gives_up)
     study_name = ledger.path.parent.name
     described = {**_description(spec, study_name, launch), **identity(spec)}
+    described["environment"] = environment()
     if ledger.description is None:
         study_id = uuid.uuid4().hex
         optuna_name = patience(free_study_name, stored, study_name, study_id)

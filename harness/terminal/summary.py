@@ -144,6 +144,9 @@ def _next_steps(
 ) -> Iterator[str]:
     yield "Next:"
     place = "" if storage.root == Path("runs").resolve() else f" --storage {_near(storage.root)}"
+    if (report := storage.study(result.study_name).report).exists():
+        yield f"  {_near(report)}"
+        yield "      the report: open it in a browser, or send it to somebody"
     if spec.trainable == "adaptation":
         yield f"  python -m harness.confirm {result.study_name}{place}"
         yield "      trains the best trials and the baselines with fresh seeds, on the test split"

@@ -51,17 +51,19 @@ TRIALS = {
 """The trials of the stored study, from the worst to the best."""
 
 
-def append_runs(path, runs, stages=None):
+def append_runs(path, runs, stages=None, content=CONTENT, study="small", **description):
     """Write the ledger of a study.
 
     A run is (name, fields, epochs), or has its state as a fourth: the metrics of each epoch in
-    order. Names such as ``all-seed0`` make trials of several seeds.
+    order. Names such as ``all-seed0`` make trials of several seeds; those that start with
+    ``trial-`` were searched, the others are baselines.
     """
     trials = {}
     with Ledger(path) as ledger:
         ledger.append(
-            "study", study="small", objective="target_val/pck_05", goal="maximize",
-            trainable="adaptation", yaml=json.dumps(CONTENT), plugins=[],
+            "study", study=study, objective=content["metrics"][0]["name"],
+            goal=content["metrics"][0]["goal"], trainable=content.get("trainable", "adaptation"),
+            yaml=json.dumps(content), plugins=[], **description,
         )  # fmt: skip
         for number, (name, changed, epochs, *state) in enumerate(runs):
             fields = {**TrialConfig().to_flat(), **changed}
@@ -70,7 +72,7 @@ def append_runs(path, runs, stages=None):
             trial = trials.setdefault(trial_name, len(trials))
             ledger.append(
                 "run", number=number, trial=trial, trial_name=trial_name, seed=seed,
-                name=name, is_baseline=True, params={}, fields=fields,
+                name=name, is_baseline=not name.startswith("trial-"), params={}, fields=fields,
             )  # fmt: skip
             for step, metrics in enumerate(epochs, start=1):
                 ledger.append(
@@ -88,7 +90,7 @@ def append_runs(path, runs, stages=None):
 @pytest.fixture
 def write_ledger(tmp_path):
     """Write the ledger of a study and return its path, see :func:`append_runs`."""
-    return lambda runs: append_runs(tmp_path / "events.jsonl", runs)
+    return lambda runs, **options: append_runs(tmp_path / "events.jsonl", runs, **options)
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,9 @@ def test_failures_are_told_with_their_reason_and_may_be_tried_again(
     failing = replace(TRAINABLES["adaptation"], code="tests.noop_trainable:FailingTrainable")
     monkeypatch.setitem(TRAINABLES, "adaptation", failing)
     path = write_study(FAILING)
-    assert run.main([str(path), "--storage", str(tmp_path), "--address", cluster]) == 3
+    assert (
+        run.main([str(path), "--no-report", "--storage", str(tmp_path), "--address", cluster]) == 3
+    )
     shown = capsys.readouterr()
     assert "4 of 4 runs failed; --retry-failed tries again" in shown.err
     assert "objective target_val/pck_05 is nan at step 2" in shown.out
@@ -169,6 +171,6 @@ def test_the_hours_of_a_budget_end_a_study_which_goes_on_with_more(
 
 def test_hours_that_are_over_before_the_first_trial_start_none(write_study, tmp_path, capsys):
     path = write_study(STUDY.replace("run_cap: 8", "run_cap: 8, hours: 1e-6"))
-    assert run.main([str(path), "--storage", str(tmp_path)]) == 0
+    assert run.main([str(path), "--no-report", "--storage", str(tmp_path)]) == 0
     assert "budget.hours 1e-06 used up" in capsys.readouterr().out
     assert _optuna(tmp_path) == []

@@ -45,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_study_runs_on_animals(folder, capsys):
-    assert run.main(["animals.yaml", "--json"]) == 0
+    assert run.main(["animals.yaml", "--json", "--no-report"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [trial["state"] for trial in result["trials"]] == ["complete"] * 2
     _, runs = read_runs(folder / "runs" / "studies" / "animals" / "events.jsonl")

@@ -73,7 +73,7 @@ def start(lab, *arguments, how="-m"):
 
 def study(lab, name, *more, small=SMALL):
     changes = [word for path, value in small.items() for word in ("--set", f"{path}={value}")]
-    return start(lab, "harness.run", name, "--json", *changes, *more)
+    return start(lab, "harness.run", name, "--json", "--no-report", *changes, *more)
 
 
 @pytest.mark.slow

@@ -193,7 +193,15 @@ def test_a_wrong_password_is_one_sentence_that_does_not_repeat_it(
 def command(write_study, root: Path) -> subprocess.CompletedProcess[str]:
     study = write_study(STUDY)
     return subprocess.run(
-        [sys.executable, "-m", "harness.run", str(study), "--storage", str(root / "runs")],
+        [
+            sys.executable,
+            "-m",
+            "harness.run",
+            str(study),
+            "--no-report",
+            "--storage",
+            str(root / "runs"),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

@@ -67,6 +67,12 @@ def copied(smoke, tmp_path):
     return shutil.copytree(smoke["storage"], tmp_path / "copy")
 
 
+def test_a_study_leaves_its_report(smoke):
+    folder = Path(smoke["storage"]) / "studies" / "smoke" / "summary"
+    assert "target_val/pck_05" in (folder / "report.html").read_text()
+    assert (folder / "per_bin.png").stat().st_size > 1000
+
+
 def test_the_numbers_of_the_paper_tables_follow_from_the_predictions(smoke):
     study = load_study(Path(smoke["storage"]) / "studies" / "smoke")
     logged, computed = seed_scores(study), seed_scores(study.recomputed())

@@ -1,0 +1,62 @@
+"""Where a study's numbers come from, and how to get them again."""
+
+import io
+import json
+import shlex
+
+from ruamel.yaml import YAML
+
+from analysis.report.comparison import Comparison
+from analysis.report.page import Section, paragraph, preformatted, subheading, table
+from analysis.report.wording import quoted
+
+_ENVIRONMENT = {
+    "git_commit": "git commit",
+    "python": "Python",
+    "torch": "torch",
+    "numpy": "NumPy",
+    "machine": "machine",
+    "device": "GPU",
+}
+_UNKNOWN = "not recorded"
+
+
+def origin_section(found: Comparison) -> Section:
+    """Command, commit, versions, seeds, digests of the data, the study's file."""
+    study = found.study
+    description = study.description
+    environment = description.get("environment", {})
+    seeds = sorted(set(study.runs["seed"])) if len(study.runs) else []
+    file = shlex.quote(f"{study.name}.yaml")
+    command = (
+        f"Run `python -m harness.confirm` on the study that {quoted(study.name)} confirms."
+        if found.is_confirmation
+        else f"Save the file below as `{file}`, check out the commit, then run "
+        f"`python -m harness.run {file}`. `python -m harness.replay` repeats single runs and "
+        "compares their numbers."
+    )
+    digests = study.digests
+    rows = [
+        ["study", str(description.get("study_id", _UNKNOWN))],
+        *([name, environment.get(key) or _UNKNOWN] for key, name in _ENVIRONMENT.items()),
+        ["digest of code and libraries", str(description.get("code", _UNKNOWN))],
+        ["seeds", ", ".join(map(str, seeds)) or "none"],
+        *([f"digest of the {role}", ", ".join(found)] for role, found in digests.items()),
+        ["plugins", ", ".join(description.get("plugins", [])) or "none"],
+    ]
+    parts = [
+        paragraph(command),
+        table(["what", "value"], rows, "What the numbers depend on", words=["value"]),
+        subheading("The study's file"),
+        preformatted(_as_yaml(str(description["yaml"]))),
+    ]
+    return Section("How to reproduce", "reproduce", tuple(parts))
+
+
+def _as_yaml(text: str) -> str:
+    """The study's file from the ledger, which holds it as JSON."""
+    yaml = YAML()
+    yaml.width = 90
+    out = io.StringIO()
+    yaml.dump(json.loads(text), out)
+    return out.getvalue()

@@ -98,7 +98,7 @@ class Comparison:
             method=means["trial"].map(methods),
             is_feasible=means["trial"].map(flags["is_feasible"]),
             is_pareto=means["trial"].map(flags["is_pareto"]),
-        )[_COLUMNS]
+        )[_COLUMNS].astype({"is_baseline": bool, "is_feasible": bool, "is_pareto": bool})
         order = ["is_feasible", "mean", "number"]
         ascending = [False, not self.is_larger_better, True]
         return table.sort_values(order, ascending=ascending, ignore_index=True)

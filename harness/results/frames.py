@@ -198,7 +198,8 @@ class Study:
             for trial in sorted(self._ranked, key=lambda trial: trial.number)
         ]
         first, last = ["number", "trial", "is_baseline"], ["num_seeds", "is_feasible", "is_pareto"]
-        return pd.DataFrame(rows, columns=[*first, *names, "low", "high", *last])
+        table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", *last])
+        return table.astype({"is_baseline": bool, "is_feasible": bool, "is_pareto": bool})
 
     def effects(self) -> pd.DataFrame:
         """What training on each range of difficulty does to the first objective.

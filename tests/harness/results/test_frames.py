@@ -125,7 +125,8 @@ def test_every_way_of_choosing_that_a_run_logs_has_a_place():
 def test_a_study_is_read_from_its_folder_or_the_environment(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="POSEBINS_STUDY"):
         load_study()
-    text = '{"event": "study", "study": "s", "objective": "o", "goal": "maximize"}\n'
+    event = {"event": "study", "time": 0.0, "study": "s", "objective": "o", "goal": "maximize"}
+    text = f"{json.dumps(event)}\n"
     (tmp_path / "events.jsonl").write_text(text)
     assert load_study(tmp_path).name == "s"
     monkeypatch.setenv("POSEBINS_STUDY", str(tmp_path / "events.jsonl"))

@@ -6,17 +6,15 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from harness.mlflow_tracking.cursor import cursor_path
+from tests.browser import needs_chromium, new_page, opened_browser
 from tests.conftest import ROOT
 from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write
 from trainables.config import TrialConfig
 
-CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE_MS = 120_000
 NUM_TRIALS = 12
 """More than the ten that MLflow draws by itself."""
 PCK = "target_val/pck_05"
@@ -24,7 +22,7 @@ PCK = "target_val/pck_05"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1200),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
+    needs_chromium,
 ]
 
 
@@ -91,17 +89,10 @@ def address(storage):
 
 @pytest.fixture(scope="module")
 def page(address):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1600, "height": 1200})
-        page.set_default_timeout(PATIENCE_MS)
+    with opened_browser() as browser:
+        page = new_page(browser, 1600, 1200)
         page.goto(address, timeout=400_000)
         yield page
-        browser.close()
 
 
 def test_all_trials_are_listed_under_names_that_say_what_they_tried(page):

@@ -1,6 +1,5 @@
 """Optuna's own dashboard on the database of a study, in a real browser."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -9,12 +8,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from harness.spec import load_study
+from tests.browser import needs_chromium, new_page, opened_browser
 from tests.simulation import Simulation
 
-CHROMIUM = shutil.which("chromium")
 PCK = "target_val/pck_05"
 STUDY = f"""
 name: shown
@@ -27,10 +25,7 @@ early_terminate: {{type: successive_halving, min_iter: 1, eta: 2}}
 budget: {{run_cap: 6}}
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture
@@ -68,10 +63,8 @@ def _wait_for(address, limit_s=60):
 
 
 def test_it_shows_the_trials_with_their_states_and_intermediate_values(address):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
+    with opened_browser() as browser:
+        page = new_page(browser, 1400, 1000)
         page.goto(f"{address}/dashboard/")
         page.get_by_text("1. shown").click()
         page.get_by_text("Hyperparameter Importance").first.wait_for()
@@ -79,7 +72,6 @@ def test_it_shows_the_trials_with_their_states_and_intermediate_values(address):
         page.get_by_text("6 Trials").wait_for()
         page.get_by_text("Intermediate Values").first.wait_for()
         text = page.inner_text("body")
-        browser.close()
     assert text.count("Pruned") >= 1
     assert text.count("Complete") >= 1
     assert "vae.kl_weight" in text

@@ -1,28 +1,20 @@
 """The report in a real browser: on a desk, on a phone, on paper."""
 
-import shutil
-
 import pytest
-from playwright.sync_api import sync_playwright
 
 from analysis.report.document import write_report
 from harness.results import load_study
 from tests.analysis.report.test_document import CONTENT, HOSTILE, PCK
+from tests.browser import needs_chromium, new_page, opened_browser
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def browser():
     """A browser without a window."""
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(params=["whole", "hostile"])
@@ -41,7 +33,7 @@ def file(request, tmp_path, write_ledger):
 
 @pytest.mark.parametrize("width", [380, 1200])
 def test_a_page_asks_for_nothing_and_fits(browser, file, width):
-    page = browser.new_page(viewport={"width": width, "height": 800})
+    page = new_page(browser, width, 800)
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -57,7 +49,7 @@ def test_a_page_asks_for_nothing_and_fits(browser, file, width):
 
 
 def test_a_page_prints_without_cutting_tables_or_figures(browser, file):
-    page = browser.new_page(viewport={"width": 700, "height": 1000})
+    page = new_page(browser, 700, 1000)
     page.goto(file.as_uri())
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.emulate_media(media="print")

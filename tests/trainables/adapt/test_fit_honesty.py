@@ -15,7 +15,8 @@ from tests.trainables.adapt.tiny_run import (
     make_run,
     trained,
 )
-from trainables.evaluation.evaluate import control_metrics, evaluate
+from trainables.evaluation.evaluate import control_metrics, evaluate, evaluate_samples
+from trainables.evaluation.judge import Judge
 
 
 class SealedStore:
@@ -59,8 +60,10 @@ def test_training_never_reads_a_target_label(recipe, domains, monkeypatch):
     config = make_config(**RECIPES[recipe])
     with pytest.raises(PermissionError):
         finish(make_run(config, dataclasses.replace(domains, target=sealed)))  # evaluation reads
-    for judging in (evaluate, control_metrics):
+    for judging in (evaluate, evaluate_samples, control_metrics):
         monkeypatch.setattr(trainables.evaluation.judge, judging.__name__, unsealed(judging))
+    # Predictions are written with the truth beside them.
+    monkeypatch.setattr(Judge, "_predictions", unsealed(Judge._predictions))
     reports = finish(make_run(config, dataclasses.replace(domains, target=sealed)))
     monkeypatch.undo()
     assert reports == finish(make_run(config, domains))

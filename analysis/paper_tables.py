@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analysis.table_text import with_intervals
+from analysis.tables import mean_row
 from analysis.trial_names import trial_names
 from harness.results import Study
 from trainables.data.skeleton import BODY16, HAND21
@@ -127,19 +128,8 @@ def table2(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for task, table in scores.items():
             group = table[table["trial"] == trial]
             for score in SCORES if len(group) else ():
-                values = group[score].dropna()
-                low, high = mean_interval(values)
-                rows.append(
-                    {
-                        "trial": trial,
-                        "task": task,
-                        "score": score,
-                        "mean": values.mean(),
-                        "low": low,
-                        "high": high,
-                        "num_seeds": len(values),
-                    }
-                )
+                named = {"trial": trial, "task": task, "score": score}
+                rows.append({**named, **mean_row(group[score].dropna())})
     columns = ["trial", "task", "score", "mean", "low", "high", "num_seeds"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
 from analysis.trial_names import trial_names
 from harness.results import Study
-from trainables.evaluation.evaluate import READINGS, evaluate_poses
-from trainables.evaluation.predictions import Predictions
+from trainables.evaluation.evaluate import READINGS
+from trainables.evaluation.predictions import Predictions, evaluate_predictions
 
 
 def image_scores(predictions: Predictions) -> pd.DataFrame:
@@ -26,14 +25,7 @@ def image_scores(predictions: Predictions) -> pd.DataFrame:
     Raises:
         ValueError: If no image can be scored.
     """
-    found = evaluate_poses(
-        torch.from_numpy(predictions.keypoints_px),
-        torch.from_numpy(predictions.truth_px),
-        torch.from_numpy(predictions.visible),
-        predictions.skeleton,
-        predictions.image_size,
-        predictions.heatmap_size,
-    )
+    found = evaluate_predictions(predictions)
     readings = {
         READINGS[variant]: result.per_pose.numpy() for variant, result in found.evalpose.items()
     }

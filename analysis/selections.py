@@ -6,7 +6,7 @@ Three selections stand apart everywhere: without target labels (``default``), by
 
 import pandas as pd
 
-from trainables.metrics.intervals import mean_interval
+from analysis.tables import mean_row
 from trainables.metrics.metric_keys import VALIDATORS
 
 SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
@@ -98,17 +98,7 @@ def selection_table(choices: pd.DataFrame) -> pd.DataFrame:
         for selection, values in by_seed.items():
             seeds = values.dropna()
             if len(seeds):
-                low, high = mean_interval(seeds)
-                rows.append(
-                    {
-                        "trial": trial,
-                        "selection": selection,
-                        "mean": seeds.mean(),
-                        "low": low,
-                        "high": high,
-                        "num_seeds": len(seeds),
-                    }
-                )
+                rows.append({"trial": trial, "selection": selection, **mean_row(seeds)})
     columns = ["trial", "selection", "mean", "low", "high", "num_seeds"]
     return pd.DataFrame(rows, columns=columns)
 

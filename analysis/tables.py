@@ -7,9 +7,21 @@ predictions of one run, and says nothing of the seed.
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from trainables.metrics.intervals import mean_interval
+
+
+def mean_row(values: ArrayLike, count: str = "num_seeds") -> dict[str, float]:
+    """``mean`` of some values, ``low`` and ``high`` of its 95 % t interval, and their ``count``.
+
+    A single value tells nothing of spread: its interval is NaN.
+    """
+    found = pd.Series(np.asarray(values, dtype=float))
+    low, high = mean_interval(found)
+    return {"mean": float(found.mean()), "low": low, "high": high, count: len(found)}
 
 
 def bin_summary(bins: pd.DataFrame) -> pd.DataFrame:
@@ -31,18 +43,8 @@ def bin_summary(bins: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("no complete run reported per-bin PCK")
     rows = []
     for (trial, index), group in bins.groupby(["trial", "bin"], sort=True):
-        values = group.groupby("seed")["pck"].mean().to_numpy()
-        low, high = mean_interval(values)
-        rows.append(
-            {
-                "trial": trial,
-                "bin": index,
-                "mean": float(values.mean()),
-                "low": low,
-                "high": high,
-                "num_seeds": len(values),
-            }
-        )
+        seeds = group.groupby("seed")["pck"].mean()
+        rows.append({"trial": trial, "bin": index, **mean_row(seeds)})
     return pd.DataFrame(rows)
 
 
@@ -58,28 +60,8 @@ def bin_differences(bins: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.
         ``trial`` and ``against``, ``bin``, ``mean`` difference in points, ``low`` and ``high``
         of its 95 % t interval over seeds (NaN for one seed), ``num_seeds``.
     """
-    seeds = bins.groupby(["trial", "bin", "seed"], as_index=False)["pck"].mean()
-    rows = []
-    for trial, against in pairs:
-        both = seeds[seeds["trial"] == trial].merge(
-            seeds[seeds["trial"] == against], on=["bin", "seed"], suffixes=("", "_against")
-        )
-        for index, group in both.groupby("bin"):
-            gaps = group["pck"] - group["pck_against"]
-            low, high = mean_interval(gaps)
-            rows.append(
-                {
-                    "trial": trial,
-                    "against": against,
-                    "bin": index,
-                    "mean": gaps.mean(),
-                    "low": low,
-                    "high": high,
-                    "num_seeds": len(gaps),
-                }
-            )
-    columns = ["trial", "against", "bin", "mean", "low", "high", "num_seeds"]
-    return pd.DataFrame(rows, columns=columns)
+    seeds = bins.groupby(["trial", "bin", "seed"], as_index=False).agg({"pck": "mean"})
+    return _bin_gaps(seeds, pairs, "seed", "num_seeds")
 
 
 def pose_bin_summary(images: pd.DataFrame) -> pd.DataFrame:
@@ -95,17 +77,8 @@ def pose_bin_summary(images: pd.DataFrame) -> pd.DataFrame:
     binned = images[images["bin"] >= 0].dropna(subset=["pck"])
     rows = []
     for (trial, index), group in binned.groupby(["trial", "bin"], sort=True):
-        low, high = mean_interval(group["pck"])
-        rows.append(
-            {
-                "trial": trial,
-                "bin": index,
-                "mean": group["pck"].mean(),
-                "low": low,
-                "high": high,
-                "num_seeds": int(group["num_seeds"].iloc[0]),
-            }
-        )
+        num_seeds = {"num_seeds": int(group["num_seeds"].iloc[0])}
+        rows.append({"trial": trial, "bin": index, **mean_row(group["pck"]), **num_seeds})
     columns = ["trial", "bin", "mean", "low", "high", "num_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -122,27 +95,24 @@ def pose_bin_differences(images: pd.DataFrame, pairs: Sequence[tuple[str, str]])
         its 95 % t interval over the poses of the bin, ``num_poses``.
     """
     binned = images[images["bin"] >= 0].dropna(subset=["pck"])
-    rows = []
+    return _bin_gaps(binned, pairs, "id", "num_poses")
+
+
+def _bin_gaps(
+    rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], unit: str, count: str
+) -> pd.DataFrame:
+    """Differences of ``pck`` between trials in each bin, paired by the column ``unit``."""
+    found = []
     for trial, against in pairs:
-        both = binned[binned["trial"] == trial].merge(
-            binned[binned["trial"] == against], on=["bin", "id"], suffixes=("", "_against")
+        both = rows[rows["trial"] == trial].merge(
+            rows[rows["trial"] == against], on=["bin", unit], suffixes=("", "_against")
         )
         for index, group in both.groupby("bin"):
             gaps = group["pck"] - group["pck_against"]
-            low, high = mean_interval(gaps)
-            rows.append(
-                {
-                    "trial": trial,
-                    "against": against,
-                    "bin": index,
-                    "mean": gaps.mean(),
-                    "low": low,
-                    "high": high,
-                    "num_poses": len(gaps),
-                }
-            )
-    columns = ["trial", "against", "bin", "mean", "low", "high", "num_poses"]
-    return pd.DataFrame(rows, columns=columns)
+            named = {"trial": trial, "against": against, "bin": index}
+            found.append({**named, **mean_row(gaps, count)})
+    columns = ["trial", "against", "bin", "mean", "low", "high", count]
+    return pd.DataFrame(found, columns=columns)
 
 
 def overall_summary(runs: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
@@ -159,16 +129,6 @@ def overall_summary(runs: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
     merged = complete.assign(value=complete["number"].map(values)).dropna(subset=["value"])
     rows = []
     for trial, group in merged.groupby("trial"):
-        found = group.groupby("seed")["value"].mean().to_numpy()
-        low, high = mean_interval(found)
-        rows.append(
-            {
-                "trial": trial,
-                "mean": float(found.mean()),
-                "low": low,
-                "high": high,
-                "num_seeds": len(found),
-            }
-        )
+        rows.append({"trial": trial, **mean_row(group.groupby("seed")["value"].mean())})
     table = pd.DataFrame(rows, columns=["trial", "mean", "low", "high", "num_seeds"])
     return table.sort_values("mean", ascending=False, ignore_index=True)

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 PATIENCE_MS = 120_000
 """Longest wait for a browser or a page: other tests may use all cores meanwhile."""
 CHROMIUM = shutil.which("chromium")
+# `.ci/run` installs it, so that pages are tested there at least.
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 

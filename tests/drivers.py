@@ -155,7 +155,7 @@ def outcome(storage: Path, name: str = "tiny", database: str | None = None) -> d
 
     Args:
         storage: Folder.
-        name: Of the study.
+        name: Name of the study.
         database: URL of Optuna's; None for that of the storage.
     """
     ledger = events(storage, name)

@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,18 +94,9 @@ class CheckpointFolder:
     def _write(self, epoch: int, states: Mapping[str, Any]) -> None:
         for abandoned in self.folder.glob(f"{_PARTIAL}*"):  # left by a killed process
             shutil.rmtree(abandoned, ignore_errors=True)
-        partial = self.folder / f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}"
-        partial.mkdir()
-        try:
+        # One that exists is damaged, or was left by an earlier start of the trial.
+        with whole_folder(self.folder / f"{_EPOCH}{epoch:05d}") as partial:
             save_states(partial, states)
-            target = self.folder / f"{_EPOCH}{epoch:05d}"
-            if target.exists():  # damaged, or left by an earlier start of the trial
-                target.rename(partial / "replaced")
-            partial.rename(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        shutil.rmtree(target / "replaced", ignore_errors=True)
         _sync_folder(self.folder)
 
     def _remove_all_but(self, keep: int) -> None:
@@ -117,6 +109,26 @@ class CheckpointFolder:
         """Checkpoints, oldest first."""
         found = self.folder.glob(f"{_EPOCH}[0-9]*")
         return sorted((int(path.name.removeprefix(_EPOCH)), path) for path in found)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A new folder to fill, which then becomes ``target``; an error leaves nothing of it.
+
+    An older ``target`` is replaced. Its parent must exist.
+    """
+    partial = target.with_name(f"{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{target.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            target.rename(partial / "replaced")
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(target / "replaced", ignore_errors=True)
 
 
 def save_states(folder: Path, states: Mapping[str, Any]) -> None:

@@ -146,8 +146,8 @@ def _ranges(found: Comparison) -> str:
     effects = found.effects
     if effects.empty:
         return (
-            "What training on each range of difficulty adds cannot be told: too few complete "
-            "trials, or they draw too alike."
+            "It is not known what training on each range of difficulty adds: there are too few "
+            "complete trials, or they draw nearly the same samples."
         )
     shown = effects[(effects["low"] > 0) | (effects["high"] < 0)]
     sign = 1 if found.study.goal == "maximize" else -1
@@ -235,7 +235,10 @@ def _random(found: Comparison) -> str:
     trial = found.candidate
     other = None if trial is None else random_trial(found, trial)
     if trial is None or other is None:
-        return "No trial draws at random, so a choice of poses cannot be told from fewer poses."
+        return (
+            "No trial draws poses at random. So it is not known whether a gain comes from which "
+            "poses are drawn or only from their number."
+        )
     gap = found.gap(trial, other)
     assert gap is not None
     return (

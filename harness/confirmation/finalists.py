@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.record.ledger import Event, RunRecord
-from harness.results.frames import trial_label
 from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.trial_label import trial_label
 from harness.space.fields import cannot_vary
 from harness.spec import SpecError, StudySpec, checked_study
 

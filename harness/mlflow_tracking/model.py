@@ -20,7 +20,7 @@ from trainables.predict.model_description import read_description
 
 MODEL_NAME = "pose_model"
 BEST_MODEL_TAG = "best_model"
-"""Of the study's run: the address of its best model, or ``none`` and why."""
+"""Tag of the summary run: the address of the study's best model, or ``none`` and the reason."""
 
 _NEEDED = ("torch", "numpy", "opencv-python-headless")
 """Packages that the model needs beside this project."""
@@ -29,15 +29,15 @@ _EXAMPLE_SHAPE = (1, 48, 32, 3)
 
 def log_best_model(
     client: MlflowClient,
-    study_run_id: str,
+    summary_run_id: str,
     run_ids: Mapping[int, str],
     folder: Path,
 ) -> None:
-    """Log the model in a folder, unless MLflow has it, and tag the study's run with its address.
+    """Log the model in a folder, unless MLflow has it, and tag the summary run with its address.
 
     Args:
         client: Connected to the store.
-        study_run_id: MLflow run of the study.
+        summary_run_id: MLflow run that stands for the whole study.
         run_ids: Number of a run to its MLflow run.
         folder: Of the model; nothing happens if there is none.
 
@@ -49,7 +49,7 @@ def log_best_model(
     try:
         description = read_description(folder)
     except ValueError as error:
-        client.set_tag(study_run_id, BEST_MODEL_TAG, f"none: {error}")
+        client.set_tag(summary_run_id, BEST_MODEL_TAG, f"none: {error}")
         return
     origin = description["origin"]
     run = client.get_run(run_ids[origin["run"]])
@@ -75,7 +75,7 @@ def log_best_model(
     known = [] if run.outputs is None else [out.model_id for out in run.outputs.model_outputs]
     if model_id not in known:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=origin["epoch"])])
-    client.set_tag(study_run_id, BEST_MODEL_TAG, f"models:/{model_id}")
+    client.set_tag(summary_run_id, BEST_MODEL_TAG, f"models:/{model_id}")
 
 
 def _models_of(

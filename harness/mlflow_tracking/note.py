@@ -9,9 +9,9 @@ from ruamel.yaml import YAML
 
 from harness.mlflow_tracking.contents import kind_of
 from harness.record.ledger import Event, RunRecord
-from harness.results.frames import trial_label
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.result_table import effect_lines, result_table
+from harness.results.trial_label import trial_label
 from harness.spec import SpecError, StudySpec, checked_study
 
 MAX_CHARACTERS = 7900

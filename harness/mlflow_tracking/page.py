@@ -12,7 +12,7 @@ def study_page(server: str, experiment_id: str, study_id: str) -> str:
     Args:
         server: Address of an MLflow server, such as ``http://127.0.0.1:5000``.
         experiment_id: MLflow's experiment.
-        study_id: Of the study.
+        study_id: The ledger's id of the study.
     """
     return (
         f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"

@@ -18,8 +18,9 @@ ARTIFACT = "pose_model"
 class _Prediction:
     """What MLflow calls.
 
-    Not in the model's own class, where MLflow looks for type hints and warns that it knows none
-    for arrays; the signature says what is allowed.
+    MLflow takes the type hints of ``predict`` for the model's signature, knows none for arrays and
+    warns about any; without hints it warns that a model's own class should have some. So they are
+    left out here, in a parent class. The signature that is saved says what is allowed.
     """
 
     def load_context(self, context: Any) -> None:

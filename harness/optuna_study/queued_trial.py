@@ -17,7 +17,7 @@ class QueuedTrial:
     """Makes the suggestions of its trial, but refuses a queued value outside the space.
 
     Args:
-        trial: Of the study.
+        trial: A trial of the Optuna study.
     """
 
     def __init__(self, trial: optuna.Trial) -> None:

@@ -67,31 +67,27 @@ gives them as much as a network, it does not show that the network has learned a
 """
 
 import json
-import os
-from array import array
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from harness.record.ledger import Event, RunRecord, apply_event, described, read_events, read_runs
+from harness.record.ledger import Event, RunRecord, read_runs
 from harness.record.storage import Storage, StudyFolder
 from harness.results import validators as validator_report
 from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.trial_label import trial_label
 from harness.spec import StudySpec, checked_study
-from trainables.config import TrialConfig, trial_fields
+from trainables.config import TrialConfig
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
 from trainables.registry import load_plugins
 
 if TYPE_CHECKING:
     from trainables.evaluation.predictions import Predictions
     from trainables.stages.binned_poses import BinnedPoses, Role
-
-STUDY_VARIABLE = "POSEBINS_STUDY"
 
 
 @dataclass(frozen=True)
@@ -347,123 +343,3 @@ class Study:
     @cached_property
     def _ranked(self) -> list[RankedTrial]:
         return ranked_trials(self.spec, self._records.values())
-
-
-def load_study(ledger: str | Path | None = None) -> Study:
-    """Read a study.
-
-    Args:
-        ledger: Its ``events.jsonl``, or its folder; None reads the path from the environment
-            variable ``POSEBINS_STUDY``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If no path is given or the file is damaged or has no study in it.
-    """
-    given = ledger or os.environ.get(STUDY_VARIABLE)
-    if not given:
-        raise ValueError(f"name a study's events.jsonl, here or in {STUDY_VARIABLE}")
-    path = Path(given)
-    path = path / "events.jsonl" if path.is_dir() else path
-    description, records, epochs, times = _read_ledger(path)
-    return Study(
-        name=description["study"],
-        objective=description["objective"],
-        goal=description["goal"],
-        runs=_runs(records),
-        epochs=epochs,
-        folder=path.parent,
-        last_event=times[-1][1],
-        wall_s=sum(last - first for first, last in times),
-        _read=(description, records),
-    )
-
-
-def _read_ledger(
-    path: Path,
-) -> tuple[Event, dict[int, RunRecord], pd.DataFrame, list[tuple[float, float]]]:
-    """A study's description, its runs, the frame of its epochs, and when each driver ran.
-
-    It is read in one pass. A study of thousands of trials has millions of values: they go into
-    arrays as they are read.
-    """
-    description: Event | None = None
-    records: dict[int, RunRecord] = {}
-    codes: dict[str, int] = {}
-    numbers, steps, lengths = array("q"), array("q"), array("q")  # one for each epoch
-    metrics, values = array("i"), array("d")  # one for each of its values
-    times: list[tuple[float, float]] = []  # first and last event of each driver
-    for event in read_events(path):
-        if event["event"] in ("study", "resume"):
-            times.append((event["time"], event["time"]))
-        elif times:
-            times[-1] = times[-1][0], event["time"]
-        description = described(description, event)
-        apply_event(records, event)
-        if event["event"] == "epoch":
-            numbers.append(event["number"])
-            steps.append(event["step"])
-            lengths.append(len(event["metrics"]))
-            metrics.extend([codes.setdefault(name, len(codes)) for name in event["metrics"]])
-            values.extend(event["metrics"].values())
-    if description is None:
-        raise ValueError(f"{path} holds no study")
-    epochs = {
-        "number": np.repeat(np.array(numbers), lengths),
-        "step": np.repeat(np.array(steps), lengths),
-        "metric": pd.Categorical.from_codes(
-            np.array(metrics, dtype=np.int32), pd.Index(list(codes), dtype=str)
-        ),
-        "value": np.array(values),
-    }
-    return description, records, pd.DataFrame(epochs), times
-
-
-_OWN_COLUMNS = (
-    "number", "name", "is_baseline", "state", "reason", "value", "epochs_run", "num_epochs",
-    "busy_s", "trial",
-)  # fmt: skip
-
-
-def _runs(records: dict[int, RunRecord]) -> pd.DataFrame:
-    rows = [
-        {
-            "number": record.number,
-            "name": record.name,
-            "is_baseline": record.is_baseline,
-            "state": record.state,
-            "reason": record.reason,
-            "value": record.value,
-            "epochs_run": record.step,
-            "num_epochs": record.num_steps,
-            "busy_s": record.busy_s,
-            "trial": trial_label(record),
-            **record.fields,
-        }
-        for record in records.values()
-    ]
-    # A plugin's fields are known here only if the plugin has been imported.
-    recorded = (name for record in records.values() for name in record.fields)
-    fields = dict.fromkeys((*trial_fields(), *recorded))
-    return pd.DataFrame(rows, columns=[*_OWN_COLUMNS, *fields])
-
-
-def trial_label(record: RunRecord) -> str:
-    """What a run's trial tries, in words: its baseline's name or its searched parameters."""
-    if record.is_baseline:
-        return record.trial_name
-    searched = {name: value for name, value in record.searched.items() if name != "seed"}
-    if record.fields["sampling.strategy"] != "bins":
-        searched.pop("bins.subset", None)
-    short = {name: name.rsplit(".", 1)[-1] for name in searched}
-    parts = (
-        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}=" + _text(value)
-        for name, value in sorted(searched.items())
-    )
-    return ", ".join(parts) or record.trial_name
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

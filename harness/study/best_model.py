@@ -25,7 +25,7 @@ def keep_best_model(spec: StudySpec, folder: StudyFolder, runs: Iterable[RunReco
     Args:
         spec: The study.
         folder: Its folder; an earlier model in it is replaced if another run is the best.
-        runs: Of the study.
+        runs: All runs of the study.
 
     Returns:
         A sentence if there is no model of the best trial; None if there is, or no trial is

@@ -34,7 +34,7 @@ def run_study(
     Args:
         spec: The study.
         launch: How it is started or resumed.
-        folder: Of the study; this process owns it.
+        folder: Folder of the study; this process owns it.
         ledger: Receives every event; its subscribers see the study.
         say: Shows a line to the user.
 

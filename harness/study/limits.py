@@ -14,7 +14,7 @@ class Limits:
     """Tells Tune to stop: after SIGINT, SIGTERM or SIGHUP, or when a budget is used up.
 
     Args:
-        budget: Of the study.
+        budget: What the study may use.
         earlier_s: Wall-clock seconds that earlier drivers of the study used.
         gpu_s: Tells the GPU-seconds that the study has used.
     """

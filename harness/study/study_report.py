@@ -19,7 +19,7 @@ def write_report(folder: StudyFolder) -> str | None:
     """Write the report of a study into its ``summary/``.
 
     Args:
-        folder: Of the study.
+        folder: Folder of the study.
 
     Returns:
         A sentence if there is no new report; None if there is.

@@ -38,7 +38,7 @@ class BridgeSearcher(Searcher):
 
     Args:
         bridge: The study.
-        folder: Of the study; each run has one in it.
+        folder: Folder of the study; each run has one in it.
         shared_config: Config keys that all runs get beside ``fields`` and ``folder``.
     """
 
@@ -84,7 +84,7 @@ class BridgeScheduler(FIFOScheduler):
 
     Args:
         bridge: The study.
-        folder: Of the study.
+        folder: Folder of the study.
         disk: Of the storage.
     """
 

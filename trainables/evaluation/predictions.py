@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.data.skeleton import Skeleton
-from trainables.evaluation.evaluate import evaluate_poses
+from trainables.evaluation.evaluate import Evaluation, evaluate_poses
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX, TEST_BIN_PREFIX, bin_metrics
 
 PREDICTIONS = "predictions.arrow"
@@ -82,6 +82,22 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     return replace(parts[0], **columns)
 
 
+def evaluate_predictions(predictions: Predictions) -> Evaluation:
+    """PCK and EvalPose of predictions of one split; see ``Predictions.of``.
+
+    Raises:
+        ValueError: If it has no visible joint or no image that EvalPose can score.
+    """
+    return evaluate_poses(
+        torch.from_numpy(predictions.keypoints_px),
+        torch.from_numpy(predictions.truth_px),
+        torch.from_numpy(predictions.visible),
+        predictions.skeleton,
+        predictions.image_size,
+        predictions.heatmap_size,
+    )
+
+
 def metrics_of(predictions: Predictions) -> dict[str, float]:
     """The metrics that a run reports of its last epoch's predictions, under the same names.
 
@@ -98,14 +114,7 @@ def metrics_of(predictions: Predictions) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for split in dict.fromkeys(predictions.split.tolist()):
         rows = predictions.of(split)
-        found = evaluate_poses(
-            torch.from_numpy(rows.keypoints_px),
-            torch.from_numpy(rows.truth_px),
-            torch.from_numpy(rows.visible),
-            rows.skeleton,
-            rows.image_size,
-            rows.heatmap_size,
-        )
+        found = evaluate_predictions(rows)
         metrics |= found.metrics(split)
         num_bins = int(rows.bins.max()) + 1
         if num_bins > 0:

@@ -6,8 +6,6 @@ pickled code and needs neither the harness nor MLflow.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainables.adapt.methods import build_net
-from trainables.checkpoint import load_state, save_states
+from trainables.checkpoint import load_state, save_states, whole_folder
 from trainables.config import Loss, TrialConfig
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.crop import cropped, moved_back, whole_window
@@ -132,19 +130,9 @@ def save_pose_model(
         },
         "trial": fields,
     }
-    partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with whole_folder(folder) as partial:
         (partial / DESCRIPTION).write_text(json.dumps(description, indent=1))
         save_states(partial, {_NET: dict(net)})
-        if folder.exists():
-            folder.rename(partial / "replaced")
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(folder / "replaced", ignore_errors=True)
 
 
 def load_pose_model(folder: Path) -> PoseModel:

@@ -15,7 +15,7 @@ def image_scores(predictions: Predictions) -> pd.DataFrame:
     """PCK and the readings of EvalPose of every image.
 
     Args:
-        predictions: Of one split, see ``Predictions.of``.
+        predictions: Predictions of one split, see ``Predictions.of``.
 
     Returns:
         ``id``, ``bin`` (-1 for none), ``score`` of its true pose by the reference Pose VAE,

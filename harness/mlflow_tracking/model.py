@@ -39,7 +39,7 @@ def log_best_model(
         client: Connected to the store.
         summary_run_id: MLflow run that stands for the whole study.
         run_ids: Number of a run to its MLflow run.
-        folder: Of the model; nothing happens if there is none.
+        folder: Folder of the model; nothing happens if there is none.
 
     Raises:
         MlflowException: If the store is down, or the run has been deleted.

@@ -20,10 +20,7 @@ MAX_TITLE = 200
 CUT = "# cut here; the study's ledger has all of it"
 
 
-def study_note(
-    study: Event,
-    runs: Iterable[RunRecord] | None = None,
-) -> str:
+def study_note(study: Event, runs: Iterable[RunRecord] | None = None) -> str:
     """Note of a study: what came out, what is searched, how to read the page, the study's file.
 
     Args:

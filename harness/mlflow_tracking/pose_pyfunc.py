@@ -33,9 +33,9 @@ class _Prediction:
         """Predict the pose of one figure in each image.
 
         Args:
-            context: Of MLflow; not used.
+            context: Given by MLflow; not used.
             model_input: (N, H, W, 3) uint8 RGB, of any size.
-            params: Of MLflow; not used.
+            params: Given by MLflow; not used.
 
         Returns:
             ``keypoints_px`` (N, K, 2) in pixels of the given images and ``confidence`` (N, K); see

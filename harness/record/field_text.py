@@ -13,10 +13,15 @@ def short_names(fields: Iterable[str]) -> dict[str, str]:
     }
 
 
-def value_text(value: object) -> str:
-    """A field's value in a few characters; members of a subset are joined by ``+``."""
+def value_text(value: object, digits: int = 3) -> str:
+    """A field's value in a few characters; members of a subset are joined by ``+``.
+
+    Args:
+        value: Value of a field.
+        digits: Significant digits of a number.
+    """
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.{digits}g}"
     if isinstance(value, list):
         return "+".join(map(str, value))
     return str(value)

@@ -31,9 +31,9 @@ class RecordedRun:
     Attributes:
         run_id: MLflow's id.
         study: Name of its study.
-        study_id: Of its study.
-        number: Of the run in it.
-        name: Of the run.
+        study_id: The ledger's id of its study.
+        number: Number of the run in it.
+        name: Name of the run.
         state: ``complete``, ``pruned``, ``failed`` or ``stopped``.
         reason: Why it failed or stopped; empty otherwise.
         fields: Flat fields of its config.

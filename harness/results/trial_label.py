@@ -1,6 +1,10 @@
 """What a trial is called in tables, notes and figures."""
 
+from harness.record.field_text import short_names, value_text
 from harness.record.ledger import RunRecord
+
+_DIGITS = 6
+"""Enough to tell the trials of a study apart, whose runs are grouped by this name."""
 
 
 def trial_label(record: RunRecord) -> str:
@@ -10,15 +14,6 @@ def trial_label(record: RunRecord) -> str:
     searched = {name: value for name, value in record.searched.items() if name != "seed"}
     if record.fields["sampling.strategy"] != "bins":
         searched.pop("bins.subset", None)
-    short = {name: name.rsplit(".", 1)[-1] for name in searched}
-    parts = (
-        f"{short[name] if list(short.values()).count(short[name]) == 1 else name}=" + _text(value)
-        for name, value in sorted(searched.items())
-    )
+    short = short_names(searched)
+    parts = (f"{short[name]}={value_text(searched[name], _DIGITS)}" for name in sorted(searched))
     return ", ".join(parts) or record.trial_name
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

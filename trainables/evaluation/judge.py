@@ -77,7 +77,7 @@ class _OnSplit:
     Attributes:
         predicted_px: (N, K, 2) keypoints.
         confidence: (N, K).
-        difficulty: Of its poses.
+        difficulty: Scores and bins of its poses.
         metrics: ``target_<split>/*``.
         pck_bins: PCK of each bin.
     """

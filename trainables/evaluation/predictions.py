@@ -102,7 +102,7 @@ def metrics_of(predictions: Predictions) -> dict[str, float]:
     """The metrics that a run reports of its last epoch's predictions, under the same names.
 
     Args:
-        predictions: Of at least one image.
+        predictions: Predictions for at least one image.
 
     Returns:
         ``<split>/pck_05``, those of the groups of joints, the readings of EvalPose, and the PCK of

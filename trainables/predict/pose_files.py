@@ -24,8 +24,8 @@ class PredictedPose:
 
     Attributes:
         image: Name of the image, as the user gave it.
-        width: Of the image in pixels.
-        height: Of the image in pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
         keypoints_px: (K, 2) keypoints in pixels of the image.
         confidence: (K,) in [0, 1].
     """

@@ -86,19 +86,19 @@ def sampling_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _place(trial: Mapping[Any, Any]) -> tuple[int, int]:
-    return (
-        list(METHODS).index(trial["adapt.method"]),
-        list(STRATEGIES).index(trial["sampling.strategy"]),
-    )
+    """Where a trial stands in a table: what the tables do not know, such as plugins', is last."""
+    places = [*METHODS, trial["adapt.method"]], [*STRATEGIES, trial["sampling.strategy"]]
+    return places[0].index(trial["adapt.method"]), places[1].index(trial["sampling.strategy"])
 
 
 def _name(trial: Mapping[Any, Any]) -> str:
-    method, strategy = METHODS[trial["adapt.method"]], trial["sampling.strategy"]
+    method, strategy = trial["adapt.method"], trial["sampling.strategy"]
+    method = METHODS.get(method, method)
     return f"{method} {_strategy_name(trial, strategy)}".strip()
 
 
 def _strategy_name(trial: Mapping[Any, Any], strategy: str) -> str:
-    name = STRATEGIES[strategy]
+    name = STRATEGIES.get(strategy, strategy)
     if strategy == "curriculum":
         is_papers = all(trial[field] == value for field, value in _VAE_CL.items())
         return name if is_papers else "curriculum"

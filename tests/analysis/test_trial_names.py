@@ -25,10 +25,16 @@ def _trials(*trials):
         ({"sampling.strategy": "curriculum"}, "RegDA VAE-CL"),
         ({"sampling.strategy": "curriculum", "curriculum.pacing": "log"}, "RegDA curriculum"),
         ({"sampling.strategy": "bins", "bins.subset": [0, 2]}, "RegDA bins 0, 2 of 6"),
+        ({"adapt.method": "mine", "sampling.strategy": "by_colour"}, "mine by_colour"),
     ],
 )
 def test_a_trial_is_named_for_its_method_and_sampling(fields, name):
     assert trial_names(_trials(("x", fields))) == {"x": name}
+
+
+def test_trials_of_plugins_stand_last():
+    own, other = {"adapt.method": "mine"}, {"adapt.method": "udape"}
+    assert list(trial_names(_trials(("a", own), ("b", other), ("c", {})))) == ["c", "b", "a"]
 
 
 def test_trials_stand_in_the_papers_order_whatever_the_studys():

@@ -1,5 +1,6 @@
 """Fixtures shared by the whole suite."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ ROOT = Path(__file__).parents[1]
 # As in a trial: small tensors gain nothing from a second thread, and results must not depend on
 # the number of cores.
 torch.set_num_threads(1)
+
+# The machine's own MLflow or study must not leak into a test, nor into a fixture of a whole file.
+for name in ("MLFLOW_TRACKING_URI", "POSEBINS_STUDY"):
+    os.environ.pop(name, None)
 
 LONGEST = ("test_killed_run.py", "test_resume.py", "test_killed_driver.py", "test_busy_machine.py")
 """Files that start first, so that none of them runs alone at the end of several processes."""
@@ -47,13 +52,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
     with mounted(tmp_path / "small", "1m") as folder:
         yield folder
-
-
-@pytest.fixture(autouse=True)
-def _no_outside_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own MLflow or study must not leak into a test."""
-    for name in ("MLFLOW_TRACKING_URI", "POSEBINS_STUDY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def optuna_states(url: str, study: str) -> list[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import psutil
 
+from harness.mlflow_tracking.metric_sections import ledger_metric
 from harness.record.ledger import read_events
 from tests.conftest import ROOT
 from tests.repeatable_metrics import TIMES, repeatable
@@ -191,7 +192,7 @@ def mlflow_runs(storage: Path) -> dict[str, Any]:
     Read from the database itself, where a point that was written twice is there twice.
     """
     with closing(sqlite3.connect(storage / "mlflow.db")) as database:
-        status = dict(database.execute("SELECT run_uuid, status FROM runs"))
+        runs = database.execute("SELECT run_uuid, status, experiment_id FROM runs").fetchall()
         columns: dict[str, dict[str, Any]] = defaultdict(dict)
         for table in ("tags", "params"):
             columns[table] = defaultdict(dict)
@@ -201,22 +202,15 @@ def mlflow_runs(storage: Path) -> dict[str, Any]:
         for run, *point in database.execute(
             "SELECT run_uuid, key, step, value FROM metrics ORDER BY timestamp"
         ):
-            if point[0] not in MEASURED:
+            if ledger_metric(point[0]) not in MEASURED:
                 points[run].append(tuple(point))
     found: dict[str, Any] = {}
-    parents = set()
-    for run, state in status.items():
+    for run, state, _ in runs:
         tags = columns["tags"][run]
         name = tags.get("run", "study")
         assert name not in found, f"two MLflow runs of {name}"
-        parents.add(tags.get("mlflow.parentRunId", run))
-        # Of the study there is a summary at the end of each of its drivers; the last one counts.
-        kept = points[run] if name != "study" else [
-            (key, step, value) for (key, step), value in
-            {(key, step): value for key, step, value in points[run]}.items()
-        ]  # fmt: skip
-        found[name] = (state, tags["state"], columns["params"][run], sorted(kept))
-    assert len(parents) == 1, "one parent of all, which is the study's run"
+        found[name] = (state, tags["state"], columns["params"][run], sorted(points[run]))
+    assert len({experiment for _, _, experiment in runs}) == 1, "one experiment for all"
     return found
 
 

@@ -44,9 +44,9 @@ def models(uri, experiment_id):
 
 
 @pytest.fixture
-def loaded(place):
+def loaded(place, monkeypatch):
     _, uri, cursor = place
-    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     study = MlflowClient(uri).get_run(cursor.summary_run_id)
     return mlflow.pyfunc.load_model(study.data.tags["best_model"])
 

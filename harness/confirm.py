@@ -11,11 +11,12 @@ database or the machine failed, 130 interrupted.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harness.record.storage import Storage, open_storage
-from harness.spec import SpecError, StudySpec
+from harness.spec import SpecError
 from harness.study.launch import Launch
 from harness.terminal.command import (
     INTERRUPTED,
@@ -27,7 +28,7 @@ from harness.terminal.command import (
 )
 
 if TYPE_CHECKING:
-    from harness.confirmation.finalists import Selection
+    from harness.confirmation.confirmation_study import ConfirmationPlan
     from harness.mlflow_tracking.tracker import MLflowTracker
     from harness.record.study_result import StudyResult
 
@@ -103,11 +104,12 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     )
     for line in plan.notes:
         say(out, line)
-    spec, accepts_change = plan.spec, options.accept_change
-    ledger = storage.ledger(spec.name)
+    accepts_change = options.accept_change
+    ledger = storage.ledger(plan.spec.name)
     if ledger.is_file() and not options.new:
-        spec, accepts_change = resumed(ledger, spec, accept_change=options.accept_change)
-    check_machine(spec, is_cluster=options.address is not None)
+        spec, accepts_change = resumed(ledger, plan.spec, accept_change=options.accept_change)
+        plan = replace(plan, spec=spec)
+    check_machine(plan.spec, is_cluster=options.address is not None)
     check_tracking(storage.mlflow_uri)
     say(out, f"{plan.summary}; target_test is read at the end of each run")
     from harness.study.follow import follow_study
@@ -122,16 +124,16 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         read_test=True,
         kind="confirmation",
         belongs_to=plan.searched_id,
+        compared=plan.selection.compared,
     )
-    result, tracker = follow_study(spec, launch, out)
+    result, tracker = follow_study(plan.spec, launch, out)
     if options.json:
-        found = _as_json(options.study, spec, storage, (result, tracker), plan.selection)
-        say_json(found)
+        say_json(_as_json(plan, options.study, storage, result, tracker))
     else:
-        _tell(storage, result, plan.selection, out)
+        _tell(plan, storage, result, out)
     if result.was_interrupted:
         return INTERRUPTED
-    return failure_code(result.runs, spec.failures.max_rate)
+    return failure_code(result.runs, plan.spec.failures.max_rate)
 
 
 def _storage(options: argparse.Namespace) -> Storage:
@@ -152,10 +154,9 @@ def _storage(options: argparse.Namespace) -> Storage:
     return storage
 
 
-def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: TextIO) -> None:
+def _tell(plan: "ConfirmationPlan", storage: Storage, result: "StudyResult", out: TextIO) -> None:
     """Say how it ended and, if it is complete, what the test split says."""
-    from harness.confirmation.confirmation_study import num_looks
-    from harness.confirmation.verdict import as_lines, judge
+    from harness.confirmation.verdict import as_lines, judge, looks_caution
 
     say(out, "")
     retried = {record.retry_of for record in result.runs}
@@ -169,37 +170,31 @@ def _tell(storage: Storage, result: "StudyResult", selection: "Selection", out: 
             f"{result.reason}; the same command resumes it; the verdict follows at its end",
         )
     else:
-        for line in as_lines(judge(result.runs, selection)):
+        for line in as_lines(judge(result.runs, **plan.selection.compared)):
             say(out, line)
-        if (looks := num_looks(ledger)) > 1:
-            say(
-                out,
-                f"runs were added {looks - 1} times after the test split had been read; every "
-                "further look makes intervals and p-values less reliable",
-            )
+        if (caution := looks_caution(ledger)) is not None:
+            say(out, caution)
     say(out, f"the runs are in {ledger}")
 
 
 def _as_json(
+    plan: "ConfirmationPlan",
     searched: str,
-    spec: StudySpec,
     storage: Storage,
-    ended: "tuple[StudyResult, MLflowTracker]",
-    selection: "Selection",
+    result: "StudyResult",
+    tracker: "MLflowTracker",
 ) -> dict[str, object]:
-    from harness.confirmation.confirmation_study import num_looks
-    from harness.confirmation.verdict import as_json, judge
+    from harness.confirmation.verdict import as_json, judge, num_looks
     from harness.terminal import summary as report
 
-    result, tracker = ended
-    found = report.as_json(spec, storage, result, tracker)
+    found = report.as_json(plan.spec, storage, result, tracker)
     del found["best"], found["pareto"]  # here each run is one of Optuna's trials
     is_over = result.state == "complete"
     return {
         **found,
         "confirms": searched,
         "looks": num_looks(storage.ledger(result.study_name)),
-        "verdict": as_json(judge(result.runs, selection)) if is_over else None,
+        "verdict": as_json(judge(result.runs, **plan.selection.compared)) if is_over else None,
     }
 
 

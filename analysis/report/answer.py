@@ -7,6 +7,8 @@ import pandas as pd
 
 from analysis.report.comparison import Comparison, Gap
 from analysis.report.wording import certainty, counted, listed, quoted, value_text
+from harness.confirmation.verdict import headline, looks_caution
+from harness.record.storage import StudyFolder
 from trainables.metrics.metric_keys import CONSTANT, control_metric
 
 ADABN = "_adabn"
@@ -17,7 +19,7 @@ def answer(found: Comparison) -> Iterator[tuple[str, str]]:
     """What a reader wants to know first: a lead and a sentence or two for each question."""
     yield "Result", _result(found)
     yield "What was searched", _searched(found)
-    if varies_sampling(found):
+    if varies_sampling(found) and not found.is_confirmation:
         yield "Which difficulty to train on", _ranges(found)
     if _has_target_pck(found) and not found.trials.empty:
         yield "Controls", " ".join(_controls(found))
@@ -47,6 +49,8 @@ def _result(found: Comparison) -> str:
             "**No trial ran to its end**, so there is nothing to compare. Its runs are: "
             f"{_states(found)}."
         )
+    if found.verdict is not None:
+        return f"**{headline(found.verdict)}** The section Verdict has every difference."
     if len(found.study.spec.objectives) > 1:
         return _front(found)
     if found.candidate is None:
@@ -251,8 +255,11 @@ def _cautions(found: Comparison) -> Iterator[str]:
     if found.is_confirmation:
         yield (
             "The trials were chosen before the test split was read. With several trials, take the "
-            "adjusted p-values that `harness.confirm` prints, not single intervals."
+            "adjusted p-values of the section Verdict, not single intervals."
         )
+        caution = looks_caution(StudyFolder(found.study.folder).ledger)
+        if caution is not None:
+            yield caution
         return
     num = len(found.trials)
     if num > 1:

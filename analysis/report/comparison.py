@@ -8,12 +8,13 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.tables import overall_summary
+from harness.confirmation.verdict import METRIC as TEST_METRIC
+from harness.confirmation.verdict import Verdict
 from harness.results import Study
 from trainables.metrics.intervals import mean_interval
 
 MOST_SHOWN = 6
 """Most trials in a figure that sets trials side by side."""
-_TEST_METRIC = "target_test/pck_05"
 _COLUMNS = [
     "trial", "number", "is_baseline", "method", "mean", "low", "high", "num_seeds",
     "is_feasible", "is_pareto",
@@ -62,7 +63,12 @@ class Comparison:
     @property
     def metric(self) -> str:
         """What the trials are compared by."""
-        return _TEST_METRIC if self.is_confirmation else self.study.objective
+        return TEST_METRIC if self.is_confirmation else self.study.objective
+
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """What a confirmation shows; None for a search."""
+        return self.study.verdict
 
     @property
     def is_larger_better(self) -> bool:
@@ -90,8 +96,9 @@ class Comparison:
         flags = known.groupby("trial")[["is_feasible", "is_pareto"]].any()
         methods = runs.drop_duplicates("trial").set_index("trial")["adapt.method"]
         is_baseline = first["is_baseline"]
-        if self.is_confirmation:  # there every run is a baseline; searched trials keep their name
-            is_baseline = is_baseline & ~first.index.str.match(r"trial-\d+(_|$)")
+        if self.verdict is not None:  # the file of a confirmation names the finalists, too
+            finalists = [trial.name for trial in self.verdict.trials if not trial.is_baseline]
+            is_baseline = is_baseline & ~first.index.isin(finalists)
         table = means.assign(
             number=means["trial"].map(first["number"]),
             is_baseline=means["trial"].map(is_baseline),
@@ -107,15 +114,23 @@ class Comparison:
     def candidate(self) -> str | None:
         """The best trial that the search suggested; of baselines alone, the best of them.
 
-        It keeps the constraints and trains on no target label. None if there is no such trial.
+        It keeps the constraints, trains on no target label and is not what a confirmation compares
+        with. None if there is no such trial.
         """
         fair = self._fair
+        if self.verdict is not None:
+            fair = fair[fair["trial"] != self.verdict.reference]
         searched = fair[~fair["is_baseline"]]
         return next(iter(searched["trial"]), next(iter(fair["trial"]), None))
 
     @cached_property
     def reference(self) -> str | None:
-        """The best baseline beside the candidate that trains on no target label; None without."""
+        """The best baseline beside the candidate that trains on no target label; None without.
+
+        A confirmation has the one that was best in the search.
+        """
+        if self.verdict is not None:
+            return self.verdict.reference
         fair = self._fair
         others = fair.loc[fair["is_baseline"] & (fair["trial"] != self.candidate), "trial"]
         return next(iter(others), None)

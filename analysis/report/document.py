@@ -13,6 +13,7 @@ from analysis.report.results import (
     controls_section,
     ranges_section,
     trials_section,
+    verdict_section,
 )
 from analysis.report.search import (
     cost_section,
@@ -56,6 +57,7 @@ def report(study: Study, per_bin: Path | None = None) -> str:
     """
     found = Comparison(study)
     sections = [
+        verdict_section(found),
         trials_section(found),
         bins_section(found, per_bin),
         ranges_section(found),

@@ -22,12 +22,59 @@ from analysis.report.wording import (
 )
 from analysis.sampling_figures import effect_intervals
 from analysis.tables import bin_differences, bin_summary
+from harness.confirmation.verdict import Difference, p_text
 from trainables.metrics.metric_keys import CONSTANT, FINAL_BIN_PREFIX, TEST_BIN_PREFIX
 
 MOST_ROWS = 15
 """Best trials in the table; all baselines are in it."""
 NEAR = 10.0
 """Points within which a control makes a reading of EvalPose useless, as in docs/evalpose.md."""
+
+
+def verdict_section(found: Comparison) -> Section | None:
+    """What the test split shows of each finalist; None for a search."""
+    verdict = found.verdict
+    if verdict is None or verdict.reference is None:
+        return None
+    rows = []
+    for trial in verdict.trials:
+        gap = trial.difference
+        if gap is None:
+            continue
+        rows.append(
+            [
+                f"{quoted(trial.name)}{' *' if trial.is_baseline else ''}",
+                f"{gap.mean:+.1f} {_interval(gap.interval)}".rstrip(),
+                _interval(gap.bootstrap) or "-",
+                f"{gap.num_same_sign} of {gap.num_seeds}",
+                "-" if gap.p_adjusted is None else p_text(gap.p_adjusted),
+                _shown(gap),
+            ]
+        )
+    head = ["trial", "difference", "bootstrap-t", "seeds that agree", "p", "verdict"]
+    caption = (
+        f"Differences to {quoted(verdict.reference)}, the best baseline of the search, by "
+        f"{quoted(found.metric)}, seed by seed, with 95 % t intervals and bootstrap-t intervals. "
+        "* baseline"
+    )
+    note = "A difference is shown if p is below 0.05. " + (
+        f"The p-values of the {verdict.num_finalists} finalists are adjusted together (Holm); "
+        "those of baselines and the intervals are not."
+        if verdict.num_finalists > 1
+        else "Neither p-values nor intervals are adjusted for the number of rows."
+    )
+    parts = table(head, rows, caption, words=["verdict"]), paragraph(note)
+    return Section("Verdict", "verdict", parts)
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else interval_text(*bounds)
+
+
+def _shown(gap: Difference) -> str:
+    if not gap.is_shown:
+        return "nothing is shown"
+    return "better" if gap.mean > 0 else "worse"
 
 
 def trials_section(found: Comparison) -> Section:

@@ -21,7 +21,7 @@ from harness.confirmation.finalists import (
     select,
 )
 from harness.optuna_study.continuation import check_identity, identity
-from harness.record.ledger import Event, read_events, read_runs, run_name, trial_of
+from harness.record.ledger import Event, read_runs, run_name, trial_of
 from harness.space.fields import FieldValues
 from harness.spec import SpecError, StudySpec, checked_study
 from harness.yaml.source import YAMLSource, apply_override
@@ -165,17 +165,6 @@ def resumed(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stud
     grown = {**description, "space": {**description["space"], "baselines": now}}
     check_identity(grown, spec)  # nothing but the seeds may differ
     return spec, True
-
-
-def num_looks(ledger: Path) -> int:
-    """How often the test split was looked at: how often the study ended with new runs."""
-    looks, has_new_runs = 0, False
-    for event in read_events(ledger):
-        if event["event"] == "run":
-            has_new_runs |= event.get("retry_of") is None
-        elif event["event"] == "end" and event["state"] == "complete" and has_new_runs:
-            looks, has_new_runs = looks + 1, False
-    return looks
 
 
 def _sections(description: Event, changes: Sequence[str]) -> dict[str, Any]:

@@ -57,12 +57,16 @@ class Selection:
         return self.finalists + self.baselines
 
     @property
-    def references(self) -> tuple[str, ...]:
-        """Baselines to compare with, best first.
+    def compared(self) -> dict[str, list[str]]:
+        """Arguments of :func:`harness.confirmation.verdict.judge`, for the ledger.
 
-        Best on the search's objective, so that the test split does not decide what is compared.
+        The references are in the order of the search's objective, so that the test split does not
+        decide what is compared.
         """
-        return tuple(b.name for b in self.baselines if not b.reads_target_labels)
+        return {
+            "baselines": [b.name for b in self.baselines],
+            "references": [b.name for b in self.baselines if not b.reads_target_labels],
+        }
 
 
 def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selection:

@@ -8,12 +8,12 @@ nor are the intervals. The bootstrap-t interval beside the t interval assumes no
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from harness.confirmation.finalists import Selection
-from harness.record.ledger import RunRecord
+from harness.record.ledger import RunRecord, read_events
 from trainables.metrics.intervals import bootstrap_interval, holm, mean_interval, mean_p_value
 from trainables.metrics.metric_keys import (
     CONSTANT,
@@ -101,19 +101,36 @@ class Verdict:
     num_finalists: int
 
 
-def judge(runs: Sequence[RunRecord], selection: Selection) -> Verdict:
+def recorded_verdict(description: Mapping[str, Any], runs: Iterable[RunRecord]) -> Verdict | None:
+    """The verdict on a study as its ledger has it.
+
+    Args:
+        description: The ledger's ``study`` event.
+        runs: All runs.
+
+    Returns:
+        None for a study that is no confirmation, or one that an earlier version recorded.
+    """
+    compared = description.get("compared")
+    return judge(runs, **compared) if compared else None
+
+
+def judge(
+    runs: Iterable[RunRecord], baselines: Sequence[str], references: Sequence[str]
+) -> Verdict:
     """Work out the verdict.
 
     Args:
         runs: Of the confirmation; those that are not complete do not count.
-        selection: Says which trials are baselines, and which is the reference.
+        baselines: Names of the search's baselines.
+        references: Those that may be the reference, the best one first; it is the first that has
+            a complete run.
     """
     found: dict[str, dict[int, Mapping[str, float]]] = {}
     for record in runs:
         if record.state == "complete" and METRIC in record.metrics:
             found.setdefault(record.trial_name, {})[record.seed] = record.metrics
-    baselines = {baseline.name for baseline in selection.baselines}
-    reference = next((name for name in selection.references if name in found), None)
+    reference = next((name for name in references if name in found), None)
     gaps = {
         name: _gaps(found[name], found[reference])
         for name in found
@@ -173,13 +190,52 @@ def _finite(bounds: tuple[float, float]) -> tuple[float, float] | None:
     return bounds if all(map(math.isfinite, bounds)) else None
 
 
-def as_lines(verdict: Verdict) -> list[str]:
-    """The verdict in words, for the terminal."""
+def looks_caution(ledger: Path) -> str | None:
+    """What is to be said if runs were added after the test split had been read; else None."""
+    looks = num_looks(ledger)
+    if looks < 2:
+        return None
+    times = "once" if looks == 2 else f"{looks - 1} times"
+    return (
+        f"Runs were added {times} after the test split had been read; every further look makes "
+        "intervals and p-values less reliable."
+    )
+
+
+def num_looks(ledger: Path) -> int:
+    """How often the test split was looked at: how often the study ended with new runs."""
+    looks, has_new_runs = 0, False
+    for event in read_events(ledger):
+        if event["event"] == "run":
+            has_new_runs |= event.get("retry_of") is None
+        elif event["event"] == "end" and event["state"] == "complete" and has_new_runs:
+            looks, has_new_runs = looks + 1, False
+    return looks
+
+
+def headline(verdict: Verdict) -> str:
+    """What is shown, in one sentence."""
     if not verdict.trials:
-        return ["no run reported the test split"]
+        return "No run reported the test split."
+    if verdict.reference is None:
+        return "There is no baseline without target labels to compare with."
+    against = f"{verdict.reference}, the best baseline of the search"
+    finalists = {t.name: t.difference for t in verdict.trials if not t.is_baseline}
+    if not finalists:
+        return f"Baselines alone were trained; they are compared with {against}."
+    better = [name for name, gap in finalists.items() if gap and gap.is_shown and gap.mean > 0]
+    if better:
+        return f"On the test split better than {against}: {', '.join(better)}."
+    return f"On the test split no finalist is shown to be better than {against}."
+
+
+def as_lines(verdict: Verdict) -> list[str]:
+    """The verdict in words, for the terminal and MLflow's note; the first line sums it up."""
+    if not verdict.trials:
+        return [headline(verdict)]
     width = max(len(trial.name) for trial in verdict.trials)
     seeds = f"{verdict.num_seeds} seed{'s' if verdict.num_seeds > 1 else ''}"
-    lines = [f"{METRIC}, mean and 95 % t interval over {seeds}:"]
+    lines = [headline(verdict), f"{METRIC}, mean and 95 % t interval over {seeds}:"]
     for trial in verdict.trials:
         estimate = trial.estimates[METRIC]
         line = f"  {trial.name:<{width}}  {estimate.mean:6.2f} {_bounds(estimate.interval)}"
@@ -204,7 +260,7 @@ def _constant_lines(verdict: Verdict) -> list[str]:
 
 def _difference_lines(verdict: Verdict, width: int) -> list[str]:
     if verdict.reference is None:
-        return ["no baseline without target labels to compare with"]
+        return []
     lines = [f"paired differences to {verdict.reference}, the best baseline of the search:"]
     for trial in verdict.trials:
         found = trial.difference
@@ -217,7 +273,7 @@ def _difference_lines(verdict: Verdict, width: int) -> list[str]:
         line += f", bootstrap-t {_bounds(found.bootstrap, 'unbounded')}"
         line += f", {found.num_same_sign} of {found.num_seeds} seeds agree"
         if found.p_adjusted is not None:
-            line += f", {'adjusted ' if is_adjusted else ''}p {_p(found.p_adjusted)}"
+            line += f", {'adjusted ' if is_adjusted else ''}p {p_text(found.p_adjusted)}"
         elif found.num_seeds > 1:
             line += ", the same in every seed, so its spread is unknown"
         lines.append(line + ("" if found.is_shown else ": no difference shown"))
@@ -262,7 +318,8 @@ def _bounds(interval: tuple[float, float] | None, otherwise: str = "one seed") -
     return f"[{otherwise}]" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """A p-value with three decimals."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

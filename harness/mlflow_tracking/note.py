@@ -7,6 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from harness.confirmation.verdict import as_lines, recorded_verdict
 from harness.mlflow_tracking.contents import kind_of
 from harness.record.ledger import Event, RunRecord
 from harness.results.ranking import RankedTrial, ranked_trials
@@ -50,7 +51,15 @@ def study_note(study: Event, runs: Iterable[RunRecord] | None = None) -> str:
 
 
 def _outcome(study: Event, content: Any, runs: list[RunRecord]) -> Iterator[str]:
-    """The table of the terminal, what each range of difficulty adds, and how to confirm it."""
+    """The table of the terminal, what each range of difficulty adds, and how to confirm it.
+
+    Of a confirmation its verdict.
+    """
+    verdict = recorded_verdict(study, runs)
+    if verdict is not None:
+        first, *rest = as_lines(verdict)
+        yield from (f"**{first}**", "", "```text", *rest, "```", "")
+        return
     try:
         spec = checked_study(content, "the results are in the ledger alone")
     except SpecError as error:  # the study of an earlier version

@@ -75,6 +75,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from harness.confirmation.verdict import Verdict, recorded_verdict
 from harness.record.ledger import Event, RunRecord, read_runs
 from harness.record.storage import Storage, StudyFolder
 from harness.results import validators as validator_report
@@ -196,6 +197,11 @@ class Study:
         first, last = ["number", "trial", "is_baseline"], ["num_seeds", "is_feasible", "is_pareto"]
         table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", *last])
         return table.astype({"is_baseline": bool, "is_feasible": bool, "is_pareto": bool})
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What a confirmation shows; see :func:`harness.confirmation.verdict.recorded_verdict`."""
+        return recorded_verdict(self.description, self._records.values())
 
     def effects(self) -> pd.DataFrame:
         """What training on each range of difficulty does to the first objective.

@@ -20,6 +20,7 @@ class Launch:
         read_test: Whether runs may read the target test split; only ``confirm`` says so.
         kind: What its runs are: of a search ``trial``, else ``confirmation`` or ``replay``.
         belongs_to: Id of the study that it confirms or replays.
+        compared: Which runs a confirmation compares, see ``harness.confirmation.verdict.judge``.
     """
 
     storage: Storage
@@ -32,3 +33,4 @@ class Launch:
     read_test: bool = False
     kind: str = "trial"
     belongs_to: str | None = None
+    compared: dict[str, list[str]] | None = None

@@ -106,6 +106,7 @@ def _description(spec: StudySpec, study_name: str, launch: Launch) -> dict[str, 
         "read_test": launch.read_test,
         "kind": launch.kind,
         "belongs_to": launch.belongs_to,
+        "compared": launch.compared,
         "varied": sorted(varied),
         "fixed": {n: v for n, v in absolute_paths(fields).items() if n not in varied},
     }

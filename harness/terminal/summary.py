@@ -34,6 +34,7 @@ def as_json(
     complete = {trial.number: trial for trial in ranked}
     feasible = [trial for trial in ranked if not trial.broken]
     run_ids = tracker.run_ids
+    written = storage.study(result.study_name).report
     return {
         "study": result.study_name,
         "storage": str(storage.root),
@@ -41,6 +42,7 @@ def as_json(
         "optuna_study": result.optuna_name,
         "mlflow_uri": masked(storage.mlflow_uri),
         "mlflow_page": tracker.page,
+        "report": str(written) if written.exists() else None,
         "state": result.state,
         "reason": result.reason,
         "wall_s": round(result.wall_s, 3),

@@ -3,9 +3,16 @@
 import pytest
 
 from harness.confirm import main
-from harness.confirmation.confirmation_study import num_looks, plan_confirmation, resumed
-from harness.confirmation.finalists import Finalist, Selection
-from harness.confirmation.verdict import as_json, as_lines, judge
+from harness.confirmation.confirmation_study import plan_confirmation, resumed
+from harness.confirmation.verdict import (
+    as_json,
+    as_lines,
+    headline,
+    judge,
+    looks_caution,
+    num_looks,
+    recorded_verdict,
+)
 from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
@@ -65,7 +72,10 @@ def test_the_best_trials_and_all_baselines_are_trained_with_fresh_seeds(searched
 
 def test_the_reference_is_the_searchs_best_baseline_that_saw_no_target_label(searched):
     text = STUDY + "  hard: {sampling.strategy: hardest, vae.kl_weight: 0.003}\n"
-    assert plan_confirmation(searched(text), 1, 1, []).selection.references == ("hard", "all")
+    assert plan_confirmation(searched(text), 1, 1, []).selection.compared == {
+        "baselines": ["oracle", "hard", "all"],
+        "references": ["hard", "all"],
+    }
 
 
 def test_seeds_that_the_search_drew_are_one_finalist_as_good_as_their_mean(searched):
@@ -196,6 +206,7 @@ def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
     assert [run.name for run in runs.values()] == list(more.spec.baselines)
     assert {run.state for run in runs.values()} == {"complete"}
     assert num_looks(ledger) == 2
+    assert "added once after the test split" in looks_caution(ledger)
 
 
 @pytest.mark.parametrize(
@@ -263,9 +274,9 @@ def _runs_of(values):
     ]  # fmt: skip
 
 
-def _selection(*baselines):
-    """The baselines, best of the search first."""
-    return Selection((), tuple(Finalist(name, True, FIELDS) for name in baselines), ())
+def _judged(runs, *baselines):
+    """The verdict; the baselines are given best of the search first."""
+    return judge(runs, baselines, baselines)
 
 
 def _runs(rows):
@@ -286,14 +297,17 @@ def test_a_clear_and_an_unclear_difference_are_told_apart():
     # Paired gaps to "all": better 10, 11, 12 (t interval 11 -+ 4.303 / sqrt(3) = 2.48), t = 19.05,
     # p = 0.00274, times two finalists 0.0055; noisy 5, -6, 4.
     rows = {"all": [50, 40, 60], "better": [60, 51, 72], "noisy": [55, 34, 64]}
-    verdict = judge(_runs(rows), _selection("all"))
+    verdict = _judged(_runs(rows), "all")
     better, noisy = _line_of(verdict, "better"), _line_of(verdict, "noisy")
     assert "+11.00 [8.52, 13.48]" in better
     assert "adjusted p 0.005" in better
     assert "3 of 3 seeds agree" in better
     assert "no difference shown" not in better
     assert "no difference shown" in noisy
-    assert "over 3 seeds" in as_lines(verdict)[0]
+    lines = as_lines(verdict)
+    assert lines[0] == headline(verdict)
+    assert headline(verdict).endswith("better than all, the best baseline of the search: better.")
+    assert "over 3 seeds" in lines[1]
 
 
 def test_what_no_network_scores_stands_below_the_means():
@@ -304,7 +318,7 @@ def test_what_no_network_scores_stands_below_the_means():
             "target_test/control/evalpose_unit_signed/mirrored": 5.5,
             "target_test/control/pck_05/mirrored": 9.5,
         }
-    lines = as_lines(judge(runs, _selection("all")))
+    lines = as_lines(_judged(runs, "all"))
     (row,) = (line.split() for line in lines if line.split()[:1] == ["mirrored"])
     assert row == ["mirrored", "-", "5.50"]
     assert lines[-1].endswith("predictions that no network made")
@@ -315,7 +329,7 @@ def test_which_trials_are_no_better_than_the_mean_source_pose_is_said(constant, 
     runs = _runs({"all": [50, 40], "x": [60, 51]})
     for record in runs:
         record.metrics["target_test/control/pck_05/mean_pose"] = constant
-    (line,) = (li for li in as_lines(judge(runs, _selection("all"))) if "mean source pose" in li)
+    (line,) = (li for li in as_lines(_judged(runs, "all")) if "mean source pose" in li)
     assert f"{constant:.2f}" in line
     assert line.endswith(", ".join(poor)) if poor else line.startswith("all beat")
 
@@ -323,11 +337,11 @@ def test_which_trials_are_no_better_than_the_mean_source_pose_is_said(constant, 
 def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
     # Gaps 1, 2, 3, 4, 1: t = 2.2 / 0.583 = 3.77, p = 0.0196 alone; of three finalists 0.0587.
     rows = {"all": [0] * 5, "x": [1, 2, 3, 4, 1]}
-    alone = judge(_runs(rows), _selection("all")).trials[0].difference
+    alone = _judged(_runs(rows), "all").trials[0].difference
     assert alone.is_shown
     assert alone.p_adjusted == pytest.approx(0.0196, abs=1e-4)
     crowd = rows | {"y": [1, -1, 2, -2, 0], "z": [-1, 1, -2, 2, 1]}
-    verdict = judge(_runs(crowd), _selection("all"))
+    verdict = _judged(_runs(crowd), "all")
     among = next(s for s in verdict.trials if s.name == "x").difference
     assert among.p_adjusted == pytest.approx(3 * alone.p_value)
     assert not among.is_shown
@@ -337,32 +351,32 @@ def test_a_difference_that_several_finalists_make_unsure_is_not_shown():
 
 def test_the_reference_is_the_searchs_best_whatever_the_test_split_says():
     rows = {"first": [10, 11], "second": [50, 51], "x": [60, 60]}
-    assert judge(_runs(rows), _selection("first", "second")).reference == "first"
+    assert _judged(_runs(rows), "first", "second").reference == "first"
 
 
 def test_baselines_do_not_count_in_the_family_of_finalists():
     rows = {"all": [0, 0, 0], "other": [1, 2, 3], "x": [1, 2, 4]}
-    verdict = judge(_runs(rows), _selection("all", "other"))
+    verdict = _judged(_runs(rows), "all", "other")
     assert verdict.num_finalists == 1
     found = next(s for s in verdict.trials if s.name == "x").difference
     assert found.p_adjusted == found.p_value
 
 
 def test_the_same_difference_in_every_seed_is_no_evidence():
-    line = _line_of(judge(_runs({"all": [50, 60], "x": [53, 63]}), _selection("all")), "x")
+    line = _line_of(_judged(_runs({"all": [50, 60], "x": [53, 63]}), "all"), "x")
     assert "2 of 2 seeds agree, the same in every seed" in line
     assert line.endswith("no difference shown")
 
 
 def test_a_single_seed_shows_no_difference():
-    line = _line_of(judge(_runs({"all": [50], "x": [90]}), _selection("all")), "x")
+    line = _line_of(_judged(_runs({"all": [50], "x": [90]}), "all"), "x")
     assert "[one seed]" in line
     assert line.endswith("no difference shown")
 
 
 def test_a_failed_seed_is_counted_and_does_not_hide_the_others():
     rows = {"all": [50, 51, 52], "x": [60, 61]}
-    lines = as_lines(judge(_runs(rows), _selection("all")))
+    lines = as_lines(_judged(_runs(rows), "all"))
     line = next(line for line in lines if line.strip().startswith("x"))
     assert "60.50 [54.15, 66.85] from 2 seeds" in line  # 60.5 -+ 12.7062 * 0.7071 / sqrt(2)
 
@@ -370,26 +384,42 @@ def test_a_failed_seed_is_counted_and_does_not_hide_the_others():
 def test_a_run_that_did_not_end_counts_for_nothing():
     runs = _runs({"all": [50, 51], "x": [60, 61]})
     runs[-1].state = "failed"
-    (first, _) = judge(runs, _selection("all")).trials
+    (first, _) = _judged(runs, "all").trials
     assert first.name == "x"
     assert first.estimates[TEST].num_seeds == 1
 
 
 def test_names_that_merely_look_like_seeds_stay_apart():
     rows = {"all": [1, 2], "all-seeds": [2, 3]}
-    assert {s.name for s in judge(_runs(rows), _selection("all")).trials} == set(rows)
+    assert {s.name for s in _judged(_runs(rows), "all").trials} == set(rows)
 
 
 def test_without_any_baseline_there_are_means_alone():
-    verdict = judge(_runs({"x": [1, 2]}), _selection())
+    verdict = _judged(_runs({"x": [1, 2]}))
     assert verdict.reference is None
-    assert any("no baseline" in line for line in as_lines(verdict))
-    assert as_lines(judge([], _selection())) == ["no run reported the test split"]
+    assert "no baseline" in as_lines(verdict)[0]
+    assert as_lines(_judged([])) == ["No run reported the test split."]
+
+
+def test_the_ledger_of_a_confirmation_has_its_verdict(searched, tmp_path):
+    plan = plan_confirmation(searched(), 1, 2, [])
+    simulation = Simulation(plan.spec, tmp_path, read_test=True, compared=plan.selection.compared)
+    simulation.run(lambda fields, step: _curve(fields, step) | {TEST: 60.0}, num_steps=1)
+    simulation.close()
+    verdict = recorded_verdict(*_content(simulation.ledger.path))
+    assert verdict.reference == "all"
+    assert headline(verdict).startswith("On the test split no finalist is shown to be better")
+    assert recorded_verdict(*_content(tmp_path / "studies" / "s" / "events.jsonl")) is None
+
+
+def _content(ledger):
+    description, runs = read_runs(ledger)
+    return description, runs.values()
 
 
 def test_the_json_has_means_intervals_and_differences_of_every_trial():
     rows = {"all": [50, 40, 60, 50], "x": [60, 51, 72, 63]}
-    found = as_json(judge(_runs(rows), _selection("all")))
+    found = as_json(_judged(_runs(rows), "all"))
     (first, second) = found["trials"]
     assert (first["name"], first["role"], second["role"]) == ("x", "finalist", "baseline")
     assert first["metrics"][TEST]["mean"] == 61.5

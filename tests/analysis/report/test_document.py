@@ -158,9 +158,26 @@ def test_a_confirmation_is_judged_by_the_test_split(text_of):
         for name, value in (("all", 50.0), ("trial-3_bins-0", 60.0))
         for seed in (1000, 1001)
     ]
-    text = text_of(runs, read_test=True)
-    assert "best searched trial is trial-3_bins-0 (1060.5)" in text
+    compared = {"baselines": ["all"], "references": ["all"]}
+    text = text_of(runs, read_test=True, compared=compared)
+    # Both seeds differ by 10, which leaves the spread of the differences unknown.
+    assert "no finalist is shown to be better than all, the best baseline of the search" in text
+    assert "trial-3_bins-0 +10.0 [10.0, 10.0] [10.0, 10.0] 2 of 2 - nothing is shown" in text
     assert "adjusted p-values" in text
+
+
+def test_a_confirmation_compares_with_what_was_best_in_the_search(text_of):
+    values = {"first": (50, 51, 52), "second": (70, 71, 72), "trial-3_bins-0": (60, 61.5, 62)}
+    runs = [
+        (f"{name}-seed{seed}", {"seed": seed}, [{PCK: 10.0, "target_test/pck_05": pck}])
+        for name, row in values.items()
+        for seed, pck in enumerate(row, start=1000)
+    ]
+    compared = {"baselines": ["first", "second"], "references": ["first", "second"]}
+    text = text_of(runs, read_test=True, compared=compared)
+    assert "better than first, the best baseline of the search: trial-3_bins-0." in text
+    assert "trial-3_bins-0 +10.2 [9.4, 10.9]" in text
+    assert "second * +20.0 [20.0, 20.0]" in text
 
 
 def test_long_studies_are_cut_and_counted(text_of):

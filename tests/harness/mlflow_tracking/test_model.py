@@ -43,10 +43,15 @@ def models(uri, experiment_id):
     return list(MlflowClient(uri).search_logged_models([experiment_id]))
 
 
+@pytest.fixture(autouse=True)
+def _address_of_models(place, monkeypatch):
+    """Where ``models:/`` looks."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place[1])
+
+
 @pytest.fixture
-def loaded(place, monkeypatch):
+def loaded(place):
     _, uri, cursor = place
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     study = MlflowClient(uri).get_run(cursor.summary_run_id)
     return mlflow.pyfunc.load_model(study.data.tags["best_model"])
 

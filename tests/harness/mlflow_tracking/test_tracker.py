@@ -255,7 +255,8 @@ def test_a_confirmation_goes_to_the_experiment_of_its_study_if_the_store_has_it(
     write(tmp_path, list(study_events(RUNS)))
     searched = written(uri, tmp_path)
     note = client(uri).get_experiment(searched.experiment_id).tags["mlflow.note.content"]
-    kinds = {"kind": "confirmation", "varied": ["seed"]}
+    compared = {"baselines": ["t0"], "references": ["t0"]}
+    kinds = {"kind": "confirmation", "varied": ["seed"], "compared": compared}
     for folder, belongs_to, experiment in (("b", STUDY_ID, "s"), ("c", "3c" * 16, "s (2)")):
         (tmp_path / folder).mkdir()
         more = {"belongs_to": belongs_to, **kinds}
@@ -265,7 +266,10 @@ def test_a_confirmation_goes_to_the_experiment_of_its_study_if_the_store_has_it(
         run = client(uri).get_run(found.run_ids[0])
         assert run.data.tags["kind"] == "confirmation"
         assert run.info.run_name == "confirm s0 t0"
-        assert client(uri).get_run(found.summary_run_id).info.run_name == "summary of s"
+        summary = client(uri).get_run(found.summary_run_id)
+        assert summary.info.run_name == "summary of s"
+        verdict = "**No run reported the test split.**"  # as these made-up runs did not
+        assert summary.data.tags["mlflow.note.content"].startswith(verdict)
     after = client(uri).get_experiment(searched.experiment_id).tags["mlflow.note.content"]
     assert after == note, "the note stays that of the search"
 

@@ -21,19 +21,23 @@ MAX_TITLE = 200
 CUT = "# cut here; the study's ledger has all of it"
 
 
-def study_note(study: Event, runs: Iterable[RunRecord] | None = None) -> str:
+def study_note(
+    study: Event, runs: Iterable[RunRecord] | None = None, figure: str | None = None
+) -> str:
     """Note of a study: what came out, what is searched, how to read the page, the study's file.
 
     Args:
         study: The ledger's ``study`` event.
         runs: All runs, if a driver has ended; None while one runs.
+        figure: Address of the figure of bins; None without one.
     """
     content = _content(study["yaml"])
     title = content.get("title") if isinstance(content, dict) else None
     heading = [f"**{' '.join(title.split())[:MAX_TITLE]}**", ""] if title else []
     lines = [*heading, _goals(study), ""]
     if runs is not None:  # first of all, as MLflow shows no more than a line until it is opened
-        lines = [*_outcome(study, content, list(runs)), *heading]
+        shown = [] if figure is None else [f"![PCK of each bin of target poses]({figure})", ""]
+        lines = [*_outcome(study, content, list(runs)), *shown, *heading]
     space = content.get("parameters", {}) if isinstance(content, dict) else {}
     if space:
         lines += ["| parameter | searched over |", "|---|---|"]

@@ -1,15 +1,17 @@
 """MLflow's page of a study in a real browser: what a person sees without a click."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
+from analysis.figures import per_bin_pck
 from harness.mlflow_tracking.cursor import cursor_path
+from harness.record.storage import PER_BIN, StudyFolder
 from tests.browser import needs_chromium, new_page, opened_browser
 from tests.conftest import ROOT
 from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write
@@ -61,6 +63,12 @@ def storage(tmp_path_factory):
     folder = root / "studies" / "pages"
     folder.mkdir(parents=True)
     write(folder, _events())
+    (folder / "summary").mkdir()
+    figure = per_bin_pck(
+        pd.DataFrame({"trial": "all", "bin": range(6), "mean": 50.0, "low": 40.0, "high": 60.0}),
+        ["all"],
+    )
+    figure.savefig(StudyFolder(folder).summary / PER_BIN)
     uri = f"sqlite:///{root / 'mlflow.db'}"
     cursor = followed(uri, folder)
     assert cursor.last_error is None
@@ -71,10 +79,9 @@ def storage(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(storage):
     """The address that ``harness.ui`` says; its pages are served until the end."""
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     process = subprocess.Popen(
         [sys.executable, "-m", "harness.ui", "pages", "--storage", str(storage)],
-        cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+        cwd=ROOT, text=True, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         line = process.stdout.readline()
@@ -107,6 +114,12 @@ def test_the_note_begins_with_the_best_trial(page):
     best = page.get_by_text(f"Best: 11 subset=5, {PCK} 23.")
     best.wait_for()
     assert best.is_visible()
+
+
+def test_the_note_shows_the_figure_of_the_bins(page):
+    figure = page.locator(f"img[src*='{PER_BIN}']")
+    figure.wait_for(state="attached")
+    page.wait_for_function("image => image.naturalWidth > 100", arg=figure.element_handle())
 
 
 def test_charts_of_the_objective_and_of_the_bins_come_first(page):

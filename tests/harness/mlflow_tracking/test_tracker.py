@@ -305,6 +305,8 @@ def test_the_files_of_the_summary_are_kept_once(tmp_path, uri):
     assert written(uri, tmp_path).summary_run_id == cursor.summary_run_id
     files = client(uri).list_artifacts(cursor.summary_run_id)
     assert [file.path for file in files] == ["per_bin.png", "report.html"]
+    note = client(uri).get_experiment(cursor.experiment_id).tags["mlflow.note.content"]
+    assert f"](get-artifact?path=per_bin.png&run_uuid={cursor.summary_run_id})" in note
 
 
 def test_a_deleted_experiment_is_named_with_the_way_to_restore_it(tmp_path, uri):

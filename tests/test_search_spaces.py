@@ -4,6 +4,7 @@ import pytest
 
 from harness.spec import load_study
 from tests.conftest import ROOT
+from tests.simulation import Simulation
 from trainables.config import TrialConfig
 
 STUDIES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
@@ -21,6 +22,23 @@ def test_every_study_loads_and_its_draws_build_configs(path):
         TrialConfig.from_flat(space.draw(rng))
     for baseline in space.baselines():
         TrialConfig.from_flat(space.draw(rng, baseline.overrides))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_goes_on_where_its_driver_died(path, tmp_path):
+    spec = load_study(path)
+
+    def curve(fields, step):
+        return {metric.name: float(step) for metric in spec.metrics}
+
+    first = Simulation(spec, tmp_path)
+    for _ in range(len(spec.baselines) + 2):
+        first.step(curve, num_steps=2)
+    first.close()
+    second = Simulation(spec, tmp_path)
+    assert second.ledger.runs
+    second.step(curve, num_steps=2)
+    second.close()
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -123,15 +123,19 @@ class Space:
 
         Returns:
             Dotted field name to value, lists for list fields; without parameters that the trial
-            lacks.
+            lacks, and those of a single value, for which Optuna is not asked: a baseline may have
+            another one.
         """
         recorded = RecordedSuggester(params)
         found = {}
         for name in self._order:
+            num_before = recorded.num_read
             try:
-                found[name] = self._domain(name, fields).suggest(name, recorded)
+                value = self._domain(name, fields).suggest(name, recorded)
             except KeyError:
                 continue
+            if recorded.num_read > num_before:
+                found[name] = value
         return _plain(found)
 
     def draw(

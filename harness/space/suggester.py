@@ -35,29 +35,38 @@ class RecordedSuggester:
     Args:
         params: Optuna's parameters of the trial, by name.
 
+    Attributes:
+        num_read: How many parameters it has been asked for.
+
     Raises:
         KeyError: From every method, if the trial has no parameter of that name.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self._params = params
+        self.num_read = 0
 
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         """The recorded choice."""
-        answer: Choice = self._params[name]
+        answer: Choice = self._read(name)
         return answer
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """The recorded number, inside the range or not."""
-        return int(self._params[name])
+        return int(self._read(name))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """The recorded number, inside the range or not."""
-        return float(self._params[name])
+        return float(self._read(name))
+
+    def _read(self, name: str) -> Any:
+        value = self._params[name]
+        self.num_read += 1
+        return value
 
 
 class RandomSuggester:

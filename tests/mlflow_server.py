@@ -14,11 +14,15 @@ from tests.mlflow_study import client
 
 
 @contextlib.contextmanager
-def running_server(folder, *arguments):
-    """Port of a server with a database in the folder, until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def running_server(folder, *arguments, port=None):
+    """Port of a server with a database in the folder, until the block ends.
+
+    It is free unless one is given.
+    """
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}", *arguments,

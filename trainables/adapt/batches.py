@@ -21,6 +21,7 @@ from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.data.augment import (
     AugmentDraw,
     AugmentRanges,
+    are_mirrored,
     augment_images,
     draw_augmentation,
     draw_views,
@@ -126,9 +127,18 @@ class SourceBatches:
     def augment(self, read: SourceImages) -> SourceBatch:
         """The batch of some images that :meth:`read` returned."""
         matrix = read.draw.matrix
+        keypoints_px, visible = read.keypoints_px, read.visible
+        if self._settings.ranges.flip > 0:
+            # In a mirror the left hand is a right one.
+            other = list(self._store.skeleton.mirror)
+            is_mirrored = are_mirrored(matrix)
+            keypoints_px = torch.where(
+                is_mirrored[:, None, None], keypoints_px[:, other], keypoints_px
+            )
+            visible = torch.where(is_mirrored[:, None], visible[:, other], visible)
         maps, weight = heatmap_targets(
-            warp_keypoints(read.keypoints_px, matrix),
-            read.visible,
+            warp_keypoints(keypoints_px, matrix),
+            visible,
             self._store.image_size,
             self._settings.heatmap_size,
             self._settings.is_quantised,

@@ -52,7 +52,7 @@ def augment_ranges(config: TrialConfig, skeleton: Skeleton) -> AugmentRanges:
     method is RegDA's crops of bodies, so that methods differ only in their losses.
     """
     if not config.parity:
-        return AugmentRanges()
+        return AugmentRanges(flip=config.adapt.flip)
     half_turn = None if skeleton.is_upright else 180.0
     if config.adapt.method == "udape":
         return AugmentRanges(rotation_deg=0.0, affine=AffineRanges(half_turn or 60.0))

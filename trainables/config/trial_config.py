@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from trainables.config.field_paths import as_type, build, field_types, read_path, require
 from trainables.config.reference_recipe import has_reference, reference_fields
+from trainables.data.skeleton_file import find_skeleton
 from trainables.registry import DOMAINS, METHODS, SECTIONS, STRATEGIES
 
 T = TypeVar("T")
@@ -217,6 +218,8 @@ class AdaptConfig:
     lr: float = 3e-3
     """Peak learning rate of AdamW, the same for all layers unless ``net.backbone_lr_factor``
     says otherwise; ignored with ``parity``."""
+    flip: float = 0.0
+    """Probability that a training image is mirrored, its left and right joints exchanged."""
     loss: Loss = "kl"
     """Loss of labelled maps: kl, the spatial KL of RegDA, or mse, the heatmap error of UDAPE."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -232,6 +235,7 @@ class AdaptConfig:
         require(self.steps_per_epoch >= 1, "adapt.steps_per_epoch", ">= 1", self.steps_per_epoch)
         require(2 <= self.batch_size <= 4096, "adapt.batch_size", "2 to 4096", self.batch_size)
         require(0 < self.lr <= 10, "adapt.lr", "in (0, 10]", self.lr)
+        require(0 <= self.flip <= 1, "adapt.flip", "in [0, 1]", self.flip)
 
 
 @dataclass(frozen=True)
@@ -391,6 +395,7 @@ class TrialConfig:
         self._check_skeletons()
         self._method_options.check(self)
         self._check_net()
+        self._check_flip()
         if self.adapt.method == "oracle":
             for name, plain in (("strategy", "all"), ("trim", 0)):
                 value = getattr(self.sampling, name)
@@ -448,6 +453,19 @@ class TrialConfig:
             for name, plain in (("backbone", "resnet"), ("backbone_lr_factor", 1.0)):
                 value = getattr(net, name)
                 require(value == plain, f"net.{name}", f"{plain} with parity", value)
+
+    def _check_flip(self) -> None:
+        """Refuse mirrored images of figures that have one side, and with a reference's recipe."""
+        if self.adapt.flip == 0:
+            return
+        require(not self.parity, "adapt.flip", "0 with parity", self.adapt.flip)
+        name = self.skeleton_name("source")
+        try:
+            has_sides = bool(find_skeleton(name).left_right)
+        except OSError:  # the check of the data set says so
+            return
+        rule = f"0 for {name}, which has no left and right joints"
+        require(has_sides, "adapt.flip", rule, self.adapt.flip)
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""

@@ -45,6 +45,8 @@ class AugmentRanges:
     """Largest deviation of a Gaussian blur in pixels; 0.8 at 256 pixels in RegDA."""
     affine: AffineRanges | None = None
     """A second warp, drawn anew for each view of an image, whereas the views share the crop."""
+    flip: float = 0.0
+    """Probability that an image is mirrored; all views of it are then."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ def draw_views(
     Without ``ranges.affine`` each view has its own rotation and crop. With it, all views share
     one rotation and crop and each has its own second warp, as in UDAPE.
     """
+    before = None
+    if ranges.flip > 0:
+        before = _mirror_matrix(torch.rand(num, generator=generator) < ranges.flip, image_size)
     shared = None
     views = []
     for _ in range(num_views):
@@ -134,12 +139,27 @@ def draw_views(
             shared = crop if shared is None else shared
             further = torch.rand((num, 5), generator=generator)
             crop = compose(_affine_matrix(further, image_size, ranges.affine), shared)
+        matrix = crop if before is None else compose(crop, before)
         blur = None
         if ranges.blur_px > 0:
             blur = ranges.blur_px * torch.rand(num, generator=generator)
         factors = 1 + (2 * u[:, 4:] - 1) * ranges.colour
-        views.append(AugmentDraw(crop, factors[:, 0], factors[:, 1], factors[:, 2], blur))
+        views.append(AugmentDraw(matrix, factors[:, 0], factors[:, 1], factors[:, 2], blur))
     return views
+
+
+def _mirror_matrix(is_mirrored: Tensor, image_size: int) -> Tensor:
+    """(B, 2, 3) that exchanges left and right of some images (B,) bool and leaves the others."""
+    matrix = torch.eye(2, 3).repeat(len(is_mirrored), 1, 1)
+    matrix[is_mirrored, 0, 0] = -1
+    matrix[is_mirrored, 0, 2] = image_size - 1
+    return matrix
+
+
+def are_mirrored(matrix: Tensor) -> Tensor:
+    """Which of the matrices (B, 2, 3) mirror their image: (B,) bool."""
+    (a, b), (c, d) = matrix[:, 0, :2].unbind(-1), matrix[:, 1, :2].unbind(-1)
+    return a * d - b * c < 0
 
 
 def _crop_matrix(u: Tensor, image_size: int, ranges: AugmentRanges) -> Tensor:

@@ -100,10 +100,36 @@ def peak_cells(heatmaps: Tensor) -> Tensor:
     return torch.stack([index % width, index // width], dim=-1).float()
 
 
-def decode_keypoints(heatmaps: Tensor, image_size: int) -> Tensor:
-    """Decode (B, K, H, H) maps to keypoints (B, K, 2): the highest cell's centre in pixels.
+def decode_keypoints(heatmaps: Tensor, image_size: int, *, is_quantised: bool = False) -> Tensor:
+    """Decode (B, K, H, H) maps to keypoints (B, K, 2) in pixels.
 
-    Differs from the reference: a map whose highest value is not positive is decoded like any
-    other; the references return (0, 0), although the sign of a logit has no meaning.
+    A keypoint lies a quarter of a cell from the centre of the highest cell, along each axis
+    towards the higher one of its two neighbours (Newell et al. 2016, Stacked Hourglass Networks);
+    at the edge of the map it is the centre.
+
+    Differs from the references, which take the centre itself (``is_quantised``): a map whose
+    highest value is not positive is decoded like any other; the references return (0, 0), although
+    the sign of a logit has no meaning.
     """
-    return to_pixels(peak_cells(heatmaps), image_size / heatmaps.shape[-1])
+    cells = peak_cells(heatmaps)
+    if not is_quantised:
+        cells = cells + 0.25 * _uphill(heatmaps, cells)
+    return to_pixels(cells, image_size / heatmaps.shape[-1])
+
+
+def _uphill(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """Which neighbour of a cell is higher, along x and y: (B, K, 2) of -1, 0 (equal) and 1.
+
+    0 where a cell has only one neighbour, at the edge of the map.
+    """
+    size = heatmaps.shape[-1]
+    flat, (x, y) = heatmaps.flatten(2), cells.long().unbind(-1)
+    inner_x, inner_y = x.clamp(1, size - 2), y.clamp(1, size - 2)
+
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        return flat.gather(2, (y * size + x).unsqueeze(-1)).squeeze(-1)
+
+    along_x = value(inner_x + 1, y) - value(inner_x - 1, y)
+    along_y = value(x, inner_y + 1) - value(x, inner_y - 1)
+    signs = [along_x.sign() * (inner_x == x), along_y.sign() * (inner_y == y)]
+    return torch.stack(signs, dim=-1)

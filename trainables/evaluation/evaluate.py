@@ -70,7 +70,8 @@ class Evaluation:
 def predict(net: PoseNet, store: ImageStore, rows: NDArray[np.int64]) -> torch.Tensor:
     """Predict keypoints (N, K, 2) in pixels with the main head, on un-augmented images."""
     return torch.cat([
-        decode_keypoints(maps, store.image_size) for maps in _predicted_maps(net, store, rows)
+        decode_keypoints(maps, store.image_size, is_quantised=net.is_reference)
+        for maps in _predicted_maps(net, store, rows)
     ])  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def predict_with_confidence(
     """
     keypoints, confidences = [], []
     for maps in _predicted_maps(net, store, rows):
-        keypoints.append(decode_keypoints(maps, store.image_size))
+        keypoints.append(decode_keypoints(maps, store.image_size, is_quantised=net.is_reference))
         confidences.append(joint_confidence(maps, loss))
     return torch.cat(keypoints), torch.cat(confidences)
 

@@ -131,7 +131,7 @@ class LabelFreeValidation:
         target = self._predict_target(net, auxiliary_logits)
         source_features = self._source_features(net)
         probabilities = map_probabilities(target.maps, loss)
-        predicted_px = decode_keypoints(target.maps, self._image_size)
+        predicted_px = self._decoded(target.maps)
         matrix = self._warps.matrix.to(predicted_px.device)
         values = {
             "source_pck": source_val_pck,
@@ -166,16 +166,20 @@ class LabelFreeValidation:
             features.append(_pooled(seen))
             maps.append(net.head(seen))
             warped = augment_images(images, _part_of(self._warps, part))
-            on_warped.append(decode_keypoints(net(warped), self._image_size))
+            on_warped.append(self._decoded(net(warped)))
             logits = auxiliary_logits(inputs)
             if logits is not None:
-                auxiliary.append(decode_keypoints(logits, self._image_size))
+                auxiliary.append(self._decoded(logits))
         return _TargetPredictions(
             maps=torch.cat(maps),
             features=torch.cat(features),
             on_warped_px=torch.cat(on_warped),
             auxiliary_px=torch.cat(auxiliary) if auxiliary else None,
         )
+
+    def _decoded(self, maps: Tensor) -> Tensor:
+        """Centres of the highest cells, to which the reference scores' labels are rounded, too."""
+        return decode_keypoints(maps, self._image_size, is_quantised=True)
 
     def _source_features(self, net: PoseNet) -> Tensor:
         device = next(net.parameters()).device

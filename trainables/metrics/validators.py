@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import Loss
-from trainables.data.augment import warp_keypoints
+from trainables.data.augment import are_mirrored, warp_keypoints
 from trainables.data.frame import in_frame
 from trainables.data.skeleton import Skeleton
 from trainables.metrics.pck import pck_pooled
@@ -208,7 +208,7 @@ def equivariance(
     Raises:
         ValueError: If there is no pose, a shape is wrong or a coordinate is not finite.
     """
-    mirrored = torch.linalg.det(matrix[:, :, :2]) < 0
+    mirrored = are_mirrored(matrix)
     exchanged = predicted_px[:, list(skeleton.mirror)]
     named = torch.where(mirrored.view(-1, 1, 1), exchanged, predicted_px)
     expected = warp_keypoints(named, matrix)

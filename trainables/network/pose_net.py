@@ -238,6 +238,7 @@ class PoseNet(nn.Module):
     Attributes:
         backbone: Backbone.
         upsampling: Deconvolutions.
+        is_reference: Whether it is built and evaluated as in the references.
         head: Main heatmap head; the only one that evaluation reads.
     """
 
@@ -253,7 +254,7 @@ class PoseNet(nn.Module):
     ) -> None:
         super().__init__()
         self.num_joints = num_joints
-        self._is_reference = is_reference
+        self.is_reference = is_reference
         self._image_size = image_size
         self._memory_format = torch.contiguous_format
         self._use_bfloat16 = False
@@ -269,7 +270,7 @@ class PoseNet(nn.Module):
 
     def new_head(self, is_deep: bool = True) -> HeatmapHead:
         """A fresh head for this network's features, on its device and in its formats."""
-        std = 0.001 if self._is_reference else 0.01
+        std = 0.001 if self.is_reference else 0.01
         head = HeatmapHead(self.channels, self.num_joints, is_deep, std)
         head.use_bfloat16 = self._use_bfloat16
         if self._is_compiled:

@@ -85,7 +85,8 @@ class PoseModel:
                 for row, window in zip(rows, windows, strict=True)
             ])  # fmt: skip
             maps = self.net(normalise(torch.from_numpy(squares).to(device)))
-            in_square = decode_keypoints(maps, self.image_size).cpu().numpy()
+            decoded = decode_keypoints(maps, self.image_size, is_quantised=self.net.is_reference)
+            in_square = decoded.cpu().numpy()
             confidences[rows] = joint_confidence(maps, self.loss).cpu().numpy()
             for row, window, points in zip(rows, windows, in_square, strict=True):
                 keypoints[row] = moved_back(points, window, self.image_size)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
+from trainables.data.augment import AugmentRanges
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
 from trainables.distributed.shard import Shard
@@ -120,6 +121,43 @@ def test_label_maps_follow_the_warped_pixels(store):
     assert batch.weights.min() == 1
     for seen, labelled in ((spot, batch.maps[:, 0]),):
         torch.testing.assert_close(centroid(seen), centroid(labelled), atol=0.5, rtol=0)
+
+
+def test_joints_of_mirrored_images_change_sides(store):
+    # Of each image the left half is bright, and the left joints lie on it, the right ones not.
+    images = np.zeros((NUM_SAMPLES, 32, 32, 3), dtype=np.uint8)
+    images[:, :, :16] = 255
+    sides = np.array([name.startswith("right") for name in BODY16.joint_names])
+    keypoints = np.where(sides[:, None], (22.0, 15.5), (9.0, 15.5)).astype(np.float32)
+    visible = np.ones((NUM_SAMPLES, 16), dtype=bool)
+    visible[:, BODY16.joint_names.index("left_wrist")] = False
+    marked = ImageStore(
+        images=images,
+        keypoints_px=np.repeat(keypoints[None], NUM_SAMPLES, axis=0),
+        visible=visible,
+        encoded_ids=store.encoded_ids,
+        splits=store.splits,
+        skeleton=BODY16,
+        digest="",
+    )
+    ranges = AugmentRanges(rotation_deg=0.0, min_area=1.0, colour=0.0, flip=0.5)
+    batches = SourceBatches(marked, settings(heatmap_size=32, ranges=ranges))
+    (batch,) = source_batches(batches, np.ones(8), 1, 40)
+    bright_left = batch.images[:, 0, :, :16].mean((1, 2)) > batch.images[:, 0, :, 16:].mean((1, 2))
+    assert 10 < bright_left.sum() < 30  # half of 40, in three standard deviations
+    middle = (centroid(batch.maps[:, joint]) for joint in range(16))
+    for joint, (name, place) in enumerate(zip(BODY16.joint_names, middle, strict=True)):
+        if not name.startswith(("left", "right")):
+            continue
+        # What the network learns as a left joint lies to the left of the picture either way.
+        x = 9.0 if name.startswith("left") else 22.0
+        seen = batch.weights[:, joint] > 0
+        assert seen.tolist() == {
+            "left_wrist": ~bright_left, "right_wrist": bright_left,
+        }.get(name, torch.ones(40, dtype=torch.bool)).tolist()  # fmt: skip
+        torch.testing.assert_close(
+            place[seen, 0], torch.full((int(seen.sum()),), x), atol=0.01, rtol=0
+        )
 
 
 def centroid(maps):

@@ -96,6 +96,8 @@ from trainables.config import TrialConfig
         ("curriculum.order", "hard", "one of easy_to_hard, hard_to_easy, random, got 'hard'"),
         ("curriculum.mode", True, "one of cumulative, exclusive, window, got true"),
         ("curriculum.pacing", "quad", "one of linear, quadratic, .*, got 'quad'"),
+        ("adapt.flip", 1.1, r"in \[0, 1\], got 1.1"),
+        ("adapt.flip", -0.1, r"in \[0, 1\], got -0.1"),
         ("adapt.loss", "l1", "one of kl, mse, got 'l1'"),
         ("adapt.precision", "float16", "one of auto, float32, bfloat16, got 'float16'"),
         ("adapt.udape.labels", None, "one of coord, warp, got null"),

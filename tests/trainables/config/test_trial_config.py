@@ -68,6 +68,7 @@ OTHER = {
     "adapt.steps_per_epoch": 10,
     "adapt.batch_size": 8,
     "adapt.lr": 0.02,
+    "adapt.flip": 0.0,
     "adapt.loss": "mse",
     "adapt.precision": "float32",
     "adapt.regda.margin": 2.0,
@@ -100,6 +101,7 @@ OTHER = {
 # The same for the fields that exclude some of the above.
 OTHER_BACKBONE = {
     **OTHER,
+    "adapt.flip": 0.5,
     "data.heatmap_size": 16,
     "data.image_size": 64,
     "net.backbone": "efficientnet_lite0",
@@ -262,6 +264,11 @@ def test_configs_are_frozen(cls):
             {"parity": True, "adapt.method": "regda", "adapt.loss": "mse"},
             "^adapt.loss must be kl for RegDA, .*, got 'mse'$",
         ),
+        (
+            {"data.source": "hands_clean", "data.target": "hands_wild", "adapt.flip": 0.5},
+            "^adapt.flip must be 0 for hand21, which has no left and right joints, got 0.5$",
+        ),
+        ({"parity": True, "adapt.flip": 0.5}, "^adapt.flip must be 0 with parity, got 0.5$"),
         (
             {"parity": True, "adapt.method": "udape", "adapt.loss": "kl"},
             "^adapt.loss must be mse for UDAPE's recipe, got 'kl'$",

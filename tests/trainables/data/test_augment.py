@@ -11,6 +11,7 @@ from trainables.data.augment import (
     AffineRanges,
     AugmentDraw,
     AugmentRanges,
+    are_mirrored,
     augment_images,
     between_views,
     blur_images,
@@ -277,6 +278,26 @@ def test_views_with_a_further_warp_share_their_crop():
     crop = draw(seed=0, rotation_deg=0).matrix
     torch.testing.assert_close(first.matrix, crop)
     assert not torch.equal(first.brightness, second.brightness)  # colours are each view's own
+
+
+def test_a_mirrored_image_and_its_keypoints_exchange_left_and_right():
+    matrix = draw(num=8, rotation_deg=0.0, min_area=1.0, flip=1.0).matrix
+    assert are_mirrored(matrix).all()
+    images = torch.rand(8, 3, 64, 64)
+    torch.testing.assert_close(warp_images(images, matrix), images.flip(-1), atol=1e-4, rtol=0)
+    points = torch.tensor([[3.0, 5.0]]).expand(8, 1, 2)
+    assert warp_keypoints(points, matrix).tolist() == [[[60.0, 5.0]]] * 8
+
+
+@pytest.mark.parametrize("affine", [None, AffineRanges()])
+def test_views_of_an_image_are_mirrored_together(affine):
+    ranges = AugmentRanges(affine=affine, flip=0.3)
+    generator = torch.Generator().manual_seed(0)
+    first, second = draw_views(1000, 64, ranges, generator, num_views=2)
+    mirrored = are_mirrored(first.matrix)
+    assert torch.equal(mirrored, are_mirrored(second.matrix))
+    assert mirrored.float().mean().item() == pytest.approx(0.3, abs=0.05)
+    assert not are_mirrored(draw(num=1000).matrix).any()
 
 
 @pytest.mark.parametrize(

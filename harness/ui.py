@@ -13,12 +13,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from harness.mlflow_tracking.cursor import load_cursor
 from harness.mlflow_tracking.page import (
@@ -30,7 +31,7 @@ from harness.mlflow_tracking.page import (
     study_page,
 )
 from harness.mlflow_tracking.uri_check import check_tracking
-from harness.record.masking import masked
+from harness.record.masking import masked, masked_text, secrets_of
 from harness.record.outage import OutageError
 from harness.record.storage import Storage
 from harness.spec import SpecError
@@ -79,15 +80,20 @@ def _show(options: argparse.Namespace) -> int:
     if uri.startswith("sqlite") and not Path(uri.partition(":///")[2].partition("?")[0]).is_file():
         raise SpecError(f"{masked(uri)} does not exist: no study has been recorded in it")
     port = _port(options.port)
-    process = _start(uri, port)
-    try:
-        _wait_until_ready(process, port)
-        _say_addresses(local_server(port), pages)
-        say(sys.stdout, "Ctrl-C ends the pages; what they show is kept.")
-        process.wait()
-    finally:
-        _end(process)
-    raise OutageError(f"MLflow's server ended with code {process.returncode}")
+    with tempfile.TemporaryFile() as log:  # it reports every step of its start
+        process = _start(uri, port, log)
+        try:
+            _wait_until_ready(process, port)
+            _say_addresses(local_server(port), pages)
+            say(sys.stdout, "Ctrl-C ends the pages; what they show is kept.")
+            process.wait()
+            raise OutageError(f"MLflow's server ended with code {process.returncode}")
+        except OutageError:
+            log.seek(0)
+            sys.stderr.write(masked_text(log.read().decode(errors="replace"), secrets_of(uri)))
+            raise
+        finally:
+            _end(process)
 
 
 def _pages(storage: Storage, study: str | None) -> dict[str, tuple[str, str]]:
@@ -149,7 +155,7 @@ def _any_free() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(uri: str, port: int) -> "subprocess.Popen[bytes]":
+def _start(uri: str, port: int, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     signal.signal(signal.SIGTERM, _interrupt)
     # A session of its own, so that its end takes its workers along. The address of the database
     # is not an argument, which every user of the machine can read: it may hold a password.
@@ -158,7 +164,7 @@ def _start(uri: str, port: int) -> "subprocess.Popen[bytes]":
             sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port),
             "--workers", "1",
         ],
-        stdout=subprocess.DEVNULL, start_new_session=True,
+        stdout=log, stderr=log, start_new_session=True,
         env={
             **os.environ,
             "MLFLOW_BACKEND_STORE_URI": uri,

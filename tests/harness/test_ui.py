@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 
 import pytest
 
@@ -69,3 +70,15 @@ def test_a_port_that_is_in_use_or_is_none_is_refused(local, capsys):
         port = other.getsockname()[1]
         assert f"--port {port}: in use" in _refusal(capsys, "--storage", local, "--port", port)
     assert "from 1 to 65535" in _refusal(capsys, "--storage", local, "--port", 0)
+
+
+def test_what_the_server_said_is_shown_if_it_does_not_start(local, tmp_path, monkeypatch, capsys):
+    (local / "mlflow.db").touch()
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho out of order >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    assert main(["--storage", str(local)]) == 4
+    error = capsys.readouterr().err
+    assert error.startswith("out of order\n")
+    assert "MLflow's server did not start" in error

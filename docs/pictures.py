@@ -20,7 +20,8 @@ from playwright.sync_api import Browser
 from analysis.examples import compared_images, comparison_grid
 from analysis.per_image import trial_image_scores
 from analysis.report.comparison import Comparison
-from harness.record.storage import PER_BIN, StudyFolder
+from analysis.report.document import PER_BIN
+from harness.record.storage import StudyFolder
 from harness.results import Study, load_study
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -156,7 +156,7 @@ def _storage(options: argparse.Namespace) -> Storage:
 
 def _tell(plan: "ConfirmationPlan", storage: Storage, result: "StudyResult", out: TextIO) -> None:
     """Say how it ended and, if it is complete, what the test split says."""
-    from harness.confirmation.verdict import as_lines, judge, looks_caution
+    from harness.results.verdict import as_lines, judge, looks_caution, num_looks
 
     say(out, "")
     retried = {record.retry_of for record in result.runs}
@@ -172,7 +172,7 @@ def _tell(plan: "ConfirmationPlan", storage: Storage, result: "StudyResult", out
     else:
         for line in as_lines(judge(result.runs, **plan.selection.compared)):
             say(out, line)
-        if (caution := looks_caution(ledger)) is not None:
+        if (caution := looks_caution(num_looks(ledger))) is not None:
             say(out, caution)
     say(out, f"the runs are in {ledger}")
 
@@ -184,7 +184,7 @@ def _as_json(
     result: "StudyResult",
     tracker: "MLflowTracker",
 ) -> dict[str, object]:
-    from harness.confirmation.verdict import as_json, judge, num_looks
+    from harness.results.verdict import as_json, judge, num_looks
     from harness.terminal import summary as report
 
     found = report.as_json(plan.spec, storage, result, tracker)

@@ -7,8 +7,7 @@ import pandas as pd
 
 from analysis.report.comparison import Comparison, Gap
 from analysis.report.wording import certainty, counted, listed, quoted, value_text
-from harness.confirmation.verdict import headline, looks_caution
-from harness.record.storage import StudyFolder
+from harness.results.verdict import headline, looks_caution
 from trainables.metrics.metric_keys import CONSTANT, control_metric
 
 ADABN = "_adabn"
@@ -257,7 +256,7 @@ def _cautions(found: Comparison) -> Iterator[str]:
             "The trials were chosen before the test split was read. With several trials, take the "
             "adjusted p-values of the section Verdict, not single intervals."
         )
-        caution = looks_caution(StudyFolder(found.study.folder).ledger)
+        caution = looks_caution(found.study.num_looks)
         if caution is not None:
             yield caution
         return

@@ -8,9 +8,9 @@ from functools import cached_property
 import pandas as pd
 
 from analysis.tables import overall_summary
-from harness.confirmation.verdict import METRIC as TEST_METRIC
-from harness.confirmation.verdict import Verdict
 from harness.results import Study
+from harness.results.verdict import METRIC as TEST_METRIC
+from harness.results.verdict import Verdict
 from trainables.metrics.intervals import mean_interval
 
 MOST_SHOWN = 6

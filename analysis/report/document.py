@@ -21,8 +21,10 @@ from analysis.report.search import (
     search_section,
     validators_section,
 )
-from harness.record.storage import PER_BIN
 from harness.results import Study
+
+PER_BIN = "per_bin.png"
+"""Name of the figure of bins as an image of its own, beside the report."""
 
 
 def write_report(study: Study, file: Path) -> None:

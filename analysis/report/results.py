@@ -22,7 +22,7 @@ from analysis.report.wording import (
 )
 from analysis.sampling_figures import effect_intervals
 from analysis.tables import bin_differences, bin_summary
-from harness.confirmation.verdict import Difference, p_text
+from harness.results.verdict import Difference, p_text
 from trainables.metrics.metric_keys import CONSTANT, FINAL_BIN_PREFIX, TEST_BIN_PREFIX
 
 MOST_ROWS = 15

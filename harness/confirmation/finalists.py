@@ -58,7 +58,7 @@ class Selection:
 
     @property
     def compared(self) -> dict[str, list[str]]:
-        """Arguments of :func:`harness.confirmation.verdict.judge`, for the ledger.
+        """Arguments of :func:`harness.results.verdict.judge`, for the ledger.
 
         The references are in the order of the search's objective, so that the test split does not
         decide what is compared.

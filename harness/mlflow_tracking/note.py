@@ -7,12 +7,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from harness.confirmation.verdict import as_lines, recorded_verdict
 from harness.mlflow_tracking.contents import kind_of
 from harness.record.ledger import Event, RunRecord
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.result_table import effect_lines, result_table
 from harness.results.trial_label import trial_label
+from harness.results.verdict import as_lines, recorded_verdict
 from harness.spec import SpecError, StudySpec, checked_study
 
 MAX_CHARACTERS = 7900
@@ -22,21 +22,21 @@ CUT = "# cut here; the study's ledger has all of it"
 
 
 def study_note(
-    study: Event, runs: Iterable[RunRecord] | None = None, figure: str | None = None
+    study: Event, runs: Iterable[RunRecord] | None = None, figures: Iterable[str] = ()
 ) -> str:
     """Note of a study: what came out, what is searched, how to read the page, the study's file.
 
     Args:
         study: The ledger's ``study`` event.
         runs: All runs, if a driver has ended; None while one runs.
-        figure: Address of the figure of bins; None without one.
+        figures: Addresses of the study's figures.
     """
     content = _content(study["yaml"])
     title = content.get("title") if isinstance(content, dict) else None
     heading = [f"**{' '.join(title.split())[:MAX_TITLE]}**", ""] if title else []
     lines = [*heading, _goals(study), ""]
     if runs is not None:  # first of all, as MLflow shows no more than a line until it is opened
-        shown = [] if figure is None else [f"![PCK of each bin of target poses]({figure})", ""]
+        shown = [line for address in figures for line in (f"![figure]({address})", "")]
         lines = [*_outcome(study, content, list(runs)), *shown, *heading]
     space = content.get("parameters", {}) if isinstance(content, dict) else {}
     if space:

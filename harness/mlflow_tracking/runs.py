@@ -38,7 +38,7 @@ from harness.mlflow_tracking.metric_sections import comparing_charts, shown_metr
 from harness.mlflow_tracking.model import log_best_model
 from harness.mlflow_tracking.note import study_note
 from harness.record.ledger import Event, RunRecord
-from harness.record.storage import PER_BIN, StudyFolder
+from harness.record.storage import StudyFolder
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "failed": "FAILED"}
 _GONE = "RESOURCE_DOES_NOT_EXIST"
@@ -282,11 +282,13 @@ class RunWriter:
         files = sorted(path for path in folder.glob("*") if path.is_file())
         for path in files:
             self._send(summary, partial(self._client.log_artifact, summary, str(path)))
-        figure = None
-        if any(path.name == PER_BIN for path in files):
-            # MLflow's pages refuse other addresses than the server's own, and data URIs.
-            figure = f"get-artifact?path={PER_BIN}&run_uuid={summary}"
-        self._write_note(study_note(study, runs.values(), figure))
+        # MLflow's pages show images of its own server alone, neither data URIs nor others.
+        figures = [
+            f"get-artifact?path={path.name}&run_uuid={summary}"
+            for path in files
+            if path.suffix == ".png"
+        ]
+        self._write_note(study_note(study, runs.values(), figures))
 
     def _run(self, event: Event) -> str:
         return self.cursor.run_ids[event["number"]]

@@ -24,10 +24,6 @@ PATH_FIELDS = (
 """Fields of a trial that hold paths; those that give a skeleton hold a path or a name."""
 
 
-PER_BIN = "per_bin.png"
-"""Name of the figure of bins beside a report."""
-
-
 @dataclass(frozen=True)
 class StudyFolder:
     """The folder of one study; the databases lie beside it.

@@ -4,7 +4,7 @@ Read ``frames`` (every metric key is explained there), which ``reading`` fills f
 ``validators`` (what label-free validators are worth), ``ranking`` (trials in order, for
 summaries), ``trial_label`` (what they are called), ``effects`` (what each range of difficulty does
 to the objective), ``result_table`` (both as lines of text), ``importance`` (of the searched
-parameters). Works while MLflow is away.
+parameters), ``verdict`` (what a confirmation shows). Works while MLflow is away.
 """
 
 from harness.results.frames import Study

@@ -75,12 +75,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.confirmation.verdict import Verdict, recorded_verdict
 from harness.record.ledger import Event, RunRecord, read_runs
 from harness.record.storage import Storage, StudyFolder
 from harness.results import validators as validator_report
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.trial_label import trial_label
+from harness.results.verdict import Verdict, num_looks, recorded_verdict
 from harness.spec import StudySpec, checked_study
 from trainables.config import TrialConfig
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
@@ -200,8 +200,13 @@ class Study:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What a confirmation shows; see :func:`harness.confirmation.verdict.recorded_verdict`."""
+        """What a confirmation shows; see :func:`harness.results.verdict.recorded_verdict`."""
         return recorded_verdict(self.description, self._records.values())
+
+    @property
+    def num_looks(self) -> int:
+        """How often the test split was looked at, see :mod:`harness.results.verdict`."""
+        return num_looks(self._ledger)
 
     def effects(self) -> pd.DataFrame:
         """What training on each range of difficulty does to the first objective.

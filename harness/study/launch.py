@@ -20,7 +20,7 @@ class Launch:
         read_test: Whether runs may read the target test split; only ``confirm`` says so.
         kind: What its runs are: of a search ``trial``, else ``confirmation`` or ``replay``.
         belongs_to: Id of the study that it confirms or replays.
-        compared: Which runs a confirmation compares, see ``harness.confirmation.verdict.judge``.
+        compared: Which runs a confirmation compares, see ``harness.results.verdict.judge``.
     """
 
     storage: Storage

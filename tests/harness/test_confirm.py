@@ -4,7 +4,8 @@ import pytest
 
 from harness.confirm import main
 from harness.confirmation.confirmation_study import plan_confirmation, resumed
-from harness.confirmation.verdict import (
+from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
+from harness.results.verdict import (
     as_json,
     as_lines,
     headline,
@@ -13,7 +14,6 @@ from harness.confirmation.verdict import (
     num_looks,
     recorded_verdict,
 )
-from harness.record.ledger import Ledger, RunRecord, read_runs, trial_of
 from harness.spec import SpecError, load_study
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
@@ -206,7 +206,7 @@ def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
     assert [run.name for run in runs.values()] == list(more.spec.baselines)
     assert {run.state for run in runs.values()} == {"complete"}
     assert num_looks(ledger) == 2
-    assert "added once after the test split" in looks_caution(ledger)
+    assert "added once after the test split" in looks_caution(2)
 
 
 @pytest.mark.parametrize(

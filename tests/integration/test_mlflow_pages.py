@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis.figures import per_bin_pck
+from analysis.report.document import PER_BIN
 from harness.mlflow_tracking.cursor import cursor_path
-from harness.record.storage import PER_BIN, StudyFolder
+from harness.record.storage import StudyFolder
 from tests.browser import needs_chromium, new_page, opened_browser
 from tests.conftest import ROOT
 from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from trainables.config.field_paths import as_type, build, field_types, read_path, require
 from trainables.config.reference_recipe import has_reference, reference_fields
-from trainables.data.skeleton_file import find_skeleton
-from trainables.registry import DOMAINS, METHODS, SECTIONS, STRATEGIES
+from trainables.registry import DOMAINS, METHODS, SECTIONS, SKELETONS, STRATEGIES
 
 T = TypeVar("T")
 
@@ -460,12 +459,10 @@ class TrialConfig:
             return
         require(not self.parity, "adapt.flip", "0 with parity", self.adapt.flip)
         name = self.skeleton_name("source")
-        try:
-            has_sides = bool(find_skeleton(name).left_right)
-        except OSError:  # the check of the data set says so
-            return
-        rule = f"0 for {name}, which has no left and right joints"
-        require(has_sides, "adapt.flip", rule, self.adapt.flip)
+        if name in SKELETONS:  # one from a file can be of a figure without sides, such as a face
+            has_sides = bool(SKELETONS[name].load().left_right)
+            rule = f"0 for {name}, which has no left and right joints"
+            require(has_sides, "adapt.flip", rule, self.adapt.flip)
 
     def _check_phase(self) -> None:
         """Reject a strategy that applies in no epoch: it would silently mean ``all``."""

@@ -190,12 +190,15 @@ def _finite(bounds: tuple[float, float]) -> tuple[float, float] | None:
     return bounds if all(map(math.isfinite, bounds)) else None
 
 
-def looks_caution(ledger: Path) -> str | None:
-    """What is to be said if runs were added after the test split had been read; else None."""
-    looks = num_looks(ledger)
-    if looks < 2:
+def looks_caution(num_looks: int) -> str | None:
+    """What is to be said if runs were added after the test split had been read; else None.
+
+    Args:
+        num_looks: From the function of that name.
+    """
+    if num_looks < 2:
         return None
-    times = "once" if looks == 2 else f"{looks - 1} times"
+    times = "once" if num_looks == 2 else f"{num_looks - 1} times"
     return (
         f"Runs were added {times} after the test split had been read; every further look makes "
         "intervals and p-values less reliable."

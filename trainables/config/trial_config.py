@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from trainables.config.field_paths import as_type, build, field_types, read_path, require
 from trainables.config.reference_recipe import has_reference, reference_fields
-from trainables.registry import DOMAINS, METHODS, SECTIONS, SKELETONS, STRATEGIES
+from trainables.registry import (
+    DOMAINS,
+    METHODS,
+    SECTIONS,
+    SKELETONS,
+    STRATEGIES,
+    PluginError,
+)
 
 T = TypeVar("T")
 
@@ -459,8 +466,11 @@ class TrialConfig:
             return
         require(not self.parity, "adapt.flip", "0 with parity", self.adapt.flip)
         name = self.skeleton_name("source")
-        if name in SKELETONS:  # one from a file can be of a figure without sides, such as a face
-            has_sides = bool(SKELETONS[name].load().left_right)
+        if name in SKELETONS:  # one from a file may be of a figure that has no sides
+            try:
+                has_sides = bool(SKELETONS[name].load().left_right)
+            except PluginError as error:
+                raise ValueError(f"adapt.flip: a plugin {error}") from error
             rule = f"0 for {name}, which has no left and right joints"
             require(has_sides, "adapt.flip", rule, self.adapt.flip)
 

@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     if options.seeds < 1 or options.top < 0:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
-    storage = _storage(options)
+    Storage(options.storage.resolve()).known(options.study)  # before the folder is written to
+    storage = open_storage(options.storage)
     from harness.confirmation.confirmation_study import (  # pandas: only once it is due
         plan_confirmation,
         resumed,
@@ -134,24 +135,6 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     if result.was_interrupted:
         return INTERRUPTED
     return failure_code(result.runs, plan.spec.failures.max_rate)
-
-
-def _storage(options: argparse.Namespace) -> Storage:
-    """The storage, which must exist and hold the study.
-
-    Raises:
-        SpecError: If it does not; names the studies that it holds.
-    """
-    if not Path(options.storage).expanduser().is_dir():
-        raise SpecError(f"--storage {options.storage} is not a folder")
-    storage = open_storage(options.storage)
-    known = sorted(path.parent.name for path in storage.root.glob("studies/*/events.jsonl"))
-    if options.study not in known:
-        raise SpecError(
-            f"no study named {options.study} in {storage.root}; known: "
-            f"{', '.join(known) or 'none'}"
-        )
-    return storage
 
 
 def _tell(plan: "ConfirmationPlan", storage: Storage, result: "StudyResult", out: TextIO) -> None:

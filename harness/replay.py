@@ -66,7 +66,7 @@ def _replay(options: argparse.Namespace, out: TextIO) -> int:
     from harness.replays.recorded_run import read_run
 
     given = options.tracking_uri
-    root = options.storage.expanduser().resolve()
+    root = options.storage.resolve()
     run = read_run(given or Storage(root).mlflow_uri, options.run_id)
     if run.last_step == 0 and run.state != "failed":
         raise SpecError(f"run {run.run_id} recorded no epoch, so there is nothing to compare")

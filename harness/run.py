@@ -124,7 +124,7 @@ def _dry_run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
         say(out, f"  draw {i}: {json.dumps(drawn)}")
     from harness.forecast.plan import plan_study
 
-    root = options.storage.expanduser().resolve()
+    root = options.storage.resolve()
     plan = plan_study(spec, root, lambda text: say(out, text), is_cluster=is_cluster)
     for line in plan.lines():
         say(out, line)

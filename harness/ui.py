@@ -69,8 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(options: argparse.Namespace) -> int:
-    root = options.storage.expanduser().resolve()
-    storage = Storage(root)
+    storage = Storage(options.storage.resolve())
     pages = _pages(storage, options.study)
     uri = storage.mlflow_uri
     check_tracking(uri)
@@ -98,18 +97,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _pages(storage: Storage, study: str | None) -> dict[str, tuple[str, str]]:
     """Study name to MLflow's experiment and the study's id, of one study or of all."""
-    ledgers = {
-        path.parent.name: path for path in sorted(storage.root.glob("studies/*/events.jsonl"))
-    }
-    if study is not None and study not in ledgers:
-        known = ", ".join(ledgers) or "none"
-        raise SpecError(f"no study named {study} in {storage.root}; known: {known}")
     shown = masked(storage.mlflow_uri)
-    cursors = {
-        name: load_cursor(path, shown)
-        for name, path in ledgers.items()
-        if study is None or name == study
-    }
+    cursors = {name: load_cursor(path, shown) for name, path in storage.known(study).items()}
     recorded = {
         name: (cursor.experiment_id, cursor.study_id)
         for name, cursor in cursors.items()
@@ -117,8 +106,8 @@ def _pages(storage: Storage, study: str | None) -> dict[str, tuple[str, str]]:
     }
     if not recorded:
         raise SpecError(
-            f"{shown} has no study of {storage.root} in the present layout; run the study's "
-            "command again, which writes it"
+            f"{shown} has no runs of {', '.join(cursors)}, or only in the layout of an earlier "
+            "version; type the study's command again, which writes them"
         )
     return recorded
 
@@ -144,6 +133,10 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
+        except PermissionError:
+            raise SpecError(
+                f"--port {port}: not allowed for this user; name one from 1024 on"
+            ) from None
         except OSError:
             return False
     return True
@@ -184,7 +177,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
         try:
             urllib.request.urlopen(f"{local_server(port)}/health", timeout=5).close()
             return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.2)
     raise OutageError("MLflow's server did not start; its messages are above")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.record.ledger import Event, RunRecord
-from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.ranking import RankedTrial, ranked_trials, reads_target_labels
 from harness.results.trial_label import trial_label
 from harness.space.fields import cannot_vary
 from harness.spec import SpecError, StudySpec, checked_study
@@ -34,7 +34,7 @@ class Finalist:
     @property
     def reads_target_labels(self) -> bool:
         """Whether it trains on target labels; then it is no method to be compared with."""
-        return bool(self.fields["adapt.method"] == "oracle")
+        return reads_target_labels(self.fields)
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     """Choose by what the search measured.
 
     A trial counts as the mean over its seeds, also where the search drew the seed like another
-    parameter. Only those that keep the constraints can be finalists; with several objectives the
-    Pareto-optimal trials come first, and among these the better by the first objective.
+    parameter. Only those that keep the constraints and read no target label can be finalists.
+    With several objectives the Pareto-optimal trials come first, and among these the better by
+    the first objective.
 
     Args:
         description: The search's ``study`` event.
@@ -93,7 +94,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     )
     if not ranked:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
-    searched = [t for t in ranked if not t.is_baseline and not t.broken]
+    searched = [t for t in ranked if not t.is_baseline and t.is_result]
     searched.sort(key=lambda trial: not trial.is_pareto)  # stable: ranked within
     baselines = [trial for trial in ranked if trial.is_baseline]
     names = _names(baselines)

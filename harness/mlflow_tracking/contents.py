@@ -19,6 +19,7 @@ from harness.record.ledger import (
     described,
     searched_fields,
 )
+from harness.results.ranking import reads_target_labels
 
 MAX_NAME = 80
 KINDS = ("trial", "confirmation", "replay")
@@ -126,17 +127,22 @@ def has_seeds(study: Event) -> bool:
     return study.get("space", {}).get("seeds", 1) > 1 or "seed" in study["varied"]
 
 
-def run_title(study: Event, event: Event) -> str:
+def run_title(study: Event, event: Mapping[str, Any], *, with_seed: bool = True) -> str:
     """Readable within the first 24 characters, which is what fits MLflow's list of runs.
 
     For example ``07 bins 2+4+5 of 6``, ``00 vae_hm``, ``12 s1 hardest kl_weight=0.0123``, and for
     a confirmation ``confirm s1000 vae_hm``.
+
+    Args:
+        study: The ledger's ``study`` event.
+        event: The ledger's ``run`` event, or a :class:`harness.record.ledger.RunRecord` as a dict.
+        with_seed: Whether to name the seed of a study with several.
     """
     kind = kind_of(study)
     if kind == "replay":
         return str(study["study"])  # names the run that it replays
     start = "confirm" if kind == "confirmation" else f"{event['trial']:02}"
-    words = [start, *([f"s{event['seed']}"] if has_seeds(study) else [])]
+    words = [start, *([f"s{event['seed']}"] if with_seed and has_seeds(study) else [])]
     if event["is_baseline"]:
         return " ".join([*words, event["trial_name"]])
     searched = searched_fields(event["params"], event["fields"])
@@ -233,7 +239,8 @@ def counts(
 
     Returns:
         Tags ``runs_<state>``, ``duplicate_trials`` and ``best/<objective>``, the best of each
-        objective by itself; and the run that is best by the first one.
+        objective by itself among the runs that read no target label; and the run that is best by
+        the first one.
     """
     states = Counter(record.state for record in runs.values())
     found = {f"runs_{state}": str(states[state]) for state in TERMINAL_STATES}
@@ -244,7 +251,9 @@ def counts(
         scored = [
             (sign * record.metrics[goal["name"]], -record.number)
             for record in runs.values()
-            if record.state == "complete" and goal["name"] in record.metrics
+            if record.state == "complete"
+            and goal["name"] in record.metrics
+            and not reads_target_labels(record.fields)
         ]
         if scored:
             value, number = max(scored)

@@ -7,11 +7,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from harness.mlflow_tracking.contents import kind_of
+from harness.mlflow_tracking.contents import kind_of, run_title
 from harness.record.ledger import Event, RunRecord
 from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.result_table import effect_lines, result_table
-from harness.results.trial_label import trial_label
 from harness.results.verdict import as_lines, recorded_verdict
 from harness.spec import SpecError, StudySpec, checked_study
 
@@ -73,7 +72,8 @@ def _outcome(study: Event, content: Any, runs: list[RunRecord]) -> Iterator[str]
     if not ranked:
         yield from (f"No trial is complete. {_goals(study)}", "")
         return
-    yield from (f"**{_best(spec, ranked[0])}** {_goals(study)}", "")
+    best = next((trial for trial in ranked if trial.is_result), None)
+    yield from (f"**{_best(spec, best, study)}** {_goals(study)}", "")
     num_pruned = sum(record.state == "pruned" for record in runs)
     yield "```text"
     yield from result_table(spec, ranked)
@@ -93,11 +93,11 @@ def _goals(study: Event) -> str:
     return f"Search: {', '.join(goals)}."
 
 
-def _best(spec: StudySpec, trial: RankedTrial) -> str:
+def _best(spec: StudySpec, trial: RankedTrial | None, study: Event) -> str:
     """The best trial in a sentence, with its interval if there are several seeds."""
-    name = f"{trial.number:02} {trial_label(trial.runs[0])}"
-    if trial.broken:
-        return f"No trial keeps the constraints; {name} is the best of the others."
+    if trial is None:
+        return "No trial is a result: all break a constraint or train on target labels."
+    name = run_title(study, vars(trial.runs[0]), with_seed=False)
     value = f"{spec.objective.name} {trial.means[spec.objective.name]:.4g}"
     if spec.seeds > 1:
         value += " with the 95 % interval [{:.4g}, {:.4g}]".format(*trial.interval)

@@ -162,6 +162,28 @@ class Storage:
         """Folder of one study."""
         return StudyFolder(self.root / "studies" / study_name)
 
+    def known(self, study_name: str | None = None) -> dict[str, Path]:
+        """Studies of the storage: name to ledger, in the order of the names.
+
+        Args:
+            study_name: Of a single study; None for all.
+
+        Raises:
+            SpecError: If the storage is no folder, or has no study or not this one.
+        """
+        if not self.root.is_dir():
+            raise SpecError(f"--storage {self.root} is not a folder")
+        found = {p.parent.name: p for p in sorted(self.root.glob("studies/*/events.jsonl"))}
+        if not found:
+            raise SpecError(f"{self.root} has no study yet")
+        if study_name is None:
+            return found
+        if study_name not in found:
+            raise SpecError(
+                f"no study named {study_name} in {self.root}; known: {', '.join(found)}"
+            )
+        return {study_name: found[study_name]}
+
     def ledger(self, study_name: str) -> Path:
         """Ledger file of one study."""
         return self.study(study_name).ledger
@@ -182,7 +204,7 @@ def open_storage(folder: Path) -> Storage:
         SpecError: If it cannot be created or written to.
     """
     try:
-        root = folder.expanduser().resolve()
+        root = folder.resolve()
         if forbidden := set("?#%") & set(str(root)):
             raise SpecError(f"--storage {folder}: the path must not hold {min(forbidden)!r}")
         root.mkdir(parents=True, exist_ok=True)
@@ -191,10 +213,8 @@ def open_storage(folder: Path) -> Storage:
             probe.write_bytes(bytes(PROBE_BYTES))  # an empty file fits a full disk
         finally:
             probe.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of an unknown user
-        raise SpecError(
-            f"--storage {folder}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+    except OSError as error:
+        raise SpecError(f"--storage {folder}: {error.strerror or error}") from error
     return Storage(root)
 
 

@@ -1,8 +1,9 @@
 """Trials of a study in order: means over seeds, constraints, best or Pareto-optimal."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.record.ledger import RunRecord
 from harness.spec import StudySpec
@@ -21,8 +22,8 @@ class RankedTrial:
         means: Metric to its mean over the runs; metrics that all of them reported.
         interval: 95 % Student t interval of the first objective; NaN for a single seed.
         broken: Constraints that the means break, in words.
-        is_pareto: Whether no other feasible trial is as good in all objectives and better in
-            one; with a single objective, whether it is the best.
+        is_pareto: Whether it is a result and no other result is as good in all objectives and
+            better in one; with a single objective, whether it is the best.
     """
 
     number: int
@@ -33,6 +34,16 @@ class RankedTrial:
     interval: tuple[float, float]
     broken: tuple[str, ...]
     is_pareto: bool
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it can be a study's answer: keeps the constraints, read no target label."""
+        return not self.broken and not reads_target_labels(self.runs[0].fields)
+
+
+def reads_target_labels(fields: Mapping[str, Any]) -> bool:
+    """Whether a trial with these fields trains on target labels, as only the oracle does."""
+    return bool(fields.get("adapt.method") == "oracle")
 
 
 def runs_by_trial(runs: Iterable[RunRecord]) -> dict[int, list[RunRecord]]:
@@ -80,7 +91,12 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
     }
     means = {number: mean_metrics(records) for number, records in complete.items()}
     broken = {number: _broken(spec, values) for number, values in means.items()}
-    optimal = _pareto(spec, {number: means[number] for number in means if not broken[number]})
+    results = {
+        number: values
+        for number, values in means.items()
+        if not broken[number] and not reads_target_labels(complete[number][0].fields)
+    }
+    optimal = _pareto(spec, results)
     objective = spec.objective
     trials = [
         RankedTrial(

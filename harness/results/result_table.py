@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.record.field_text import short_names, value_text
-from harness.results.ranking import RankedTrial
+from harness.results.ranking import RankedTrial, reads_target_labels
 from harness.spec import StudySpec
 from trainables.metrics.metric_keys import CONSTANT, CONTROLS, control_metric
 
@@ -42,7 +42,7 @@ def result_table(spec: StudySpec, ranked: Sequence[RankedTrial]) -> Iterator[str
     is_multi = len(spec.objectives) > 1
     # What is trained on target labels is no method to be compared with.
     reference = next(
-        (t for t in ranked if t.is_baseline and t.runs[0].fields["adapt.method"] != "oracle"), None
+        (t for t in ranked if t.is_baseline and not reads_target_labels(t.runs[0].fields)), None
     )
     shown = [*ranked[:SHOWN]]
     shown += [t for t in ranked[SHOWN:] if t.is_baseline or (is_multi and t.is_pareto)]

@@ -28,13 +28,13 @@ def keep_best_model(spec: StudySpec, folder: StudyFolder, runs: Iterable[RunReco
         runs: All runs of the study.
 
     Returns:
-        A sentence if there is no model of the best trial; None if there is, or no trial is
-        complete.
+        A sentence if there is no model of the best trial; None if there is, or no trial is a
+        result (:attr:`harness.results.ranking.RankedTrial.is_result`).
     """
-    ranked = [trial for trial in ranked_trials(spec, runs) if not trial.broken]
-    if spec.trainable != "adaptation" or not ranked:
+    best = next((trial for trial in ranked_trials(spec, runs) if trial.is_result), None)
+    if spec.trainable != "adaptation" or best is None:
         return None
-    record = ranked[0].runs[0]
+    record = best.runs[0]
     try:
         _write(folder, record)
     except (OSError, ValueError) as error:

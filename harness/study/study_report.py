@@ -5,6 +5,7 @@ before the study's ``end`` event, as the process that writes to MLflow takes the
 summary at that event.
 """
 
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ def write_report(folder: StudyFolder) -> str | None:
     Raises:
         KeyboardInterrupt: On a second SIGINT; the process has ended even so.
     """
-    again = f"python -m analysis.report {folder.path}"
+    again = f"python -m analysis.report {shlex.quote(str(folder.path))}"
     if find_spec("matplotlib") is None:
         return f"the study has no report, which needs matplotlib: {INSTALL}, then {again}"
     try:

@@ -17,14 +17,17 @@ DONE, BAD_INPUT, TOO_MANY_FAILED, OUTAGE, INTERRUPTED = 0, 2, 3, 4, 130
 
 
 def folder_argument(text: str) -> Path:
-    """A folder named on the command line; an empty name would be the current folder.
+    """A folder named on the command line, ``~`` replaced; an empty name would be the current one.
 
     Raises:
-        ArgumentTypeError: If it is empty.
+        ArgumentTypeError: If it is empty or of an unknown user.
     """
     if not text:
         raise argparse.ArgumentTypeError("must name a folder, got an empty text")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
 
 def say(out: TextIO, text: str) -> None:
@@ -38,7 +41,9 @@ def say_json(found: Mapping[str, Any]) -> None:
 
 
 def ended(command: Callable[[], int]) -> int:
-    """Run a command; its exit code, also for what a person or the machine may do to it.
+    """Run a command and return its exit code.
+
+    Errors that a user or the machine can cause end in one sentence.
 
     Args:
         command: Returns its own exit code; raises :class:`SpecError` for bad input,
@@ -63,7 +68,7 @@ def ended(command: Callable[[], int]) -> int:
         return OUTAGE
     except OSError as error:  # a disk, a process or a socket that the machine does not give
         where = f"{error.filename}: " if error.filename else ""
-        say(sys.stderr, f"error: {where}{error.strerror or error}; run it again to continue")
+        say(sys.stderr, f"error: {where}{error.strerror or error}")
         return OUTAGE
 
 

@@ -32,7 +32,7 @@ def as_json(
 
     ranked = ranked_trials(spec, result.runs)
     complete = {trial.number: trial for trial in ranked}
-    feasible = [trial for trial in ranked if not trial.broken]
+    results = [trial for trial in ranked if trial.is_result]
     run_ids = tracker.run_ids
     written = storage.study(result.study_name).report
     return {
@@ -50,8 +50,8 @@ def as_json(
             _trial_json(spec, runs, complete.get(number), run_ids)
             for number, runs in sorted(runs_by_trial(result.runs).items())
         ],
-        "best": feasible[0].number if feasible else None,
-        "pareto": [trial.number for trial in feasible if trial.is_pareto],
+        "best": results[0].number if results else None,
+        "pareto": [trial.number for trial in ranked if trial.is_pareto],
         "difficulty_effects": [
             {
                 "from": effect.start,
@@ -134,8 +134,9 @@ def as_text(
     if ranked:
         yield ""
         yield from result_table(spec, ranked)
-        if not ranked[0].broken:
-            yield from _checkpoints(ranked[0])
+        best = next((trial for trial in ranked if trial.is_result), None)
+        if best is not None:
+            yield from _checkpoints(best)
         yield from effect_lines(spec, ranked, states["pruned"])
     yield ""
     yield from _next_steps(spec, storage, result, tracker)
@@ -145,7 +146,8 @@ def _next_steps(
     spec: StudySpec, storage: Storage, result: StudyResult, tracker: MLflowTracker
 ) -> Iterator[str]:
     yield "Next:"
-    place = "" if storage.root == Path("runs").resolve() else f" --storage {_near(storage.root)}"
+    given = f" --storage {shlex.quote(_near(storage.root))}"
+    place = "" if storage.root == Path("runs").resolve() else given
     if (report := storage.study(result.study_name).report).exists():
         yield f"  {_near(report)}"
         yield "      the report: open it in a browser, or send it to somebody"
@@ -166,7 +168,7 @@ def _next_steps(
     # Absolute, as a notebook's kernel runs in the notebook's folder.
     folder = storage.study(result.study_name).path
     near = _near(folder)
-    study = shlex.quote(str(folder)) if Path(near).is_absolute() else f"$PWD/{near}"
+    study = shlex.quote(str(folder)) if Path(near).is_absolute() else f'"$PWD"/{shlex.quote(near)}'
     yield f"  POSEBINS_STUDY={study} jupyter lab analysis/01_per_bin.ipynb"
 
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(local, capsys):
     old = json.loads(cursor.read_text())
     old["parent_run_id"] = old.pop("summary_run_id")
     cursor.write_text(json.dumps(old))
-    assert "run the study's command again" in _refusal(capsys, "a", "--storage", local)
+    assert "type the study's command again" in _refusal(capsys, "a", "--storage", local)
 
 
 def test_a_port_that_is_in_use_or_is_none_is_refused(local, capsys):

@@ -112,7 +112,7 @@ def test_all_trials_are_listed_under_names_that_say_what_they_tried(page):
 
 
 def test_the_note_begins_with_the_best_trial(page):
-    best = page.get_by_text(f"Best: 11 subset=5, {PCK} 23.")
+    best = page.get_by_text(f"Best: 11 bins 5 of 6, {PCK} 23.")
     best.wait_for()
     assert best.is_visible()
 

@@ -11,7 +11,6 @@ Exit codes: 0 done, 1 no image could be read, 2 no model or no place to write.
 import argparse
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -44,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         for notice in _notices(model):
             sys.stdout.write(f"{notice}\n")
         options.out.mkdir(parents=True, exist_ok=True)
+        _check_places(options.images, options.out)
         started = time.monotonic()
         poses, unreadable = _predict_all(model, options.images, options.out)
         write_table(options.out / "keypoints.csv", poses, model.skeleton)
@@ -63,9 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
     return DONE if poses else NOTHING_READ
 
 
+def _check_places(images: Sequence[Path], out: Path) -> None:
+    """Refuse a folder whose drawings could replace the photographs."""
+    if any(path.resolve().parent == out.resolve() for path in images):
+        raise ValueError(f"--out {out} holds photographs that are given; name another folder")
+
+
 def _notices(model: PoseModel) -> Iterator[str]:
     origin = model.description["origin"]
-    yield f"model of {', '.join(f'{name} {value}' for name, value in origin.items())}"
+    words = (f"{name.replace('_', ' ')} {value}" for name, value in origin.items())
+    yield f"Model: {', '.join(words)}."
     if model.description["preprocessing"]["trained_on_crop"] == "person":
         yield (
             "It was trained on squares around a person: give it images that one person fills, "
@@ -79,7 +86,7 @@ def _predict_all(
     """Predict and draw, a batch at a time; the poses, and why other images were skipped."""
     poses: list[PredictedPose] = []
     unreadable: list[str] = []
-    names: Counter[str] = Counter()
+    taken: set[str] = set()
     columns = BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(paths))
@@ -91,13 +98,20 @@ def _predict_all(
             for (path, image), keypoints_px, confidence in found:
                 height, width = image.shape[:2]
                 pose = PredictedPose(str(path), width, height, keypoints_px, confidence)
-                names[path.stem] += 1
-                suffix = f"-{names[path.stem]}" if names[path.stem] > 1 else ""
-                picture = drawing(image, pose, model.skeleton)
-                write_picture(out / f"{path.stem}{suffix}.png", picture)
+                name = _free_name(path.stem, taken)
+                write_picture(out / f"{name}.png", drawing(image, pose, model.skeleton))
                 poses.append(pose)
             progress.advance(task, len(batch))
     return poses, unreadable
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    """The name, or with the first number from 2 on that makes it another one; it is taken then."""
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    taken.add(name)
+    return name
 
 
 def _readable(

@@ -97,6 +97,18 @@ def test_what_breaks_a_constraint_comes_last_and_is_not_optimal():
     assert [s.is_pareto for s in found] == [True, False]
 
 
+def test_what_trained_on_target_labels_is_no_result_and_not_on_the_front():
+    both = spec(goals=("maximize", "maximize"))
+    records = runs([[30.0, 9.0]], [[20.0, 8.0]], [[10.0, 9.0]])
+    records[0].fields["adapt.method"] = "oracle"
+    found = ranked_trials(both, records)
+    assert [(t.number, t.is_result, t.is_pareto) for t in found] == [
+        (0, False, False),
+        (1, True, True),
+        (2, True, True),
+    ]
+
+
 def test_the_front_holds_what_nothing_else_is_better_than():
     points = [[1.0, 9.0], [5.0, 5.0], [4.0, 5.0], [9.0, 1.0], [9.0, 0.0]]
     both = spec(goals=("maximize", "maximize"))

@@ -38,9 +38,9 @@ def folder(tmp_path):
     return StudyFolder(tmp_path / "studies" / "s")
 
 
-def run(folder, number, pck, state="complete", has_checkpoint=True):
+def run(folder, number, pck, state="complete", has_checkpoint=True, **fields):
     """A run of two seeds a trial, and the network that its checkpoint has."""
-    config = make_config(seed=number)
+    config = make_config(seed=number, **fields)
     net = build_net(config, 16).state_dict()
     if has_checkpoint:
         states = {"best": {"epoch": number + 1, "net": net}, "last": {}, "result": {}}
@@ -68,6 +68,15 @@ def test_it_is_the_first_seed_s_label_free_choice_of_the_best_trial(spec, folder
     better = [run(folder, number, 50)[0] for number in (6, 7)]
     assert keep_best_model(spec, folder, [*records, *better]) is None
     assert json.loads((folder.model / "model.json").read_text())["origin"]["run"] == 6
+
+
+def test_a_network_that_saw_target_labels_is_no_model_of_a_study(spec, folder):
+    oracle = {"adapt.method": "oracle"}
+    records = [run(folder, n, 30)[0] for n in (0, 1)] + [
+        run(folder, n, 90, **oracle)[0] for n in (2, 3)
+    ]
+    assert keep_best_model(spec, folder, records) is None
+    assert json.loads((folder.model / "model.json").read_text())["origin"]["run"] == 0
 
 
 def test_without_a_checkpoint_there_is_no_model_and_a_sentence_says_so(spec, folder):

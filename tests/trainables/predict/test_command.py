@@ -72,6 +72,20 @@ def test_unreadable_images_are_skipped_and_named(model, tmp_path, capsys):
     assert main([str(model), missing, "--out", out]) == 1
 
 
+def test_no_drawing_replaces_a_photograph_or_another_drawing(model, tmp_path, capsys):
+    paths = [
+        photograph(tmp_path / folder / f"{name}.png", 30, 30)
+        for folder, name in (("a", "x"), ("b", "x"), ("a", "x-2"))
+    ]
+    assert main([str(model), *paths, "--out", str(tmp_path / "out")]) == 0
+    names = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert names == ["x-2-2.png", "x-2.png", "x.png"]
+    before = (tmp_path / "a" / "x.png").read_bytes()
+    assert main([str(model), *paths, "--out", str(tmp_path / "a")]) == 2
+    assert "holds photographs that are given; name another folder" in capsys.readouterr().err
+    assert (tmp_path / "a" / "x.png").read_bytes() == before
+
+
 def test_a_wrong_model_is_one_sentence(tmp_path, capsys):
     image = photograph(tmp_path / "a" / "good.png", 30, 30)
     assert main([str(tmp_path), image, "--out", str(tmp_path / "out")]) == 2

@@ -1,7 +1,8 @@
 """Tables and figures of studies: data frame or arrays in, table or figure out.
 
-Reads studies through ``harness.results`` alone; nothing here reads MLflow, saves or shows. The
-notebooks import and call these modules:
+Reads studies through ``harness.results`` alone, not from MLflow. The modules here save and show
+nothing by themselves; ``report`` writes all of it as one HTML page. The notebooks import and call
+these modules:
 
 - ``trial_names``: what trials are called; ``palette``: how figures look; ``table_text``: tables as
   Markdown and LaTeX.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.palette import BLUE, FONT, clear, new_figure, shortened
+from analysis.palette import BLUE, FONT, declutter, new_figure, shortened
 from analysis.per_image import image_scores
 from analysis.pictures import draw_pose
 from trainables.data.image_store import ImageStore
@@ -114,7 +114,7 @@ def pck_against_evalpose(images: pd.DataFrame, readings: list[str], title: str =
         name = reading.removeprefix("evalpose").replace("_", " ").strip() or "printed"
         axes.set_title(f"{name}\nSpearman {correlation:.2f}", fontsize=FONT - 1)
         axes.tick_params(labelsize=FONT - 1)
-        clear(axes)
+        declutter(axes)
     grid[0].set_ylabel("PCK@0.05 of an image (%)", fontsize=FONT - 1)
     figure.supxlabel("EvalPose of the image (%)", fontsize=FONT - 1)
     figure.suptitle(title, fontsize=FONT + 1)

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.palette import BLACK, FONT, clear, colours, new_figure, shortened
+from analysis.palette import BLACK, FONT, colours, declutter, new_figure, shortened
 from trainables.metrics.intervals import mean_interval
 
 MANY_BINS = 10
@@ -65,7 +65,7 @@ def per_bin_pck(
     axes.set_ylabel("PCK@0.05, mean over poses (%)", fontsize=FONT)
     axes.set_ylim(0, 100)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "y")
+    declutter(axes, "y")
     _legend_below(figure, len(shown))
     return figure
 
@@ -105,7 +105,7 @@ def per_bin_gain(differences: pd.DataFrame, title: str = "") -> Figure:
     axes.set_xlabel("bin of target poses by Pose VAE score, 0 = easiest", fontsize=FONT)
     axes.set_ylabel("gain in PCK@0.05 (points)", fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "y")
+    declutter(axes, "y")
     _legend_below(figure, len(pairs))
     return figure
 
@@ -137,7 +137,7 @@ def trial_intervals(scores: pd.DataFrame, column: str = "All", title: str = "") 
         f"{name}\nlarge point and line: mean and 95 % t interval; small: seeds", fontsize=FONT
     )
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "x")
+    declutter(axes, "x")
     return figure
 
 

@@ -50,7 +50,7 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def clear(axes: Axes, grid: str = "both") -> None:
+def declutter(axes: Axes, grid: str = "both") -> None:
     """Take away what does not inform: two of the four spines, and strong grid lines.
 
     Args:

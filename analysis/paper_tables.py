@@ -17,15 +17,15 @@ from trainables.metrics.intervals import mean_interval
 
 COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "dip": "DIP"}
 """Joint groups whose column in the paper is not their own name with a capital."""
-READINGS = {
+READING_COLUMNS = {
     "EvalPose": "evalpose",
     "cosines": "evalpose_cosines",
     "within_20": "evalpose_within_20",
     "unit_signed": "evalpose_unit_signed",
 }
 """Column to reading of EvalPose; ``EvalPose`` is the paper's equation (3) as printed."""
-SCORES = {"All": "pck_05", **READINGS}
-CONTROLS = {
+SCORES = {"All": "pck_05", **READING_COLUMNS}
+CONTROL_NAMES = {
     "centre": "All joints in the centre",
     "mean_pose": "Mean source pose",
     "mean_target_pose": "Mean target pose (labels)",
@@ -64,8 +64,8 @@ def seed_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
         ``trial`` (readable name), ``method``, ``strategy``, ``recipe`` and ``variant`` (varied
         fields that are not about sampling: of all methods, of this method alone), ``seed``, one
         column of PCK@0.05 per joint group (``Sld`` ...), ``All``, the columns of
-        :data:`READINGS`, ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a split
-        lacks it) and ``Source`` (NaN for the oracle, which trains on the target).
+        :data:`READING_COLUMNS`, ``AdaBN`` (PCK@0.05 with target batch-norm statistics; NaN where a
+        split lacks it) and ``Source`` (NaN for the oracle, which trains on the target).
 
     Raises:
         ValueError: If no complete run reported the split.
@@ -101,7 +101,7 @@ def table1(scores: pd.DataFrame) -> pd.DataFrame:
         ``trial``, the groups of joints and ``All`` in percent, ``low`` and ``high``, the 95 % t
         interval of All over seeds (NaN for one seed), ``AdaBN``, ``Source`` and ``num_seeds``.
     """
-    columns = [name for name in scores.columns if name not in (*_KEYS, *READINGS)]
+    columns = [name for name in scores.columns if name not in (*_KEYS, *READING_COLUMNS)]
     rows = []
     for trial, group in scores.groupby("trial", sort=False):
         row = {"trial": trial, **group[columns].mean()}
@@ -199,7 +199,7 @@ def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
         did not report them.
     """
     rows = []
-    for control, name in CONTROLS.items():
+    for control, name in CONTROL_NAMES.items():
         finals = {
             column: study.final(f"{split}/control/{metric}/{control}")
             for column, metric in SCORES.items()

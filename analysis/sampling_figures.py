@@ -1,7 +1,5 @@
 """What a study trains on: difficulty scores, bins, schedules, and which ranges matter."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,14 +12,13 @@ from analysis.palette import (
     GREY,
     ORANGE,
     VERMILION,
-    clear,
     colours,
+    declutter,
     new_figure,
     shortened,
 )
 from analysis.paper_tables import verdict
 from analysis.trial_names import trial_names
-from trainables.sampling.schedule import active_fraction
 
 MAX_EDGES = 12
 """Most bins whose numbers are written above a histogram."""
@@ -81,7 +78,7 @@ def score_histogram(
     )
     axes.set_ylabel("poses", fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "y")
+    declutter(axes, "y")
     return figure
 
 
@@ -119,33 +116,8 @@ def curriculum_schedules(epochs: pd.DataFrame, runs: pd.DataFrame, title: str = 
     axes.set_xlabel("epoch", fontsize=FONT)
     axes.set_ylabel("active share of the source (%)", fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes)
+    declutter(axes)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1)
-    return figure
-
-
-def pacing_curves(
-    pacings: Sequence[str], start_fraction: float = 1 / 3, full_at: float = 2 / 3
-) -> Figure:
-    """What the pacing functions look like, before anything is trained.
-
-    Args:
-        pacings: Names in :data:`trainables.sampling.schedule.PACINGS`.
-        start_fraction: Share of the samples at the start.
-        full_at: Share of the training after which all are active.
-    """
-    progress = np.linspace(0, 1, 301)
-    figure = new_figure(3.2)
-    axes = figure.subplots()
-    chosen = colours(list(pacings))
-    for name in pacings:
-        shares = [100 * active_fraction(name, p, start_fraction, full_at) for p in progress]
-        axes.plot(100 * progress, shares, color=chosen[name], linewidth=1.6, label=name)
-    axes.set_ylim(0, 105)
-    axes.set_xlabel("training done (%)", fontsize=FONT)
-    axes.set_ylabel("active share of the source (%)", fontsize=FONT)
-    clear(axes)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1)
     return figure
 
 
@@ -212,7 +184,7 @@ def effect_intervals(effects: pd.DataFrame, objective: str, title: str = "") -> 
         fontsize=FONT,
     )
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "y")
+    declutter(axes, "y")
     return figure
 
 

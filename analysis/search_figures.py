@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.palette import BLUE, FONT, GREY, ORANGE, VERMILION, clear, new_figure, shortened
+from analysis.palette import BLUE, FONT, GREY, ORANGE, VERMILION, declutter, new_figure, shortened
 
 
 def search_history(
@@ -45,13 +45,17 @@ def search_history(
     broken = ~trials["is_feasible"].to_numpy(bool)
     if broken.any():
         axes.plot(
-            trials["number"][broken], values[broken], "x", color="black", label="breaks a bound"
+            trials["number"][broken],
+            values[broken],
+            "x",
+            color="black",
+            label="breaks a constraint",
         )
     axes.set_xlabel("trial", fontsize=FONT)
     axes.set_ylabel(objective, fontsize=FONT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes)
+    declutter(axes)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1)
     return figure
 
@@ -89,7 +93,7 @@ def pareto_front(trials: pd.DataFrame, x: str, y: str, title: str = "") -> Figur
     axes.set_xlabel(x, fontsize=FONT)
     axes.set_ylabel(y, fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes)
+    declutter(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT - 1)
     return figure
 
@@ -114,7 +118,7 @@ def parameter_importances(importances: pd.Series, title: str = "") -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("importance for being among the best trials (%), PED-ANOVA", fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "x")
+    declutter(axes, "x")
     return figure
 
 
@@ -147,7 +151,7 @@ def time_saved(runs: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", "seconds", "num_runs"])
 
 
-def saved_time(table: pd.DataFrame, title: str = "") -> Figure:
+def time_saved_bars(table: pd.DataFrame, title: str = "") -> Figure:
     """The rows of :func:`time_saved` as bars, in minutes."""
     figure = new_figure(0.9 + 0.32 * len(table))
     axes = figure.subplots()
@@ -161,7 +165,7 @@ def saved_time(table: pd.DataFrame, title: str = "") -> Figure:
     axes.margins(x=0.18)
     axes.set_xlabel("minutes of one worker", fontsize=FONT)
     axes.set_title(title, fontsize=FONT + 1)
-    clear(axes, "x")
+    declutter(axes, "x")
     return figure
 
 

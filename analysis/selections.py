@@ -46,7 +46,7 @@ def regret_table(choices: pd.DataFrame) -> pd.DataFrame:
         choices: ``Study.choices()``.
 
     Returns:
-        ``way``, ``method``, ``mean`` regret over seeds, each seed the mean of its arms,
+        ``way``, ``method``, ``mean`` regret over seeds, each seed the mean of its trials,
         ``worst`` regret of a single run, ``num_seeds``, ``num_runs``. ``oracle_val`` is left
         out: its regret is 0 by definition.
 

@@ -1,4 +1,4 @@
-"""Runs studies: the only code that knows Ray, Optuna and MLflow.
+"""Runs studies: the only code that knows Optuna and MLflow, and nearly all that knows Ray.
 
 The modules here are the commands: ``python -m harness.run``, ``confirm``, ``replay``, ``ui``,
 ``stages`` and ``spec``. Each reads its arguments and hands over to the packages below it. In the

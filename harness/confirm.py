@@ -93,10 +93,8 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
         raise SpecError(f"need --seeds >= 1 and --top >= 0, got {options.seeds} and {options.top}")
     Storage(options.storage.resolve()).known(options.study)  # before the folder is written to
     storage = open_storage(options.storage)
-    from harness.confirmation.confirmation_study import (  # pandas: only once it is due
-        plan_confirmation,
-        resumed,
-    )
+    # Slow to import: only once the arguments are known to be right.
+    from harness.confirmation.confirmation_study import plan_confirmation, resumed
     from harness.mlflow_tracking.uri_check import check_tracking
     from harness.study.preflight import check_machine
 

@@ -1,5 +1,6 @@
 """The first part of a report: what came out of the study, in sentences."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,13 +69,17 @@ def _result(found: Comparison) -> str:
     assert gap is not None  # both have a mean of this metric
     other = f"{quoted(found.reference)} ({_value(found, found.reference)})"
     return (
-        f"**{_headline(found, gap)}** {_compared(found, best, other)} by {unit}. The difference "
+        f"**{_headline(found, gap)}** {_compared(found, best, other)}, by {unit}. The difference "
         f"is {_points(found, gap)}: {certainty(found, gap)}."
     )
 
 
 def _headline(found: Comparison, gap: Gap) -> str:
     is_better = (gap.mean > 0) == found.is_larger_better
+    if not _is_searched(found):
+        if gap.is_shown:
+            return "The best baseline is better than the next."
+        return "Nothing is shown: the best baseline is not known to be better than the next."
     if not gap.is_shown:
         return "Nothing is shown: no trial is known to be better than the best baseline."
     if is_better:
@@ -82,9 +87,14 @@ def _headline(found: Comparison, gap: Gap) -> str:
     return "No trial is better than the best baseline."
 
 
-def _compared(found: Comparison, best: str, other: str) -> str:
+def _is_searched(found: Comparison) -> bool:
+    """Whether the best trial is one that the search suggested, and not a baseline."""
     searched = found.trials.loc[~found.trials["is_baseline"], "trial"]
-    if found.candidate not in set(searched):
+    return found.candidate in set(searched)
+
+
+def _compared(found: Comparison, best: str, other: str) -> str:
+    if not _is_searched(found):
         if not found.study.runs["is_baseline"].all():
             return (
                 f"No searched trial ran to its end; of the baselines {best} is the best, {other} "
@@ -202,8 +212,10 @@ def _constant(found: Comparison) -> str:
         return "What the mean source pose would score was not recorded."
     pose = f"the mean source pose ({constant:.1f}), one pose for every image"
     poor = found.trials.loc[found.trials["mean"] <= constant, "trial"].tolist()
+    if not poor and len(found.trials) == 1:
+        return f"The only complete trial beats {pose}."
     if not poor:
-        return f"All {counted(len(found.trials), 'complete trial')} beat {pose}."
+        return f"All {len(found.trials)} complete trials beat {pose}."
     return f"**Not better than {pose}, so nothing useful was learned: {listed(poor)}.**"
 
 
@@ -211,21 +223,21 @@ def _adabn(found: Comparison) -> str:
     metric = found.metric + ADABN
     plain = found.trials.loc[found.trials["method"] == "source_only", "trial"]
     adapted = found.trials[~found.trials["method"].isin(["source_only", "oracle"])]
-    source = next((name for name in plain if found.mean(name, metric) > 0), None)
+    source = next((n for n in plain if not math.isnan(found.mean(n, metric))), None)
     if source is None or adapted.empty:
         return "There is no source-only trial with AdaBN to compare the adapted ones with."
     best = str(adapted["trial"].iloc[0])
     gap = found.gap(best, source, other=metric)
     assert gap is not None
     return (
-        f"AdaBN, which trains nothing on the target, lifts {quoted(source)} to "
-        f"{found.mean(source, metric):.1f}; {quoted(best)} differs from it by {gap.mean:+.1f} "
-        f"points: {certainty(found, gap)}."
+        f"With AdaBN, which trains nothing on the target, {quoted(source)} reaches "
+        f"{found.mean(source, metric):.1f}; {quoted(best)} minus that is {gap.mean:+.1f} points: "
+        f"{certainty(found, gap)}."
     )
 
 
 def random_trial(found: Comparison, trial: str) -> str | None:
-    """The trial that draws as many samples at random, of the same method; None without one."""
+    """The best trial of the same method that draws a random share of the poses; None without."""
     runs = found.study.runs.drop_duplicates("trial").set_index("trial")
     same = (runs["adapt.method"] == runs["adapt.method"][trial]) & (
         runs["sampling.strategy"] == "random"
@@ -239,13 +251,13 @@ def _random(found: Comparison) -> str:
     other = None if trial is None else random_trial(found, trial)
     if trial is None or other is None:
         return (
-            "No trial draws poses at random. So it is not known whether a gain comes from which "
-            "poses are drawn or only from their number."
+            "No other trial of its method draws a random share of the poses. So it is not known "
+            "whether a gain comes from which poses are drawn or only from their number."
         )
     gap = found.gap(trial, other)
     assert gap is not None
     return (
-        f"Against poses drawn at random ({quoted(other)}, {_value(found, other)}), "
+        f"Against a random share of the poses ({quoted(other)}, {_value(found, other)}), "
         f"{quoted(trial)} differs by {_points(found, gap)}: {certainty(found, gap)}."
     )
 

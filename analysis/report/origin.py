@@ -16,7 +16,7 @@ _ENVIRONMENT = {
     "torch": "torch",
     "numpy": "NumPy",
     "machine": "machine",
-    "device": "GPU",
+    "device": "device",
 }
 _UNKNOWN = "not recorded"
 

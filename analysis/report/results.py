@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import per_bin_gain, per_bin_pck
-from analysis.paper_tables import CONTROLS, READINGS, control_scores
+from analysis.paper_tables import CONTROL_NAMES, READING_COLUMNS, control_scores
 from analysis.report.answer import random_trial, range_name, varies_sampling
 from analysis.report.comparison import Comparison
 from analysis.report.page import Section, figure, paragraph, subheading, table
@@ -256,11 +256,11 @@ def controls_section(found: Comparison) -> Section | None:
     if not found.metric.endswith("/pck_05") or scores.empty or found.trials.empty:
         return None
     rows = [
-        [row["trial"], *(value_text(row[c], is_percent=True) for c in ("All", *READINGS))]
+        [row["trial"], *(value_text(row[c], is_percent=True) for c in ("All", *READING_COLUMNS))]
         for row in scores.to_dict("records")
     ]
     for name in found.shown:
-        metrics = (found.metric, *(f"{split}/{reading}" for reading in READINGS.values()))
+        metrics = (found.metric, *(f"{split}/{reading}" for reading in READING_COLUMNS.values()))
         rows.append(
             [quoted(name), *(value_text(found.mean(name, m), is_percent=True) for m in metrics)]
         )
@@ -269,7 +269,11 @@ def controls_section(found: Comparison) -> Section | None:
             "The upper rows are predictions that no network made. A trial that is not above the "
             "mean source pose has learned nothing useful; see also Controls in the answer above."
         ),
-        table(["prediction", "PCK@0.05", *READINGS], rows, f"Controls and trials, {split}, in %"),
+        table(
+            ["prediction", "PCK@0.05", *READING_COLUMNS],
+            rows,
+            f"Controls and trials, {split}, in %",
+        ),
         paragraph(_evalpose_caution(found, scores, split)),
     ]
     parts += list(_random_rows(found))
@@ -278,11 +282,11 @@ def controls_section(found: Comparison) -> Section | None:
 
 def _evalpose_caution(found: Comparison, scores: pd.DataFrame, split: str) -> str:
     """Which readings of EvalPose tell the best trial from the mean pose, in this study."""
-    constant = scores.set_index("trial").loc[CONTROLS[CONSTANT]]
+    constant = scores.set_index("trial").loc[CONTROL_NAMES[CONSTANT]]
     best = str(found.candidate or found.trials["trial"].iloc[0])
     blind = [
         reading
-        for reading, metric in READINGS.items()
+        for reading, metric in READING_COLUMNS.items()
         if found.mean(best, f"{split}/{metric}") - constant[reading] < NEAR
     ]
     start = (
@@ -292,7 +296,7 @@ def _evalpose_caution(found: Comparison, scores: pd.DataFrame, split: str) -> st
     if not blind:
         return f"{start} In this study every reading puts {quoted(best)} well above the mean pose."
     near = f"less than {NEAR:.0f} points above it, or below"
-    if len(blind) == len(READINGS):
+    if len(blind) == len(READING_COLUMNS):
         return (
             f"{start} **In this study no reading tells {quoted(best)} from the mean source pose** "
             f"({near}): EvalPose says nothing here."
@@ -304,7 +308,7 @@ def _evalpose_caution(found: Comparison, scores: pd.DataFrame, split: str) -> st
 
 
 def _random_rows(found: Comparison) -> Iterator[str]:
-    """What ways of sampling gain over as many samples at random."""
+    """What ways of sampling gain over a random share of the poses."""
     rows = []
     strategies = found.study.runs.drop_duplicates("trial").set_index("trial")["sampling.strategy"]
     for name in found.shown:
@@ -319,6 +323,6 @@ def _random_rows(found: Comparison) -> Iterator[str]:
         yield table(
             ["trial", "random", "difference", "certainty"],
             rows,
-            "Choice of poses against as many poses drawn at random, in points",
+            "Choice of poses against a random share of them, maybe of another size, in points",
             words=["random", "certainty"],
         )

@@ -66,8 +66,8 @@ def _importances(found: Comparison) -> Iterator[str]:
         parameter_importances(shown),
         "Importance of " + ", ".join(f"{name} {100 * v:.0f} %" for name, v in shown.items()),
         "Share of each parameter in what makes a trial one of the best tenth (PED-ANOVA). It has "
-        f"neither sign nor interval; of {len(found.study.trials())} trials "
-        + ("it is mostly noise." if len(found.study.trials()) < 50 else "take it as a hint."),
+        f"neither sign nor interval; with {len(found.study.trials())} trials it is "
+        + ("mostly noise." if len(found.study.trials()) < 50 else "a hint."),
     )
     if len(importances) > len(shown):
         yield paragraph(f"{len(importances) - len(shown)} parameters of less importance left out.")

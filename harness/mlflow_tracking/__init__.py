@@ -9,5 +9,5 @@ order, ``page`` the address that shows them; ``model`` logs the best network at 
 for it.
 ``experiment`` and ``database`` find or create MLflow's own; ``environment`` and ``provenance`` say
 with which code and libraries a run was made; ``uri_check`` checks the address before a study
-starts. Used by ``study``, ``terminal`` and ``replays``.
+starts. Used by ``study``, ``terminal``, ``replays`` and the commands.
 """

@@ -27,10 +27,9 @@ RETRY_S, MAX_RETRY_S = 1.0, 15.0
 CLOSE_RETRY_S = 3.0
 """How long a store that fails at once is tried again after the end of the input."""
 STUCK_S, CLOSE_S = 18.0, 60.0
-"""How long one write may wait for an answer, and all of them may take, after the end of the
-input. On a busy machine MLflow's import and a new database take longer than the first: time in
-which this process computes does not count for it, nor the time before the first write for the
-second."""
+"""Limits after the end of the input. ``STUCK_S``: how long one write may wait for an answer; time
+in which this process computes is not counted. ``CLOSE_S``: how long all writes together may take,
+counted from the first one, as MLflow's import and a new database take long on a busy machine."""
 COMPUTES = 0.02
 """Share of a core from which on the process counts as computing; the watch itself takes less."""
 NICENESS = 10

@@ -18,6 +18,7 @@ key                               range      better  meaning; labels it reads
 ``<split>/evalpose_degenerate``   0..        less    of these, with a predicted limb of no length
 ``pck_bin/NN``                    0..100     more    keypoint score of target_val bin NN
 ``final/pck_bin/NN``              0..100     more    the same after the last epoch
+``target_test/pck_bin/NN``        0..100     more    the same of target_test, in confirmations
 ``<split>/pck_05_adabn``          0..100     more    AdaBN control of a target split, see below
 ``<split>/control/<metric>/<c>``  as metric  -       PCK or EvalPose of no network, see below
 ``validator/<name>``              any        more    label-free; reads no target label

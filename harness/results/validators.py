@@ -50,13 +50,13 @@ def checkpoints(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 def validators(rows: pd.DataFrame) -> pd.DataFrame:
     """Meta-evaluation of each validator over all logged checkpoints.
 
-    A pool mixes the epochs, seeds and sampling arms of a method, so a correlation says how well
+    A pool mixes the epochs, seeds and trials of a method, so a correlation says how well
     the validator orders all of these together, which matters for a choice among the checkpoints of
     a whole study. How well it finds the best epoch of one run is in :func:`choices`: a validator
-    that merely grows with training scores well here. Epochs of a run resemble each other and arms
-    may share their pre-training, so the number of checkpoints is not a number of independent
-    observations and no interval is given. Pools of several methods also compare values across
-    losses, where a validator may mean something else.
+    that merely grows with training scores well here. Epochs of a run resemble each other and
+    trials may share their pre-training, so the number of checkpoints is not a number of
+    independent observations and no interval is given. Pools of several methods also compare
+    values across losses, where a validator may mean something else.
 
     Args:
         rows: From :func:`checkpoints`.

@@ -9,17 +9,15 @@ from analysis.sampling_figures import (
     curriculum_schedules,
     effect_intervals,
     effects_table,
-    pacing_curves,
     score_histogram,
 )
 from analysis.search_figures import (
     parameter_importances,
     pareto_front,
-    saved_time,
     search_history,
     time_saved,
+    time_saved_bars,
 )
-from trainables.sampling.schedule import PACINGS
 
 NAN = float("nan")
 
@@ -102,7 +100,7 @@ def test_time_is_saved_by_stages_that_were_found_and_by_epochs_that_were_not_tra
         "saved by pruning (estimate)": 60.0,  # 3 epochs of 180 s / 9
     }
     assert table["num_runs"].tolist() == [3, 2, 1, 1, 1]
-    bars = saved_time(table.reset_index()).axes[0].patches
+    bars = time_saved_bars(table.reset_index()).axes[0].patches
     assert [bar.get_width() for bar in bars][:2] == pytest.approx([3.0, 100 / 60])
 
 
@@ -152,9 +150,3 @@ def test_a_schedule_has_a_line_per_trial_and_says_what_was_active(study_of):
     assert drawn == {"RegDA": [100.0, 100.0, 100.0], "RegDA VAE-CL": [25.0, 50.0, 100.0]}
     with pytest.raises(ValueError, match="no run reported"):
         curriculum_schedules(study.epochs.iloc[:0], study.runs)
-
-
-def test_every_pacing_ends_with_all_of_the_source():
-    axes = pacing_curves(list(PACINGS)).axes[0]
-    assert [line.get_label() for line in axes.lines] == list(PACINGS)
-    assert {line.get_ydata()[-1] for line in axes.lines} == {100.0}

@@ -2,5 +2,6 @@
 
 Read ``judge`` (all reported metrics), ``evaluate`` (a network's keypoints and their metrics),
 ``validation`` (label-free validators), ``predictions`` (those of the last epoch, as a file).
-Only this package and the oracle read target labels.
+Target labels are read here, by the reference Pose VAE that sorts target poses into bins
+(``stages``), and by the oracle, which alone trains on them.
 """

@@ -41,7 +41,8 @@ class Predictions:
     Attributes:
         split: (N,) ``target_val`` or ``target_test``.
         ids: (N,) sample ids.
-        keypoints_px: (N, K, 2) predicted keypoints: the centre of each map's highest cell.
+        keypoints_px: (N, K, 2) predicted keypoints, see
+            :func:`trainables.data.heatmaps.decode_keypoints`.
         confidence: (N, K) in [0, 1], comparable within one loss only; see
             :func:`trainables.metrics.validators.joint_confidence`. For ``kl`` the probability of
             the highest cell, which is small even for a map learned perfectly (0.16 for maps of

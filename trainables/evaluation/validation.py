@@ -5,7 +5,8 @@ the images of the target domain.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -165,7 +166,7 @@ class LabelFreeValidation:
             seen = net.features(inputs)
             features.append(_pooled(seen))
             maps.append(net.head(seen))
-            warped = augment_images(images, _part_of(self._warps, part))
+            warped = augment_images(images, self._warps.map(itemgetter(part)))
             on_warped.append(self._decoded(net(warped)))
             logits = auxiliary_logits(inputs)
             if logits is not None:
@@ -208,13 +209,7 @@ def _draw_warps(num: int, image_size: int, skeleton: Skeleton) -> AugmentDraw:
     matrix = draw.matrix.clone()
     matrix[1::2, 0] *= -1
     matrix[1::2, 0, 2] += image_size - 1
-    return AugmentDraw(matrix, draw.brightness, draw.contrast, draw.saturation)
-
-
-def _part_of(draw: AugmentDraw, part: slice) -> AugmentDraw:
-    return AugmentDraw(
-        draw.matrix[part], draw.brightness[part], draw.contrast[part], draw.saturation[part]
-    )
+    return replace(draw, matrix=matrix)
 
 
 def _pooled(features: Tensor) -> Tensor:

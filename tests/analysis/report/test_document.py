@@ -58,7 +58,7 @@ def test_a_difference_whose_interval_leaves_out_zero_is_an_answer(text_of):
     # Differences 5 and 5.2: mean 5.1, standard error 0.1, t of one degree of freedom 12.706.
     text = text_of(_runs(all=[50.0, 52.0], trial_1=[55.0, 57.2]))
     assert "A trial is better than the best baseline." in text
-    assert "best searched trial is trial-1 (56.1), the best baseline all (51.0) by" in text
+    assert "best searched trial is trial-1 (56.1), the best baseline all (51.0), by" in text
     assert "is +5.1 points: 95 % interval [3.8, 6.4], paired over 2 seeds: better" in text
 
 

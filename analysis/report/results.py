@@ -1,7 +1,6 @@
 """What the trials of a study reached: table, bins, ranges of difficulty, controls, EvalPose."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -149,23 +148,14 @@ def bins_figure(found: Comparison) -> Figure | None:
     return None if bins.empty else per_bin_pck(bin_summary(bins), _with_bins(found, bins))
 
 
-def bins_section(found: Comparison, image: Path | None) -> Section | None:
-    """PCK of each bin of target poses, and what the trials gain in it.
-
-    Args:
-        found: The study.
-        image: Where the figure is written as an image of its own, too; None for nowhere.
-    """
+def bins_section(found: Comparison) -> Section | None:
+    """PCK of each bin of target poses, and what the trials gain in it."""
     drawn = bins_figure(found)
     if drawn is None:
         return None
     bins = _bins(found)
     shown = _with_bins(found, bins)
     num_seeds = found.study.runs["seed"].nunique()
-    if image is not None:
-        partial = image.with_name(f".partial-{image.name}")
-        drawn.savefig(partial, format="png", dpi=150)
-        partial.replace(image)
     parts = [
         figure(
             drawn,

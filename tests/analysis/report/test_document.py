@@ -6,6 +6,7 @@ import re
 import pytest
 
 from analysis.report.__main__ import main
+from analysis.report.comparison import Comparison
 from analysis.report.document import report, write_report
 from harness.results import load_study
 from trainables.metrics.metric_keys import control_metric
@@ -34,7 +35,9 @@ def _text(page):
 @pytest.fixture
 def text_of(write_ledger):
     """The text of the report of some runs."""
-    return lambda runs, **options: _text(report(load_study(write_ledger(runs, **options))))
+    return lambda runs, **options: _text(
+        report(Comparison(load_study(write_ledger(runs, **options))))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +193,7 @@ def test_long_studies_are_cut_and_counted(text_of):
 def test_what_a_user_wrote_is_no_markup(write_ledger):
     content = {**CONTENT, "title": HOSTILE}
     runs = [(HOSTILE, {"sampling.strategy": "all"}, [{PCK: 50.0}], "complete")]
-    page = report(load_study(write_ledger(runs, content=content, study=HOSTILE)))
+    page = report(Comparison(load_study(write_ledger(runs, content=content, study=HOSTILE))))
     assert "<script" not in page
     assert "<img src=http" not in page
     assert page.count(html.escape(HOSTILE)) >= 2  # the title and its heading
@@ -216,7 +219,8 @@ def test_a_whole_study_has_all_sections_and_alternative_texts(stored_page):
 
 def test_a_report_is_the_same_the_second_time(stored_study):
     study = load_study(stored_study)
-    assert report(study) == report(load_study(stored_study))
+    again = load_study(stored_study)
+    assert report(Comparison(study)) == report(Comparison(again))
 
 
 @pytest.mark.parametrize(

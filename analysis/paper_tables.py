@@ -211,7 +211,7 @@ def control_scores(study: Study, split: str = "target_val") -> pd.DataFrame:
 
 
 def sampling_differences(scores: pd.DataFrame, column: str = "All") -> pd.DataFrame:
-    """What each way of sampling gains over all of the source, and over as many random samples.
+    """What each way of sampling gains over all of the source, and over a random share of it.
 
     Differences are taken seed by seed, which share data and initial weights, between trials
     that differ in the sampling alone. Of many rows at 95 %, one in twenty has an interval

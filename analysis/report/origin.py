@@ -1,10 +1,6 @@
 """Where a study's numbers come from, and how to get them again."""
 
-import io
-import json
 import shlex
-
-from ruamel.yaml import YAML
 
 from analysis.report.comparison import Comparison
 from analysis.report.page import Section, paragraph, preformatted, subheading, table
@@ -41,22 +37,13 @@ def origin_section(found: Comparison) -> Section:
         *([name, environment.get(key) or _UNKNOWN] for key, name in _ENVIRONMENT.items()),
         ["digest of code and libraries", str(description.get("code", _UNKNOWN))],
         ["seeds", ", ".join(map(str, seeds)) or "none"],
-        *([f"digest of the {role}", ", ".join(found)] for role, found in digests.items()),
+        *([f"digest of the {role}", ", ".join(known)] for role, known in digests.items()),
         ["plugins", ", ".join(description.get("plugins", [])) or "none"],
     ]
     parts = [
         paragraph(command),
         table(["what", "value"], rows, "What the numbers depend on", words=["value"]),
         subheading("The study's file"),
-        preformatted(_as_yaml(str(description["yaml"]))),
+        preformatted(found.study.file),
     ]
     return Section("How to reproduce", "reproduce", tuple(parts))
-
-
-def _as_yaml(text: str) -> str:
-    """The study's file from the ledger, which holds it as JSON."""
-    yaml = YAML()
-    yaml.width = 90
-    out = io.StringIO()
-    yaml.dump(json.loads(text), out)
-    return out.getvalue()

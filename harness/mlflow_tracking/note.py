@@ -1,11 +1,8 @@
 """The text that MLflow shows above the runs of a study, as Markdown."""
 
-import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
-
-from ruamel.yaml import YAML
 
 from harness.mlflow_tracking.contents import kind_of, run_title
 from harness.record.ledger import Event, RunRecord
@@ -13,6 +10,7 @@ from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.result_table import effect_lines, result_table
 from harness.results.verdict import as_lines, recorded_verdict
 from harness.spec import SpecError, StudySpec, checked_study
+from harness.yaml.text import as_yaml
 
 MAX_CHARACTERS = 7900
 """MLflow keeps 8000 of a run's tag and would cut the closing fence off."""
@@ -44,7 +42,7 @@ def study_note(
         lines.append("")
     lines += [*_how_to_read(study), ""]
     head = "\n".join(lines)
-    text = _as_yaml(content)
+    text = content if isinstance(content, str) else as_yaml(content)
     room = MAX_CHARACTERS - len(head) - len(f"```yaml\n\n{CUT}\n```\n")
     if room < 0:  # a space of hundreds of parameters
         return _cut(head, MAX_CHARACTERS - len(CUT) - 2) + "\n"
@@ -132,16 +130,6 @@ def _content(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _as_yaml(spec: Any) -> str:
-    if isinstance(spec, str):
-        return spec
-    yaml = YAML()
-    yaml.width = 99
-    out = io.StringIO()
-    yaml.dump(spec, out)
-    return out.getvalue()
 
 
 def _cell(domain: Any) -> str:

@@ -83,6 +83,7 @@ from harness.results.ranking import RankedTrial, ranked_trials
 from harness.results.trial_label import trial_label
 from harness.results.verdict import Verdict, num_looks, recorded_verdict
 from harness.spec import StudySpec, checked_study
+from harness.yaml.text import as_yaml
 from trainables.config import TrialConfig
 from trainables.metrics.metric_keys import FINAL_BIN_PREFIX
 from trainables.registry import load_plugins
@@ -170,6 +171,11 @@ class Study:
         return checked_study(
             json.loads(self._content[0]["yaml"]), f"{self._ledger} cannot be analysed"
         )
+
+    @property
+    def file(self) -> str:
+        """The study's file as YAML, without its comments."""
+        return as_yaml(json.loads(self._content[0]["yaml"]))
 
     def trials(self) -> pd.DataFrame:
         """The complete trials, in the order in which they were suggested.

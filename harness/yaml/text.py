@@ -5,6 +5,7 @@ than YAML on purpose: duplicate keys, keys that are not strings, infinities, tag
 are errors, and dates stay strings. Anchors, aliases and the merge key ``<<`` work.
 """
 
+import io
 import math
 import re
 import warnings
@@ -25,6 +26,9 @@ MAX_OPEN_BRACKETS = 100  # the parser's time grows with the square of open brack
 MAX_VALUES = 50_000  # aliases can multiply a short text without bound
 MAX_DEPTH = 20
 MAX_INT = 2**63 - 1
+
+WIDTH = 99
+"""Columns of a line that is written."""
 
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = frozenset(_TAG + kind for kind in ("str", "timestamp", "value"))
@@ -216,3 +220,11 @@ def _syntax_sentence(error: MarkedYAMLError, text: str) -> str:
         return "a tab cannot separate words; use spaces"
     parts = [part for part in (error.context, error.problem) if part]
     return f"not valid YAML: {' '.join(', '.join(parts).split())}"
+
+
+def as_yaml(content: Any) -> str:
+    """Plain Python data as YAML."""
+    yaml, out = YAML(), io.StringIO()
+    yaml.width = WIDTH
+    yaml.dump(content, out)
+    return out.getvalue()

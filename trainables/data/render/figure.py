@@ -16,6 +16,7 @@ from trainables.data.render.look import Look
 from trainables.data.render.mesh import PosedMesh, load_mesh, pose_mesh
 from trainables.data.render.outfit import Outfits, clothes_volume, draw_outfits, paint_outfits
 from trainables.data.render.raster import rasterise
+from trainables.data.render.shapes import as_tensor
 
 Array = NDArray[np.float64]
 
@@ -44,12 +45,12 @@ def _person_turns(joints: Array, rng: np.random.Generator) -> Tensor:
     num = len(joints)
     head_yaw = rng.normal(0, 0.35, num).clip(-1, 1)
     foot_flex = rng.normal(0.1, 0.3, (num, 2)).clip(-0.3, 0.9)
-    return body_turns(load_mesh("body"), *map(_tensor, (joints, head_yaw, foot_flex)))
+    return body_turns(load_mesh("body"), *map(as_tensor, (joints, head_yaw, foot_flex)))
 
 
 def _hand_turns(joints: Array, rng: np.random.Generator) -> Tensor:
     flex = rng.normal(0, 0.4, len(joints)).clip(-1, 1)
-    return hand_turns(load_mesh("hand"), _tensor(joints), _tensor(flex))
+    return hand_turns(load_mesh("hand"), as_tensor(joints), as_tensor(flex))
 
 
 _TRUNK = (2, 3, 6, 7, 8, 12, 13)
@@ -94,12 +95,14 @@ def draw_figures(
         rng: Source of all randomness.
     """
     mesh, num = load_mesh(figure.mesh), len(joints)
-    shape = _tensor(rng.normal(0, look.shape_spread, (num, len(mesh.components))).clip(-2.5, 2.5))
+    shape = as_tensor(
+        rng.normal(0, look.shape_spread, (num, len(mesh.components))).clip(-2.5, 2.5)
+    )
     outfits = draw_outfits(rng, num, look.saturation, look.pattern, look.folds)
     turns = figure.turns(joints, rng)
     direction = rng.normal(0, 1, (num, 3)) * (look.side_light, look.side_light, 0) + (0, -0.3, -1)
-    light = _tensor(direction / np.linalg.norm(direction, axis=1, keepdims=True))
-    ambient = _tensor(rng.uniform(*look.ambient, num))
+    light = as_tensor(direction / np.linalg.norm(direction, axis=1, keepdims=True))
+    ambient = as_tensor(rng.uniform(*look.ambient, num))
     distance, share = rng.uniform(1.3, 5.0, num), rng.uniform(*look.figure_share, num)
     place = rng.uniform(-1, 1, (num, 2)) * look.off_centre
     drawn = []
@@ -108,7 +111,7 @@ def draw_figures(
         own = outfits.rows(rows)
         posed = pose_mesh(mesh, shape[rows], turns[rows], clothes_volume(mesh, own))
         camera = (distance[rows], share[rows], place[rows], frames[rows])
-        posed = _seen(posed, size, *map(_tensor, camera))
+        posed = _seen(posed, size, *map(as_tensor, camera))
         drawn.append(_drawn(figure, posed, own, size, light[rows], ambient[rows]))
     return DrawnFigures(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
@@ -183,7 +186,3 @@ def _drawn(
     front = depth[row * fine + spot[..., 0]]
     hidden = inside & (front < posed.joints[..., 2] - torch.tensor(figure.depth_m))
     return painted[:, :3], painted[:, 3:], posed.joints[..., :2], hidden
-
-
-def _tensor(array: NDArray[np.floating]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -2,11 +2,17 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.data.render.look import Look
-from trainables.data.render.shapes import Capsules, covers, gaussian_blur, paint, smooth_noise
+from trainables.data.render.shapes import (
+    Capsules,
+    as_tensor,
+    covers,
+    gaussian_blur,
+    paint,
+    smooth_noise,
+)
 
 CHUNK = 250
 """Images drawn from one random stream and painted as one batch."""
@@ -125,8 +131,3 @@ def add_camera_effects(
         level = as_tensor(rng.uniform(0, look.noise, CHUNK)).view(-1, 1, 1, 1)
         images = images + level * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)
-
-
-def as_tensor(array: NDArray[np.float64]) -> Tensor:
-    """A float32 copy on the CPU."""
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

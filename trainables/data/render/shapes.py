@@ -7,7 +7,9 @@ clipped signed distance of each pixel to it, which gives smooth edges without su
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -122,3 +124,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
         flat, weight.view(-1, 1, 2 * reach + 1, 1), groups=batch * channels
     )
     return flat.view(batch, channels, height, width)
+
+
+def as_tensor(array: NDArray[np.floating]) -> Tensor:
+    """A float32 copy on the CPU."""
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,4 +1,4 @@
-.PHONY: check test-all faults smoke notebooks schema bench
+.PHONY: check test-all faults smoke notebooks pictures schema bench
 
 check:  ## what a commit must pass
 	ruff check .
@@ -24,6 +24,9 @@ notebooks:  ## run each notebook on its study in STORAGE, outputs kept
 	POSEBINS_STUDY=$(abspath $(STORAGE))/studies/table1_people $(RUN_NOTEBOOK) \
 		analysis/02_compare_runs.ipynb analysis/03_paper_tables_and_figures.ipynb \
 		analysis/06_validators.ipynb
+
+pictures:  ## the README's pictures of two studies in STORAGE; needs Debian's chromium
+	python docs/pictures.py $(STORAGE)/studies/photographs --mlflow $(STORAGE)/studies/bins
 
 schema:  ## what editors check study files with
 	python -m harness.spec > search_spaces/schema.json

@@ -1,9 +1,10 @@
-"""Take the README's pictures of a study that has ended: ``make pictures``.
+"""Takes the README's pictures of two studies that have ended: ``make pictures``.
 
-    python docs/pictures.py STUDY_FOLDER --mlflow OTHER_STUDY_FOLDER --out docs
+    python docs/pictures.py STUDY_OF_PHOTOGRAPHS --mlflow FIRST_STUDY --out docs
 
-``report.png`` shows the report of the first study and ``photographs.jpg`` single images of it;
-``mlflow.png`` shows the page that compares the runs of the second. Needs Debian's chromium.
+Of the first folder ``photographs.jpg`` shows single images. Of the second ``report.png`` shows the
+report, ``mlflow.png`` the page that compares the runs and ``per_bin.png`` the figure of the bins.
+Needs Debian's chromium.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def main() -> None:
     """Take all pictures."""
     parser = argparse.ArgumentParser(description="Take the README's pictures.")
     parser.add_argument("study", type=Path, help="folder of the study of photographs")
-    parser.add_argument("--mlflow", type=Path, required=True, help="folder of the first study")
+    parser.add_argument("--mlflow", type=Path, required=True, help="folder of another study")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
     with opened_browser() as browser:

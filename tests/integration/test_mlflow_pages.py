@@ -65,10 +65,8 @@ def storage(tmp_path_factory):
     folder.mkdir(parents=True)
     write(folder, _events())
     (folder / "summary").mkdir()
-    figure = per_bin_pck(
-        pd.DataFrame({"trial": "all", "bin": range(6), "mean": 50.0, "low": 40.0, "high": 60.0}),
-        ["all"],
-    )
+    bins = {"trial": "all", "bin": range(6), "mean": 50.0, "low": 40.0, "high": 60.0}
+    figure = per_bin_pck(pd.DataFrame({**bins, "num_seeds": 3}), ["all"])
     figure.savefig(StudyFolder(folder).summary / PER_BIN)
     uri = f"sqlite:///{root / 'mlflow.db'}"
     cursor = followed(uri, folder)

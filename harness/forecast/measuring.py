@@ -37,6 +37,8 @@ from trainables.stages.trial_stages import TrialStages
 MAX_AT_ONCE = 8
 NUM_STEPS, STYLE_STEPS = 5, 30
 """Steps of each phase of training, and of encoder and decoder, that are measured."""
+LONG_STEP_S = 10.0
+"""Of steps that take this long one is measured: their times hardly differ."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ def _trained(
     run.run_epoch()  # of one step; warms up
     for _ in range(2):
         first_s = _seconds(partial(run.train, 1))
-        step_s = _seconds(partial(run.train, NUM_STEPS)) / NUM_STEPS
+        num_steps = NUM_STEPS if first_s < LONG_STEP_S else 1
+        step_s = _seconds(partial(run.train, num_steps)) / num_steps
         judged_s = max(0.0, _seconds(run.run_epoch) - step_s)
         phases.append((step_s, judged_s * judged_more))
         fixed_s += max(0.0, first_s - step_s)

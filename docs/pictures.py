@@ -28,8 +28,8 @@ from harness.results import Study, load_study
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.browser import new_page, opened_browser
 
-SIZE = 1300, 1000
-"""Width and height of the pages in pixels."""
+SIZE, WIDE_SIZE = (1100, 900), (1800, 1000)
+"""Width and height of the report and of MLflow's page in pixels."""
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def take_report(browser: Browser, report: Path, out: Path) -> None:
 def take_mlflow(browser: Browser, study: Path, out: Path) -> None:
     """MLflow's page of a study, as its address opens it."""
     with served_address(study) as address:
-        page = new_page(browser, *SIZE)
+        page = new_page(browser, *WIDE_SIZE)
         page.goto(address)
         page.locator(".js-plotly-plot").nth(1).wait_for()
         page.wait_for_timeout(2000)  # charts grow into their places

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.report.comparison import Comparison, Gap
-from analysis.report.wording import certainty, counted, listed, quoted, value_text
+from analysis.report.wording import certainty, counted, listed, points, quoted, value_text
 from harness.results.verdict import headline, looks_caution
 from trainables.metrics.metric_keys import CONSTANT, control_metric
 
@@ -107,7 +107,7 @@ def _compared(found: Comparison, best: str, other: str) -> str:
 def _points(found: Comparison, gap: Gap) -> str:
     if not found.is_percent:
         return f"{gap.mean:+.3g}"
-    return f"{gap.mean:+.1f} points"
+    return f"{points(gap.mean)} points"
 
 
 def _front(found: Comparison) -> str:
@@ -197,7 +197,7 @@ def range_name(row: dict[Any, Any], num_ranges: int) -> str:
 
 
 def _effect(row: dict[Any, Any]) -> str:
-    return f"{row['effect']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+    return f"{points(row['effect'])} [{points(row['low'])}, {points(row['high'])}]"
 
 
 def _controls(found: Comparison) -> Iterator[str]:
@@ -231,8 +231,8 @@ def _adabn(found: Comparison) -> str:
     assert gap is not None
     return (
         f"With AdaBN, which trains nothing on the target, {quoted(source)} reaches "
-        f"{found.mean(source, metric):.1f}; {quoted(best)} minus that is {gap.mean:+.1f} points: "
-        f"{certainty(found, gap)}."
+        f"{found.mean(source, metric):.1f}; {quoted(best)} minus that is {points(gap.mean)} "
+        f"points: {certainty(found, gap)}."
     )
 
 

@@ -16,6 +16,7 @@ from analysis.report.wording import (
     gap_text,
     interval_text,
     listed,
+    points,
     quoted,
     value_text,
 )
@@ -43,7 +44,7 @@ def verdict_section(found: Comparison) -> Section | None:
         rows.append(
             [
                 f"{quoted(trial.name)}{' *' if trial.is_baseline else ''}",
-                f"{gap.mean:+.1f} {_interval(gap.interval)}".rstrip(),
+                f"{points(gap.mean)} {_interval(gap.interval)}".rstrip(),
                 _interval(gap.bootstrap) or "-",
                 f"{gap.num_same_sign} of {gap.num_seeds}",
                 "-" if gap.p_adjusted is None else p_text(gap.p_adjusted),
@@ -211,7 +212,7 @@ def ranges_section(found: Comparison) -> Section | None:
     rows = [
         [
             range_name(row, len(effects)),
-            f"{row['effect']:+.1f}",
+            points(row["effect"]),
             interval_text(row["low"], row["high"]),
             ("helps" if sign * row["effect"] > 0 else "hurts") if shown else "nothing is shown",
         ]

@@ -20,11 +20,16 @@ def interval_text(low: float, high: float, *, is_percent: bool = True) -> str:
     return "[{}, {}]".format(*ends)
 
 
+def points(difference: float) -> str:
+    """A difference of percentages with its sign and one decimal; never ``-0.0``."""
+    return f"{round(difference, 1) + 0.0:+.1f}"
+
+
 def gap_text(gap: Gap | None, *, is_percent: bool = True) -> str:
     """A difference with its sign and its interval."""
     if gap is None:
         return "-"
-    mean = f"{gap.mean:+.1f}" if is_percent else f"{gap.mean:+.3g}"
+    mean = points(gap.mean) if is_percent else f"{gap.mean:+.3g}"
     return f"{mean} {interval_text(gap.low, gap.high, is_percent=is_percent)}".rstrip()
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from harness.optuna_study.samplers import needs_constant_seed, sampler_for
 from harness.record.masking import masked, masked_text, secrets_of
 from harness.record.outage import OutageError
+from harness.record.whole_database import create_whole
 from harness.spec import SpecError, StudySpec
 
 T = TypeVar("T")
@@ -51,12 +52,14 @@ def open_storage(url: str) -> RDBStorage:
     if is_sqlite:
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}
     try:
+        create_whole(url, lambda fresh: RDBStorage(fresh).engine.dispose())
         storage = RDBStorage(url, engine_kwargs=arguments)
     except ImportError as error:
         raise SpecError(
             f"database {masked(url)}: {error}; pip install 'posebins[postgres]'"
         ) from error
     except (
+        OSError,
         ValueError,
         RuntimeError,
         StorageInternalError,

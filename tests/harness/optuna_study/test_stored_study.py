@@ -1,6 +1,8 @@
 """A database that is locked, and errors that waiting does not mend."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,6 +15,7 @@ from harness.optuna_study import stored_study as optuna_study
 from harness.optuna_study.stored_study import Patience, open_storage
 from harness.record.outage import OutageError
 from harness.spec import SpecError, load_study
+from tests.conftest import ROOT
 from tests.harness.optuna_study.test_resume import STUDY, curve, outcome, run
 from tests.simulation import Simulation
 
@@ -43,6 +46,33 @@ def test_a_database_that_another_process_locks_is_waited_for(
     assert outcome(spec, tmp_path / "locked") == outcome(spec, tmp_path / "whole")
     assert said
     assert all("database is locked); waiting for it" in line for line in said)
+
+
+DIES_AT_THE_FIRST_TABLE = """
+import os, sys
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from harness.optuna_study.stored_study import open_storage
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.strip().startswith("CREATE TABLE"):
+        os._exit(9)
+
+open_storage(sys.argv[1])
+"""
+
+
+def test_a_driver_killed_while_it_creates_the_database_leaves_none(tmp_path):
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    command = [sys.executable, "-W", "ignore", "-c", DIES_AT_THE_FIRST_TABLE, url]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 9
+    assert not (tmp_path / "optuna.db").exists()
+    storage = open_storage(url)
+    optuna.create_study(storage=storage, study_name="s")
+    # The name has its index, without which each start would make another study.
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        optuna.create_study(storage=storage, study_name="s")
 
 
 def failing(*errors):

@@ -9,7 +9,6 @@ Needs Debian's chromium.
 
 import argparse
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,7 +73,7 @@ def served_address(study: Path) -> Iterator[str]:
     try:
         yield process.stdout.readline().partition(": ")[2].strip()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait()
 
 

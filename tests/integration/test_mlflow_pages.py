@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 
@@ -87,7 +86,7 @@ def address(storage):
         assert line.startswith("pages: http://127.0.0.1:"), line
         yield line.removeprefix("pages: ").strip()
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # as Ctrl-C, which processes in the background of a shell ignore
         code = process.wait(60)
         process.stdout.close()
     assert code == 130

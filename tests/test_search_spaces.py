@@ -25,7 +25,7 @@ def test_every_study_loads_and_its_draws_build_configs(path):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_goes_on_where_its_driver_died(path, tmp_path):
+def test_every_study_is_resumed_after_its_driver_has_died(path, tmp_path):
     spec = load_study(path)
 
     def curve(fields, step):

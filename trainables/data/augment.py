@@ -93,10 +93,8 @@ def imagenet_mean_std(device: torch.device) -> tuple[Tensor, Tensor]:
 
     Without the cache every step would copy them to the device and wait for it.
     """
-    return tuple(  # type: ignore[return-value]
-        torch.tensor(values, device=device).view(1, 3, 1, 1)
-        for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
+    mean, std = torch.tensor((IMAGENET_MEAN, IMAGENET_STD), device=device).view(2, 1, 3, 1, 1)
+    return mean, std
 
 
 def normalise(images: Tensor) -> Tensor:

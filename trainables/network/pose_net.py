@@ -90,6 +90,7 @@ class StridedPointwise(nn.Conv2d):
 
     def extra_repr(self) -> str:
         """The layer's settings in ``repr``, by which the memory format check compares layers."""
+        # PyTorch's own method has no types.
         convolution: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{convolution}, step={self.step}"
 

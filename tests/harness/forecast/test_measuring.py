@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from harness.forecast import measuring
-from harness.forecast.measuring import measure, measure_trials
+from harness.forecast.measuring import NUM_STEPS, measure, measure_trials
 from harness.spec.sections import Resources
 from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
 from tests.conftest import ROOT
+from trainables.adapt.adaptation_run import AdaptationRun
 from trainables.checkpoint import save_states
 from trainables.config import TrialConfig
 from trainables.distributed.shard import WHOLE
@@ -82,6 +83,21 @@ def test_a_trial_is_measured_as_it_really_is(tmp_path):
     for role in ("source", "target"):
         path = image_stage(cache, small(), role, 1).entry.path
         assert found.stages[f"images/{role}"][1] == pytest.approx(size(path), rel=0.05)
+
+
+@pytest.mark.parametrize(("long_s", "most"), [(0.0, 1), (1e9, NUM_STEPS)])
+def test_of_steps_that_take_long_one_is_measured(tmp_path, monkeypatch, long_s, most):
+    asked, train = [], AdaptationRun.train
+
+    def counted(run, steps):
+        asked.append(steps)
+        return train(run, steps)
+
+    monkeypatch.setattr(AdaptationRun, "train", counted)
+    monkeypatch.setattr(measuring, "LONG_STEP_S", long_s)
+    found = measure(small(), "adaptation", CPU, tmp_path)
+    assert max(asked) == most
+    assert min(second for phase in found.phases for second in phase) > 0
 
 
 def test_a_style_network_is_measured_where_images_are_restyled(tmp_path):

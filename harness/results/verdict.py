@@ -206,14 +206,22 @@ def looks_caution(num_looks: int) -> str | None:
 
 
 def num_looks(ledger: Path) -> int:
-    """How often the test split was looked at: how often the study ended with new runs."""
-    looks, has_new_runs = 0, False
+    """How often the test split was looked at: how often the study ended with new runs.
+
+    The report is written just before the ledger's ``end`` event, when all runs have finished.
+    """
+    looks, has_new_runs, is_ended = 0, False, False
+    running: set[int] = set()
     for event in read_events(ledger):
+        is_ended = event["event"] == "end"
         if event["event"] == "run":
             has_new_runs |= event.get("retry_of") is None
-        elif event["event"] == "end" and event["state"] == "complete" and has_new_runs:
+            running.add(event["number"])
+        elif event["event"] == "finished":
+            running.discard(event["number"])
+        elif is_ended and event["state"] == "complete" and has_new_runs:
             looks, has_new_runs = looks + 1, False
-    return looks
+    return looks + (has_new_runs and not is_ended and not running)
 
 
 def headline(verdict: Verdict) -> str:

@@ -206,6 +206,11 @@ def test_more_seeds_go_on_with_the_same_confirmation(searched, tmp_path):
     assert [run.name for run in runs.values()] == list(more.spec.baselines)
     assert {run.state for run in runs.values()} == {"complete"}
     assert num_looks(ledger) == 2
+    *before, _ = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(before))
+    assert num_looks(ledger) == 2, "the report is written before the last event"
+    ledger.write_text("".join(before[:-1]))
+    assert num_looks(ledger) == 1, "the last run has not finished"
     assert "added once after the test split" in looks_caution(2)
 
 

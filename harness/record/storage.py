@@ -14,14 +14,11 @@ from typing import Any, BinaryIO
 
 from harness.record.ledger import Ledger
 from harness.yaml.text import SpecError
+from trainables.config import trial_fields
+from trainables.config.field_paths import is_path
 from trainables.registry import DOMAINS, SKELETONS
 
 PROBE_BYTES = 64 * 1024
-PATH_FIELDS = (
-    "data.source_root", "data.target_root", "data.people_sport.backgrounds",
-    "data.people_sport.poses", "net.weights", "style.encoder",
-)  # fmt: skip
-"""Fields of a trial that hold paths; those that give a skeleton hold a path or a name."""
 
 
 @dataclass(frozen=True)
@@ -220,14 +217,17 @@ def open_storage(folder: Path) -> Storage:
 
 def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Make the paths of a configuration absolute: workers run in another folder."""
+    known = trial_fields()
     skeletons = {entry.skeleton_field for entry in DOMAINS.values()}
 
-    def is_path(name: str, value: Any) -> bool:
-        return name in PATH_FIELDS or (name in skeletons and value not in SKELETONS)
+    def holds_path(name: str, value: Any) -> bool:
+        if name in skeletons:  # given by a name or by the path of a file
+            return value not in SKELETONS
+        return is_path(known[name])
 
     return {
         name: str(Path(value).expanduser().resolve())
-        if value is not None and is_path(name, value)
+        if value is not None and holds_path(name, value)
         else value
         for name, value in fields.items()
     }

@@ -33,7 +33,7 @@ from harness.spec.sections import (
 )
 from harness.spec.study_spec import StudySpec
 from trainables.config import TrialConfig, trial_fields
-from trainables.config.field_paths import choices
+from trainables.config.field_paths import FilePath, choices
 from trainables.metrics.metric_keys import BIN_PREFIX
 from trainables.registry import SECTIONS, TRAINABLES, PluginError, load_plugins
 
@@ -225,7 +225,7 @@ def _type_schema(hint: Any) -> Schema:
         return {"enum": list(values)}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": {"type": "integer"}}
-    names = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", FilePath: "string"}
     return {"type": names[hint]}
 
 

@@ -82,6 +82,9 @@ def test_a_study_runs_on_animals(folder, capsys):
         ("data.lsp.skeleton", "quadruped.yaml", True),  # as if its options had such a field
         ("data.coco.skeleton", "hand21", False),
         ("data.source_root", "hand21", True),
+        ("net.weights", "imagenet.pth", True),
+        ("data.people_sport.poses", "poses.npy", True),
+        ("data.coco.joints", "left_elbow=l_elb", False),
     ],
 )
 def test_the_file_of_a_skeleton_is_a_path_and_a_registered_name_is_not(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.config.field_paths import require
+from trainables.config.field_paths import FilePath, require
 
 Split = Literal["hashed", "reference"]
 
@@ -13,13 +13,13 @@ Split = Literal["hashed", "reference"]
 class SportOptions:
     """What people in sports are drawn with."""
 
-    backgrounds: str | None = None
+    backgrounds: FilePath | None = None
     """Folder of photographs whose edges become the backgrounds; None draws them. Photographs of
     the target data set show what a trial is tested on, so leave out those of its val and test."""
     target_backgrounds: bool = False
     """Whether the edges of the target's unlabelled training photographs become backgrounds, too;
     those of its val and test are left out."""
-    poses: str | None = None
+    poses: FilePath | None = None
     """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, in the
     order of trainables/data/skeleton.py's BODY16. Poses are taken from it at random; None draws
     them from the built-in prior."""

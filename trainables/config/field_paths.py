@@ -7,6 +7,14 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+FilePath = Annotated[str, "path"]
+"""Type of a field that holds a path of a file or folder. A study makes the path absolute, because
+its trials run in another folder."""
+_UNCHANGED: dict[Any, type[Any]] = {bool: bool, str: str, FilePath: str}
+_KINDS: dict[Any, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text", FilePath: "text",
+}  # fmt: skip
+
 
 def field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
     """Dotted path of every leaf field of a nested dataclass to its type.
@@ -64,8 +72,8 @@ def as_type(path: str, hint: Any, value: object) -> Any:
 
     Args:
         path: Name of the field, for the message.
-        hint: Its type: bool, int, float, str, a Literal, a str that is annotated with the
-            mapping of names that it can be, a tuple of ints, or one of these ``| None``.
+        hint: Its type: bool, int, float, str, :data:`FilePath`, a Literal, a str that is annotated
+            with the mapping of names that it can be, a tuple of ints, or one of these ``| None``.
         value: A list becomes a sorted tuple, a whole float becomes an int.
 
     Raises:
@@ -87,17 +95,21 @@ def as_type(path: str, hint: Any, value: object) -> Any:
         if not abs(value) <= sys.float_info.max:  # NaN, infinite or a huge whole number
             raise ValueError(f"{path} must be finite, got {written(value)}")
         return float(value)
-    if hint in (bool, str) and isinstance(value, hint):
+    if isinstance(value, _UNCHANGED.get(hint, ())):
         return value
-    kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
-    raise ValueError(f"{path} must be {kind}, got {written(value)}")
+    raise ValueError(f"{path} must be {_KINDS[hint]}, got {written(value)}")
+
+
+def is_path(hint: Any) -> bool:
+    """Whether the type of a field is :data:`FilePath` or ``FilePath | None``."""
+    return hint == FilePath or FilePath in get_args(hint)
 
 
 def choices(hint: Any) -> tuple[Any, ...] | None:
     """The values that a type lists; None for other types."""
     if get_origin(hint) is Literal:
         return get_args(hint)
-    if get_origin(hint) is Annotated:
+    if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], Mapping):
         return tuple(hint.__metadata__[0])
     return None
 

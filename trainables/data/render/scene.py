@@ -111,7 +111,6 @@ def _limbs(size: int, most: int, look: Look, rng: np.random.Generator) -> Capsul
         start=as_tensor(start),
         end=as_tensor(end),
         radius=as_tensor(rng.uniform(0.02, 0.07, shape) * size),
-        depth=torch.zeros(shape),
         colour=as_tensor(0.5 + (rng.uniform(0, 1, (*shape, 3)) - 0.5) * look.saturation),
         stripe=as_tensor(rng.uniform(0, look.pattern, shape)),
     )

@@ -15,13 +15,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Capsules:
-    """P capsules for each of B images.
+    """P capsules for each of B images, later ones in front of earlier ones.
 
     Attributes:
         start: (B, P, 2) pixel coordinates of one end; integers are pixel centres.
         end: (B, P, 2) the other end.
         radius: (B, P) in pixels.
-        depth: (B, P); larger is farther, drawn earlier.
         colour: (B, P, 3) in [0, 1].
         stripe: (B, P) contrast of stripes along the capsule, 0 for plain cloth.
     """
@@ -29,7 +28,6 @@ class Capsules:
     start: Tensor
     end: Tensor
     radius: Tensor
-    depth: Tensor
     colour: Tensor
     stripe: Tensor
 
@@ -51,12 +49,9 @@ def paint(background: Tensor, capsules: Capsules, light: Tensor, ambient: Tensor
     y = torch.arange(height, device=device, dtype=torch.float32).view(1, height, 1)
     x = torch.arange(width, device=device, dtype=torch.float32).view(1, 1, width)
     image = background.clone()
-    order = capsules.depth.argsort(dim=1, descending=True, stable=True)  # (B, P)
-    rows = torch.arange(len(order), device=device)
-    for rank in range(order.shape[1]):
-        part = order[:, rank]
-        a, b = capsules.start[rows, part], capsules.end[rows, part]  # (B, 2)
-        radius = capsules.radius[rows, part].view(-1, 1, 1)
+    for part in range(capsules.radius.shape[1]):
+        a, b = capsules.start[:, part], capsules.end[:, part]  # (B, 2)
+        radius = capsules.radius[:, part].view(-1, 1, 1)
         axis = b - a
         length2 = (axis * axis).sum(1).clamp_min(1e-6).view(-1, 1, 1)
         dx, dy = x - a[:, 0].view(-1, 1, 1), y - a[:, 1].view(-1, 1, 1)
@@ -73,8 +68,8 @@ def paint(background: Tensor, capsules: Capsules, light: Tensor, ambient: Tensor
         share = ambient.view(-1, 1, 1)
         shade = share + (1 - share) * diffuse
         waves = torch.sin(along * length2.sqrt() * (6.2832 / (1.2 * radius)))
-        shade = shade * (1 + capsules.stripe[rows, part].view(-1, 1, 1) * waves)
-        colour = capsules.colour[rows, part].view(-1, 3, 1, 1) * shade.unsqueeze(1)
+        shade = shade * (1 + capsules.stripe[:, part].view(-1, 1, 1) * waves)
+        colour = capsules.colour[:, part].view(-1, 3, 1, 1) * shade.unsqueeze(1)
         image = image + coverage * (colour - image)
     return image.clamp_(0, 1)
 

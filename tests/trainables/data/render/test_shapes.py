@@ -11,11 +11,11 @@ RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
 def capsules(*parts):
-    """Capsules of one image from (start, end, radius, depth, colour) tuples."""
-    start, end, radius, depth, colour = (
+    """Capsules of one image from (start, end, radius, colour) tuples."""
+    start, end, radius, colour = (
         torch.tensor([values], dtype=torch.float32) for values in zip(*parts, strict=True)
     )
-    return Capsules(start, end, radius, depth, colour, torch.zeros_like(depth))
+    return Capsules(start, end, radius, colour, torch.zeros_like(radius))
 
 
 def draw(*parts, ambient=1.0, light=FRONTAL, size=17):
@@ -24,7 +24,7 @@ def draw(*parts, ambient=1.0, light=FRONTAL, size=17):
 
 
 def test_a_sphere_covers_the_pixels_within_its_radius():
-    image = draw(((8, 6), (8, 6), 3.0, 0.0, RED))
+    image = draw(((8, 6), (8, 6), 3.0, RED))
     assert image[:, 6, 8].tolist() == pytest.approx(RED)  # rows are y
     assert image[:, 6, 10].tolist() == pytest.approx(RED)  # 2 px from the centre
     assert image[:, 6, 11].tolist() == pytest.approx([0.625, 0.125, 0.125])  # on the rim
@@ -33,23 +33,23 @@ def test_a_sphere_covers_the_pixels_within_its_radius():
 
 
 def test_a_capsule_covers_the_band_around_its_axis():
-    image = draw(((3, 8), (12, 8), 1.0, 0.0, RED))
+    image = draw(((3, 8), (12, 8), 1.0, RED))
     red = image[0] > 0.9
     assert red[8].nonzero().flatten().tolist() == list(range(3, 13))
     assert not red[[6, 10]].any()
 
 
-def test_the_nearer_capsule_is_on_top_whatever_the_order():
-    near = ((8, 8), (8, 8), 3.0, -1.0, RED)
-    far = ((8, 8), (8, 8), 5.0, 1.0, BLUE)
-    for parts in ((near, far), (far, near)):
-        image = draw(*parts)
-        assert image[:, 8, 8].tolist() == pytest.approx(RED)
-        assert image[:, 8, 12].tolist() == pytest.approx(BLUE)
+def test_a_later_capsule_is_in_front():
+    small = ((8, 8), (8, 8), 3.0, RED)
+    large = ((8, 8), (8, 8), 5.0, BLUE)
+    image = draw(large, small)
+    assert image[:, 8, 8].tolist() == pytest.approx(RED)
+    assert image[:, 8, 12].tolist() == pytest.approx(BLUE)
+    assert draw(small, large)[:, 8, 8].tolist() == pytest.approx(BLUE)
 
 
 def test_shading_falls_with_the_angle_to_the_light():
-    sphere = ((8, 8), (8, 8), 5.0, 0.0, (1.0, 1.0, 1.0))
+    sphere = ((8, 8), (8, 8), 5.0, (1.0, 1.0, 1.0))
     frontal = draw(sphere, ambient=0.4)[0]
     assert frontal[8, 8].item() == pytest.approx(1.0)  # faces the light
     # At 3 of 5 px the normal is (0.6, 0, 0.8): 0.4 + 0.6 * 0.8.
@@ -60,10 +60,8 @@ def test_shading_falls_with_the_angle_to_the_light():
 
 
 def test_stripes_follow_the_axis():
-    plain = capsules(((2, 8), (14, 8), 2.0, 0.0, (0.5, 0.5, 0.5)))
-    striped = Capsules(
-        plain.start, plain.end, plain.radius, plain.depth, plain.colour, torch.tensor([[0.4]])
-    )
+    plain = capsules(((2, 8), (14, 8), 2.0, (0.5, 0.5, 0.5)))
+    striped = Capsules(plain.start, plain.end, plain.radius, plain.colour, torch.tensor([[0.4]]))
     image = paint(torch.zeros(1, 3, 17, 17), striped, FRONTAL, torch.ones(1))[0, 0]
     along = image[8, 2:15]
     assert along.max() > 0.6
@@ -76,7 +74,6 @@ def test_images_of_a_batch_are_painted_apart():
         start=torch.tensor([[[2.0, 2.0]], [[12.0, 12.0]]]),
         end=torch.tensor([[[2.0, 2.0]], [[12.0, 12.0]]]),
         radius=torch.full((2, 1), 2.0),
-        depth=torch.zeros(2, 1),
         colour=torch.ones(2, 1, 3),
         stripe=torch.zeros(2, 1),
     )

@@ -29,6 +29,8 @@ FORWARDED_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
+    "GOMP_SPINCOUNT",
+    "OMP_WAIT_POLICY",
     "CUBLAS_WORKSPACE_CONFIG",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",
     "RAY_USAGE_STATS_ENABLED",
@@ -47,6 +49,9 @@ _SETTINGS = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A run's threads wait for each other without sleeping. At GNU OpenMP's 300,000 turns they take
+    # a busy machine's cores from each other (tests/benchmarks/test_busy_threads.py).
+    "GOMP_SPINCOUNT": "10000",
 }
 
 _LOCAL = LocalRay()

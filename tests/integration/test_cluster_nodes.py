@@ -77,8 +77,10 @@ def test_a_cluster_is_joined_and_its_nodes_are_compared(tmp_path):
         assert os.listdir(tmp_path) == []
 
 
-def test_the_drivers_thread_counts_reach_the_workers_and_its_secrets_do_not(monkeypatch):
-    names = ("OMP_NUM_THREADS", "RAY_USAGE_STATS_ENABLED", "POSEBINS_DATABASE")
+def test_the_drivers_settings_of_threads_reach_the_workers_and_its_secrets_do_not(monkeypatch):
+    names = (
+        "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "RAY_USAGE_STATS_ENABLED", "POSEBINS_DATABASE",
+    )  # fmt: skip
     for name in names:
         monkeypatch.delenv(name, raising=False)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -88,7 +90,7 @@ def test_the_drivers_thread_counts_reach_the_workers_and_its_secrets_do_not(monk
         monkeypatch.setenv("POSEBINS_DATABASE", "postgresql://host/name")
         start_ray(cluster.address, lambda text: None)
         ask = ray.remote(lambda: [os.environ.get(name) for name in names])
-        assert ray.get(ask.remote()) == ["7", "0", None]
+        assert ray.get(ask.remote()) == ["7", "10000", "0", None]
     finally:
         shut_down_ray()
         cluster.shutdown()

@@ -21,8 +21,8 @@ class SportOptions:
     those of its val and test are left out."""
     poses: FilePath | None = None
     """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, in the
-    order of trainables/data/skeleton.py's BODY16. Poses are taken from it at random; None draws
-    them from the built-in prior."""
+    order of trainables/data/skeleton.py's BODY16; python -m trainables.data.motion makes it of BVH
+    files. Poses are taken from it at random; None draws them from the built-in prior."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ writes it), then a domain: drawn people and hands (``render``) or photographs:
 (with ``array_pickle``), ``h3d`` and ``freihand``; ``coco`` (with ``coco_file``) reads both;
 ``label_files`` checks what these four find in their files, and ``archive`` reads packed ones.
 ``prepared`` opens stores that ``prepare`` has made before a study; ``view`` draws a contact sheet
-of one; ``export`` writes rendered samples in the ``layouts`` of published data sets. ``splits``
-and ``frame`` are rules for all domains; ``augment`` and ``heatmaps`` make training batches.
+of one; ``export`` writes rendered samples in the ``layouts`` of published data sets; ``motion``
+makes poses for drawn people of motion files. ``splits`` and ``frame`` are rules for all domains;
+``augment`` and ``heatmaps`` make training batches.
 """

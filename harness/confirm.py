@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from harness.record.storage import Storage, open_storage
 from harness.spec import SpecError
-from harness.study.launch import Launch
+from harness.study.launch import add_launch_options, launch_of
 from harness.terminal.command import (
     INTERRUPTED,
     ended,
@@ -65,26 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         help="change a field of all trials, e.g. --set adapt.epochs=6, or the confirmation's "
         "name, resources or failures, e.g. --set resources.parallel=1; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--new", action="store_true",
-        help="start another confirmation even if there is one to resume",
-    )  # fmt: skip
-    parser.add_argument(
-        "--accept-change", action="store_true",
-        help="resume it although the trials or the code differ from when it was started",
-    )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="run failed runs once more")
-    parser.add_argument(
-        "--address", metavar="HOST:PORT",
-        help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-report", action="store_true",
-        help="leave out the report at the end, which takes seconds and needs matplotlib",
-    )  # fmt: skip
-    parser.add_argument(
-        "--json", action="store_true", help="print the result as one JSON object on stdout"
-    )
+    add_launch_options(parser, "confirmation")
     return parser
 
 
@@ -113,13 +94,9 @@ def _confirm(options: argparse.Namespace, out: TextIO) -> int:
     say(out, f"{plan.summary}; target_test is read at the end of each run")
     from harness.study.follow import follow_study
 
-    launch = Launch(
-        storage,
-        new=options.new,
+    launch = replace(
+        launch_of(options, storage),
         accept_change=accepts_change,
-        retry_failed=options.retry_failed,
-        address=options.address,
-        report=not options.no_report,
         read_test=True,
         kind="confirmation",
         belongs_to=plan.searched_id,

@@ -14,7 +14,7 @@ from typing import TextIO
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.storage import open_storage
 from harness.spec import SpecError, StudySpec, load_study
-from harness.study.launch import Launch
+from harness.study.launch import add_launch_options, launch_of
 from harness.study.preflight import check_machine
 from harness.terminal.command import (
     DONE,
@@ -54,30 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for everything that the harness keeps (default: runs)",
     )  # fmt: skip
     parser.add_argument(
-        "--dry-run",
-        action="store_true",
+        "--dry-run", action="store_true",
         help="check the file, measure a few steps and estimate what the study will cost",
-    )
-    parser.add_argument(
-        "--new", action="store_true",
-        help="start another study even if one of this name can be resumed",
     )  # fmt: skip
-    parser.add_argument(
-        "--accept-change", action="store_true",
-        help="resume although the file or the code has changed since the study was started",
-    )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="run failed trials once more")
-    parser.add_argument(
-        "--address", metavar="HOST:PORT",
-        help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no-report", action="store_true",
-        help="leave out the report at the end, which takes seconds and needs matplotlib",
-    )  # fmt: skip
-    parser.add_argument(
-        "--json", action="store_true", help="print the result as one JSON object on stdout"
-    )
+    add_launch_options(parser, "study")
     return parser
 
 
@@ -88,15 +68,7 @@ def _run(spec: StudySpec, options: argparse.Namespace, out: TextIO) -> int:
     # Importing Ray takes seconds, so only now, after the first line of output.
     from harness.study.follow import follow_study
 
-    launch = Launch(
-        storage,
-        new=options.new,
-        accept_change=options.accept_change,
-        retry_failed=options.retry_failed,
-        address=options.address,
-        report=not options.no_report,
-    )
-    result, tracker = follow_study(spec, launch, out)
+    result, tracker = follow_study(spec, launch_of(options, storage), out)
     from harness.terminal import summary as report
 
     if options.json:

@@ -1,5 +1,6 @@
-"""How a study is started or resumed, beside its file."""
+"""How a study is started or resumed, beside its file, and the options of commands that say so."""
 
+import argparse
 from dataclasses import dataclass
 
 from harness.record.storage import Storage
@@ -34,3 +35,43 @@ class Launch:
     kind: str = "trial"
     belongs_to: str | None = None
     compared: dict[str, list[str]] | None = None
+
+
+def add_launch_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    """Add the options of :func:`launch_of`, and ``--json``.
+
+    Args:
+        parser: Of a command that starts or resumes a study.
+        kind: What it calls the study.
+    """
+    parser.add_argument(
+        "--new", action="store_true", help=f"start another {kind} even if there is one to resume"
+    )
+    parser.add_argument(
+        "--accept-change", action="store_true",
+        help=f"resume although the {kind}'s trials or the code have changed since it was started",
+    )  # fmt: skip
+    parser.add_argument("--retry-failed", action="store_true", help="run what failed once more")
+    parser.add_argument(
+        "--address", metavar="HOST:PORT",
+        help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-report", action="store_true",
+        help="leave out the report at the end, which takes seconds and needs matplotlib",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on stdout"
+    )
+
+
+def launch_of(options: argparse.Namespace, storage: Storage) -> Launch:
+    """How the options of :func:`add_launch_options` start or resume a study."""
+    return Launch(
+        storage,
+        new=options.new,
+        accept_change=options.accept_change,
+        retry_failed=options.retry_failed,
+        address=options.address,
+        report=not options.no_report,
+    )

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true",
         help="check the file, measure a few steps and estimate what the study will cost",
     )  # fmt: skip
-    add_launch_options(parser, "study")
+    add_launch_options(parser, "study", "its file")
     return parser
 
 

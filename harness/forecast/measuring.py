@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from harness.nodes.thread_waits import limit_spinning
 from harness.spec.sections import Resources
 from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
@@ -80,6 +81,7 @@ def measure_trials(
     Raises:
         SpecError: If a trial cannot be measured; one sentence.
     """
+    limit_spinning()
     at_once, context = min(at_once, MAX_AT_ONCE), multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory(prefix="measure-") as folder,

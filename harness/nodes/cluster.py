@@ -16,6 +16,7 @@ from typing import Any
 from harness.nodes.local_ray import LocalRay
 from harness.nodes.ray_private import published_node_groups, silence_workers
 from harness.nodes.run_slots import Available, fitting_runs
+from harness.nodes.thread_waits import SPIN_COUNT, limit_spinning
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
 
@@ -29,16 +30,16 @@ FORWARDED_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
-    "GOMP_SPINCOUNT",
+    SPIN_COUNT,
     "OMP_WAIT_POLICY",
     "CUBLAS_WORKSPACE_CONFIG",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",
     "RAY_USAGE_STATS_ENABLED",
     "MLFLOW_DISABLE_TELEMETRY",
 )
-"""The driver's environment variables that workers get: those that change what a worker computes or
-where it reports usage. Variables that may hold a password, such as the database's URL, stay with
-the driver."""
+"""The driver's environment variables that workers get: those that change what a worker computes,
+how its threads wait or where it reports usage. Variables that may hold a password, such as the
+database's URL, stay with the driver."""
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -49,9 +50,6 @@ _SETTINGS = {
     "TUNE_FORCE_TRIAL_CLEANUP_S": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # A run's threads wait for each other without sleeping. At GNU OpenMP's 300,000 turns they take
-    # a busy machine's cores from each other (tests/benchmarks/test_busy_threads.py).
-    "GOMP_SPINCOUNT": "10000",
 }
 
 _LOCAL = LocalRay()
@@ -78,6 +76,7 @@ def start_ray(
         check_address(address)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    limit_spinning()
     import ray
 
     # The user sees a run's error as one sentence; its traceback is in the run's folder.

@@ -1,4 +1,4 @@
-"""How a study is started or resumed, beside its file, and the options of commands that say so."""
+"""What a command line says about starting or resuming a study."""
 
 import argparse
 from dataclasses import dataclass
@@ -37,21 +37,22 @@ class Launch:
     compared: dict[str, list[str]] | None = None
 
 
-def add_launch_options(parser: argparse.ArgumentParser, kind: str) -> None:
+def add_launch_options(parser: argparse.ArgumentParser, noun: str, origin: str) -> None:
     """Add the options of :func:`launch_of`, and ``--json``.
 
     Args:
         parser: Of a command that starts or resumes a study.
-        kind: What it calls the study.
+        noun: What it calls the study.
+        origin: What the study comes from, beside the code.
     """
     parser.add_argument(
-        "--new", action="store_true", help=f"start another {kind} even if there is one to resume"
+        "--new", action="store_true", help=f"start another {noun} even if there is one to resume"
     )
     parser.add_argument(
         "--accept-change", action="store_true",
-        help=f"resume although the {kind}'s trials or the code have changed since it was started",
+        help=f"resume although {origin} or the code has changed since the {noun} was started",
     )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="run what failed once more")
+    parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
     parser.add_argument(
         "--address", metavar="HOST:PORT",
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",

@@ -81,7 +81,7 @@ def test_the_drivers_settings_of_threads_reach_the_workers_and_its_secrets_do_no
     names = (
         "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "RAY_USAGE_STATS_ENABLED", "POSEBINS_DATABASE",
     )  # fmt: skip
-    for name in names:
+    for name in (*names, "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:

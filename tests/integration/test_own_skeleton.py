@@ -87,9 +87,7 @@ def test_a_study_runs_on_animals(folder, capsys):
         ("data.coco.joints", "left_elbow=l_elb", False),
     ],
 )
-def test_the_file_of_a_skeleton_is_a_path_and_a_registered_name_is_not(
-    folder, field, value, is_path
-):
+def test_fields_that_hold_paths_become_absolute(folder, field, value, is_path):
     assert absolute_paths({field: value}) == {field: str(folder / value) if is_path else value}
 
 

@@ -20,9 +20,10 @@ class SportOptions:
     """Whether the edges of the target's unlabelled training photographs become backgrounds, too;
     those of its val and test are left out."""
     poses: FilePath | None = None
-    """.npy file (N, 16, 3) of 3D joints in metres, x right, y down, z away from the camera, in the
-    order of trainables/data/skeleton.py's BODY16; python -m trainables.data.motion makes it of BVH
-    files. Poses are taken from it at random; None draws them from the built-in prior."""
+    """.npy file (N, 16, 3) of 3D joints in any unit, x right, y down, z away from the camera, in
+    the order of trainables/data/skeleton.py's BODY16; python -m trainables.data.motion writes one
+    from motion capture. Poses are taken from it at random; None draws them from the built-in
+    prior."""
 
 
 @dataclass(frozen=True)

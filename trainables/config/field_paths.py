@@ -7,7 +7,8 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-FilePath = Annotated[str, "path"]
+_IS_PATH = "path"
+FilePath = Annotated[str, _IS_PATH]
 """Type of a field that holds a path of a file or folder. A study makes the path absolute, because
 its trials run in another folder."""
 _UNCHANGED: dict[Any, type[Any]] = {bool: bool, str: str, FilePath: str}
@@ -26,8 +27,17 @@ def field_types(cls: type[Any], prefix: str = "") -> dict[str, Any]:
         if dataclasses.is_dataclass(hint):
             found |= field_types(typing.cast(type[Any], hint), f"{prefix}{name}.")
         elif get_origin(hint) is not Mapping:
-            found[prefix + name] = hint
+            found[prefix + name] = _without_notes(hint)
     return found
+
+
+def _without_notes(hint: Any) -> Any:
+    """A type without annotations that mean nothing here, such as those of other libraries."""
+    if get_origin(hint) is not Annotated:
+        return hint
+    inner, *notes = get_args(hint)
+    known = [note for note in notes if note == _IS_PATH or isinstance(note, Mapping)]
+    return Annotated[inner, known[0]] if known else inner
 
 
 def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "", **given: Any) -> Any:
@@ -109,7 +119,7 @@ def choices(hint: Any) -> tuple[Any, ...] | None:
     """The values that a type lists; None for other types."""
     if get_origin(hint) is Literal:
         return get_args(hint)
-    if get_origin(hint) is Annotated and isinstance(hint.__metadata__[0], Mapping):
+    if get_origin(hint) is Annotated and hint != FilePath:
         return tuple(hint.__metadata__[0])
     return None
 

@@ -11,6 +11,6 @@ writes it), then a domain: drawn people and hands (``render``) or photographs:
 ``label_files`` checks what these four find in their files, and ``archive`` reads packed ones.
 ``prepared`` opens stores that ``prepare`` has made before a study; ``view`` draws a contact sheet
 of one; ``export`` writes rendered samples in the ``layouts`` of published data sets; ``motion``
-makes poses for drawn people of motion files. ``splits`` and ``frame`` are rules for all domains;
-``augment`` and ``heatmaps`` make training batches.
+turns motion capture (BVH files) into poses for drawn people. ``splits`` and ``frame`` are rules
+for all domains; ``augment`` and ``heatmaps`` make training batches.
 """

@@ -1,9 +1,9 @@
-"""Turns motion files (BVH) into poses for the drawn people in sports.
+"""Turns motion capture (BVH files) into poses for the drawn people in sports.
 
 python -m trainables.data.motion run.bvh jump.bvh --out poses.npy
 
-Motion capture is shared as BVH: a tree of joints with its lengths, then one line of angles for
-each frame. A study reads the poses from ``data.people_sport.poses``.
+A BVH file holds a tree of joints with the lengths between them, then a line of angles for each
+frame. A study reads the poses from ``data.people_sport.poses``.
 """
 
 import argparse
@@ -17,39 +17,51 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.render.material import check_poses
 from trainables.data.skeleton import BODY16
 
 Array = NDArray[np.float64]
 
 EVERY_S = 0.5
 """Default time between two poses that are taken from a motion."""
+_LARGEST = 1e9
+_CHANNELS = [f"{axis}{kind}" for kind in ("position", "rotation") for axis in "xyz"]
+_UP = {"y": ((0, 1), (1, -1), (2, -1)), "z": ((0, 1), (2, -1), (1, 1))}
+"""Which of the file's axes, with which sign, point right, down and away, by the one that is up."""
+
+
+def _plain(name: str) -> str:
+    """A name without what differs between programs: a prefix, case, spaces, ``_``, ``.``."""
+    return re.sub(r"^bip\d+|[^a-z0-9]", "", name.rpartition(":")[2].lower())
+
+
 _SIDES = ("left", "right")
-_JOINTS: dict[str, tuple[str, ...]] = {
-    "hip": ("UpLeg", "thigh", "hip"),
-    "knee": ("Leg", "shin", "knee"),
-    "ankle": ("Foot", "ankle"),
-    "shoulder": ("Arm", "upper_arm", "shoulder"),
-    "elbow": ("ForeArm", "elbow"),
-    "wrist": ("Hand", "wrist"),
+_LIMB_NAMES = {
+    "hip": ("up_leg", "upper_leg", "thigh", "hip"),
+    "knee": ("knee", "lower_leg", "low_leg", "leg", "shin", "calf"),
+    "ankle": ("ankle", "foot"),
+    "shoulder": ("upper_arm", "up_arm", "arm", "shoulder"),
+    "elbow": ("elbow", "fore_arm", "lower_arm", "low_arm"),
+    "wrist": ("wrist", "hand"),
 }
-"""A limb's joint to the names that files give it beside the side, the usual one first: in most
-files the shoulder joint is LeftArm, as LeftShoulder is the collarbone."""
-_BETWEEN = {"pelvis": "hip", "thorax": "shoulder"}
-_FILE_NAMES: dict[str, tuple[str, ...]] = {
-    "neck": ("neck1", "neck"),
+"""What files call the joints of limbs, without the side; the preferred name first. LeftShoulder is
+mostly the collarbone, so it is the shoulder only where nothing else is."""
+_MIDDLES = {"pelvis": "hip", "thorax": "shoulder"}
+_FILE_NAMES = {
+    "neck": ("neck1", "neck01", "neck"),
     "head": ("headtopend", "headend", "head"),
     **{
         f"{side}_{joint}": tuple(
-            name.lower().replace("_", "")
+            _plain(name)
             for word in words
             for name in (f"{side}{word}", f"{side[0]}{word}", f"{word}{side[0]}")
         )
         for side in _SIDES
-        for joint, words in _JOINTS.items()
+        for joint, words in _LIMB_NAMES.items()
     },
 }
-"""Our joint to what :func:`_plain` makes of the names that files give it, the best first."""
-_CHANNELS = [f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ"]
+"""For each of our joints the names to look for, as :func:`_plain` writes them, the preferred one
+first."""
 
 
 @dataclass
@@ -68,7 +80,7 @@ class Motion:
 
     Attributes:
         names: Of the J joints; the end of a chain is its joint's name with ``_end``.
-        positions: (T, J, 3) in the file's unit; x, y up, z towards the viewer.
+        positions: (T, J, 3) in the file's unit and axes.
         frame_s: Seconds between two frames.
     """
 
@@ -82,32 +94,34 @@ def read_bvh(path: Path) -> Motion:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no BVH file or is cut off; names the line.
+        ValueError: If it is no BVH file of one person, or has less or more than its frames;
+            names the line.
     """
     try:
         words = _Words(path, path.read_text(encoding="utf-8-sig").splitlines())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be a BVH file, which is text: {error}") from error
-    words.expect("HIERARCHY")
-    words.expect("ROOT")
+    words.expect("hierarchy")
+    words.expect("root")
     nodes = _read_tree(words)
-    words.expect("MOTION")
-    words.expect("Frames:")
+    words.expect("motion")
+    words.expect("frames:")
     num_frames = words.whole()
-    if num_frames < 1:
-        words.fail("at least one frame")
-    words.expect("Frame")
-    words.expect("Time:")
+    num_values = sum(len(node.channels) for node in nodes)
+    if num_frames < 1 or num_values == 0:
+        words.fail("at least one frame of at least one channel")
+    words.expect("frame")
+    words.expect("time:")
     frame_s = float(words.numbers(1)[0])
     if frame_s <= 0:
         words.fail("a positive time")
-    num_values = sum(len(node.channels) for node in nodes)
     values = words.numbers(num_frames * num_values).reshape(num_frames, num_values)
+    words.expect_end(f"the end after {num_frames} frames of {num_values} numbers")
     return Motion(tuple(node.name for node in nodes), _positions(nodes, values), frame_s)
 
 
 class _Words:
-    """The words of a file with their lines, read one after the other."""
+    """The words of a file with their lines, read one after the other, whatever their case."""
 
     def __init__(self, path: Path, lines: Iterable[str]) -> None:
         self._path = path
@@ -116,20 +130,33 @@ class _Words:
 
     def fail(self, rule: str) -> NoReturn:
         """Refuse the word that was read last."""
-        word, line = self._words[self._next - 1] if self._words else ("nothing", 1)
+        word, line = self._words[self._next - 1]
         raise ValueError(f"{self._path}, line {line}: expected {rule}, got {word!r}")
 
     def take(self, rule: str) -> str:
-        """The next word."""
+        """Read a word."""
         if self._next == len(self._words):
             raise ValueError(f"{self._path} ends where {rule} is expected")
         self._next += 1
         return self._words[self._next - 1][0]
 
+    def one_of(self, options: Sequence[str]) -> str:
+        """Read one of some words, given and returned in lower case."""
+        rule = " or ".join(options)
+        word = self.take(rule).lower()
+        if word not in options:
+            self.fail(rule)
+        return word
+
     def expect(self, word: str) -> None:
         """Read a given word."""
-        if self.take(word) != word:
-            self.fail(word)
+        self.one_of([word])
+
+    def expect_end(self, rule: str) -> None:
+        """Refuse a further word."""
+        if self._next < len(self._words):
+            self._next += 1
+            self.fail(rule)
 
     def name(self) -> str:
         """Read the name of a joint, which may hold spaces, up to the opening brace."""
@@ -138,23 +165,15 @@ class _Words:
             found.append(word)
         return " ".join(found)
 
-    def channel(self) -> str:
-        """Read the name of a channel."""
-        rule = f"one of {', '.join(_CHANNELS)}"
-        word = self.take(rule)
-        if word not in _CHANNELS:
-            self.fail(rule)
-        return word
-
     def whole(self) -> int:
         """Read a whole number, at least 0."""
         word = self.take("a whole number")
-        if not word.isascii() or not word.isdecimal():
-            self.fail("a whole number")
+        if not (word.isascii() and word.isdecimal()) or len(word) > 9:
+            self.fail("a whole number below a billion")
         return int(word)
 
     def numbers(self, num: int) -> Array:
-        """Read ``num`` finite numbers."""
+        """Read ``num`` numbers."""
         taken = self._words[self._next : self._next + num]
         if len(taken) < num:
             raise ValueError(f"{self._path} ends after {len(taken)} of {num} numbers")
@@ -165,8 +184,8 @@ class _Words:
                 found[index] = float(word)
             except ValueError:
                 self.fail("a number")
-            if not np.isfinite(found[index]):
-                self.fail("a finite number")
+            if not abs(found[index]) < _LARGEST:
+                self.fail("a number below a billion")
         return found
 
 
@@ -177,25 +196,23 @@ def _read_tree(words: _Words) -> list[_Node]:
     while unfinished:
         index = unfinished[-1]
         node = nodes[index]
-        word = words.take("}")
-        if word == "OFFSET":
+        word = words.one_of(["offset", "channels", "joint", "end", "}"])
+        if word == "offset":
             node.offset = words.numbers(3)
-        elif word == "CHANNELS":
-            node.channels = [words.channel() for _ in range(words.whole())]
-        elif word == "JOINT":
+        elif word == "channels":
+            node.channels = [words.one_of(_CHANNELS) for _ in range(words.whole())]
+        elif word == "joint":
             unfinished.append(len(nodes))
             nodes.append(_Node(words.name(), index, np.zeros(3)))
-        elif word == "End":  # End Site {
+        elif word == "end":  # End Site {
             words.name()
-            words.expect("OFFSET")
+            words.expect("offset")
             offset = words.numbers(3)
             words.expect("}")
             if offset.any():  # else it is the joint itself
                 nodes.append(_Node(f"{node.name}_end", index, offset))
-        elif word == "}":
-            unfinished.pop()
         else:
-            words.fail("OFFSET, CHANNELS, JOINT, End Site or }")
+            unfinished.pop()
     return nodes
 
 
@@ -208,7 +225,7 @@ def _positions(nodes: Sequence[_Node], values: Array) -> Array:
         shift = np.tile(node.offset, (num_frames, 1))
         turn = np.tile(np.eye(3), (num_frames, 1, 1))
         for channel in node.channels:
-            axis, column = "XYZ".index(channel[0]), values[:, first]
+            axis, column = "xyz".index(channel[0]), values[:, first]
             if channel.endswith("position"):  # in place of the offset
                 shift[:, axis] = column
             else:
@@ -232,31 +249,40 @@ def _about(axis: int, angle: Array) -> Array:
     return turn
 
 
-def body_poses(motion: Motion, given: Mapping[str, str], every_s: float) -> Array:
+def body_poses(
+    motion: Motion, given: Mapping[str, str], every_s: float, up: str | None = None
+) -> Array:
     """Poses of a motion at equal distances in time.
 
     Args:
         motion: The motion.
-        given: Names of joints in :data:`trainables.data.skeleton.BODY16` to those of the file, for
-            names that are not found otherwise.
-        every_s: Seconds between two poses, at least those between two frames.
+        given: Joints of :data:`trainables.data.skeleton.BODY16` to their names in the file, for
+            those that are not found by :data:`_FILE_NAMES`.
+        every_s: Seconds between two poses, positive; every frame if it is shorter than a frame.
+        up: The file's axis that points up: ``y``, with z towards the camera, or ``z``, with y
+            away from it. None for the one along which heads are higher above ankles on average.
 
     Returns:
-        (N, 16, 3) in the file's unit; x right, y down, z away from the viewer.
+        (N, 16, 3) in the file's unit; x right, y down, z away from the camera.
 
     Raises:
-        ValueError: If the file has no joint for one of ours; names all of them.
+        ValueError: If the file lacks joints; the message continues a sentence that begins with
+            the file's name.
     """
-    step = max(1, round(every_s / motion.frame_s))
-    positions = motion.positions[::step] * (1.0, -1.0, -1.0)
+    step = max(1, round(min(every_s / motion.frame_s, len(motion.positions))))
+    positions = motion.positions[::step]
     place = {_plain(name): index for index, name in enumerate(motion.names)}
-    wanted = _FILE_NAMES | {joint: (_plain(name),) for joint, name in given.items()}
+    has = f"the file's joints are {', '.join(motion.names)}"
+    for ours, name in given.items():
+        if _plain(name) not in place:
+            raise ValueError(f"has no joint {name} (--joint {ours}={name}); {has}")
+    wanted = _FILE_NAMES | {ours: (_plain(name),) for ours, name in given.items()}
     found = {
-        joint: positions[:, next(place[name] for name in names if name in place)]
-        for joint, names in wanted.items()
+        ours: positions[:, next(place[name] for name in names if name in place)]
+        for ours, names in wanted.items()
         if not place.keys().isdisjoint(names)
     }
-    for middle, joint in _BETWEEN.items():
+    for middle, joint in _MIDDLES.items():
         ends = [found[f"{side}_{joint}"] for side in _SIDES if f"{side}_{joint}" in found]
         if middle not in found and len(ends) == 2:
             found[middle] = (ends[0] + ends[1]) / 2
@@ -264,57 +290,63 @@ def body_poses(motion: Motion, given: Mapping[str, str], every_s: float) -> Arra
     if missing:
         raise ValueError(
             f"has no joint that is known as {', '.join(missing)}; say which they are, such as "
-            f"--joint {missing[0]}=NAME: it has {', '.join(motion.names)}"
+            f'--joint "{missing[0]}=NAME"; {has}'
         )
-    return np.stack([found[name] for name in BODY16.joint_names], axis=1)
-
-
-def _plain(name: str) -> str:
-    """A name without what differs between programs: a prefix, case, spaces, ``_``, ``.``."""
-    return re.sub(r"[^a-z0-9]", "", name.rpartition(":")[2].lower())
+    if up is None:
+        ankles = (found["left_ankle"] + found["right_ankle"]) / 2
+        height = (found["head"] - ankles).mean(0)
+        up = max("yz", key=lambda axis: height["xyz".index(axis)])
+    axes, signs = zip(*_UP[up], strict=True)
+    return np.stack([found[name][:, axes] for name in BODY16.joint_names], axis=1) * signs
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the poses of motion files.
 
     Returns:
-        0, or 2 if a file cannot be read or the poses not be written.
+        0; 2 if reading or writing failed.
     """
     parser = argparse.ArgumentParser(
         prog="python -m trainables.data.motion",
-        description="Turn BVH files into poses for data.people_sport.poses.",
+        description="Turn motion capture (BVH files) into poses for data.people_sport.poses. "
+        "People are seen from where the file's axes have the camera.",
     )
-    parser.add_argument("files", type=Path, nargs="+", help="BVH files of people")
+    parser.add_argument("files", type=Path, nargs="+", help="BVH files, one person in each")
     parser.add_argument("--out", type=Path, required=True, help=".npy file to write")
     parser.add_argument(
         "--every", type=float, default=EVERY_S, metavar="S",
         help="seconds between two poses (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--up", choices=tuple(_UP),
+        help="the files' axis that points up (default: where heads are above feet on average)",
+    )  # fmt: skip
+    parser.add_argument(
         "--joint", type=_pair, action="append", default=[], metavar="OURS=NAME",
-        help="the files' name of a joint that is not found by itself, such as left_wrist=hand.L; "
+        help="the files' name of a joint that is not found by itself, such as left_wrist=Palm.L; "
         "may be repeated",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         if options.out.suffix != ".npy" or not options.every > 0:
             raise ValueError("--out must end in .npy, and --every be positive")
-        poses = [_poses_of(path, dict(options.joint), options.every) for path in options.files]
-        np.save(options.out, np.concatenate(poses).astype(np.float32))
+        found = []
+        for path in options.files:
+            motion = read_bvh(path)
+            try:
+                found.append(body_poses(motion, dict(options.joint), options.every, options.up))
+            except ValueError as error:
+                raise ValueError(f"{path} {error}") from error
+            check_poses(path, found[-1])
+        np.save(options.out, np.concatenate(found).astype(np.float32))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    num = sum(map(len, poses))
-    sys.stdout.write(f"{options.out}: {num:,} poses of {len(poses)} files\n")
+    poses, files = sum(map(len, found)), len(found)
+    sys.stdout.write(
+        f"{options.out}: {poses:,} pose{'s' * (poses != 1)} of {files} file{'s' * (files != 1)}\n"
+    )
     return 0
-
-
-def _poses_of(path: Path, given: Mapping[str, str], every_s: float) -> Array:
-    try:
-        return body_poses(read_bvh(path), given, every_s)
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(str(path)) else f"{path} {text}") from error
 
 
 def _pair(text: str) -> tuple[str, str]:

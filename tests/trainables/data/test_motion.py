@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from trainables.data import motion
-from trainables.data.motion import read_bvh
+from trainables.data.motion import Motion, body_poses, read_bvh
 from trainables.data.render.material import read_poses
 from trainables.data.skeleton import BODY16
 
@@ -122,23 +122,101 @@ def test_a_study_reads_the_poses_of_a_person(tmp_path, capsys, prefix):
     np.testing.assert_allclose(at(poses, "head")[0], [0, -170, -302])
 
 
+def limbs(*words, side="{side}{word}"):
+    """Our limb joints to a file's names of them, from the words for hip, knee, ..., wrist."""
+    joints = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    letters = {"left": ("Left", "L", "l"), "right": ("Right", "R", "r")}
+    return {
+        f"{ours}_{joint}": side.format(side=full, Letter=large, letter=small, word=word)
+        for ours, (full, large, small) in letters.items()
+        for joint, word in zip(joints, words, strict=True)
+    }
+
+
+SKELETONS = {
+    "Mixamo": (
+        limbs("UpLeg", "Leg", "Foot", "Arm", "ForeArm", "Hand", side="mixamorig:{side}{word}")
+        | {"neck": "mixamorig:Neck", "head": "mixamorig:HeadTop_End"},
+        ["mixamorig:Head", "mixamorig:LeftShoulder", "mixamorig:LeftToeBase"],
+    ),
+    "CMU": (
+        limbs("UpLeg", "Leg", "Foot", "Arm", "ForeArm", "Hand")
+        | {"neck": "Neck1", "head": "Head"},
+        ["Hips", "LHipJoint", "LeftShoulder", "Neck", "LeftFingerBase", "LThumb"],
+    ),
+    "Blender": (
+        limbs("thigh", "shin", "foot", "upper_arm", "forearm", "hand", side="{word}.{Letter}")
+        | {"neck": "neck", "head": "head"},
+        ["shoulder.L", "pelvis.L", "pelvis.R", "toe.R"],
+    ),
+    "SMPL": (
+        limbs("Hip", "Knee", "Ankle", "Shoulder", "Elbow", "Wrist", side="{Letter}_{word}")
+        | {"neck": "Neck", "head": "Head"},
+        ["L_Foot", "R_Foot", "L_Collar", "L_Hand", "R_Hand"],
+    ),
+    "Biped": (
+        limbs("Thigh", "Calf", "Foot", "UpperArm", "Forearm", "Hand", side="Bip01 {Letter} {word}")
+        | {"neck": "Bip01 Neck", "head": "Bip01 Head"},
+        ["Bip01", "Bip01 L Clavicle", "Bip01 Spine"],
+    ),
+    "Unity": (
+        limbs("UpperLeg", "LowerLeg", "Foot", "UpperArm", "LowerArm", "Hand")
+        | {"neck": "Neck", "head": "Head_end"},
+        ["Head", "LeftShoulder", "LeftToes"],
+    ),
+    "Unreal": (
+        limbs("thigh", "calf", "foot", "upperarm", "lowerarm", "hand", side="{word}_{letter}")
+        | {"neck": "neck_01", "head": "head"},
+        ["clavicle_l", "ball_r", "spine_01"],
+    ),
+    "Biovision": (
+        limbs("UpLeg", "LowLeg", "Foot", "UpArm", "LowArm", "Hand")
+        | {"neck": "Neck", "head": "Head"},
+        ["LeftCollar", "Chest"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("named", "others"), SKELETONS.values(), ids=SKELETONS)
+def test_joints_are_found_by_the_names_of_common_programs(named, others):
+    names = (*others, *named.values())
+    # Each joint at a place of its own, the head highest.
+    positions = np.arange(3.0 * len(names)).reshape(1, -1, 3)
+    positions[0, names.index(named["head"]), 1] = 1000
+    poses = body_poses(Motion(names, positions, 0.1), {}, 0.1)
+    for ours, theirs in named.items():
+        expected = positions[0, names.index(theirs)] * (1, -1, -1)
+        assert at(poses, ours)[0].tolist() == expected.tolist(), ours
+
+
 def test_joints_of_other_names_are_named(tmp_path, capsys):
-    path, out = (
-        write(tmp_path / "a.bvh", person(3, arm=("Arm", "Ulna", "Hand"))),
-        tmp_path / "p.npy",
-    )
+    path = write(tmp_path / "has", person(3, arm=("Arm", "Ulna", "Hand")))
+    out = tmp_path / "poses.npy"
     code, text = run(capsys, path, "--out", out)
     assert (code, out.exists()) == (2, False)
     assert f"{path} has no joint that is known as right_elbow, left_elbow; say which" in text
-    assert "it has Hips, LeftUpLeg, " in text
+    assert "the file's joints are Hips, LeftUpLeg, " in text
     named = [f"--joint={side}_elbow={side.title()}Ulna" for side in ("left", "right")]
-    assert run(capsys, path, "--out", out, "--every", 0.1, *named) == (
-        0,
-        f"{out}: 3 poses of 1 files\n",
-    )
+    done = run(capsys, path, "--out", out, "--every", 0.001, *named)
+    assert done == (0, f"{out}: 3 poses of 1 file\n")  # every frame
+    wrong = run(capsys, path, "--out", out, *named, "--joint", "thorax=Chset")
+    assert wrong[0] == 2
+    assert f"{path} has no joint Chset (--joint thorax=Chset); the file's joints are" in wrong[1]
     with pytest.raises(SystemExit):
         run(capsys, path, "--out", out, "--joint", "nose=Head")
     assert "OURS one of right_ankle, " in capsys.readouterr().err
+
+
+def test_the_axis_that_points_up_is_found_or_given(tmp_path):
+    motion = read_bvh(write(tmp_path / "a.bvh", person(2)))
+    poses = body_poses(motion, {}, 0.1)
+    np.testing.assert_array_equal(body_poses(motion, {}, 0.1, "y"), poses)
+    # The same person in other axes: x to the right, y away, z up.
+    turned = Motion(motion.names, motion.positions[..., [0, 2, 1]] * (1, -1, 1), motion.frame_s)
+    for up in (None, "z"):
+        np.testing.assert_array_equal(body_poses(turned, {}, 0.1, up), poses)
+    lying = body_poses(motion, {}, 0.1, "z")
+    np.testing.assert_array_equal(lying, poses[..., [0, 2, 1]] * (1, 1, -1))
 
 
 def test_an_end_of_no_length_is_no_joint(tmp_path):
@@ -148,18 +226,22 @@ def test_an_end_of_no_length_is_no_joint(tmp_path):
 
 GOOD = CHAIN.format(order=ORDER, num=2, values="0 0 0 0 0 0 0 0 0\n" * 2)
 BROKEN = {
-    "": "ends where HIERARCHY is expected",
-    "PK\x03": "line 1: expected HIERARCHY, got 'PK",
-    GOOD[: GOOD.index("OFFSET 0 -45")]: "ends where OFFSET is expected",
+    "": "ends where hierarchy is expected",
+    "PK\x03": "line 1: expected hierarchy, got 'PK",
+    GOOD[: GOOD.index("OFFSET 0 -45")]: "ends where offset is expected",
     GOOD[:-10]: "ends after 14 of 18 numbers",
-    GOOD.replace("Frames: 2", "Frames: many"): "line 17: expected a whole number, got 'many'",
+    GOOD + "0": "line 22: expected the end after 2 frames of 9 numbers, got '0'",
+    GOOD.replace("Frames: 2", "Frames: many"): "line 17: expected a whole number below a billion",
+    GOOD.replace("Frames: 2", "Frames: 0"): "line 17: expected at least one frame of at least one",
     GOOD.replace("0.04", "0"): "line 18: expected a positive time, got '0'",
-    GOOD.replace("-40", "nan"): "line 8: expected a finite number, got 'nan'",
+    GOOD.replace("-40", "nan"): "line 8: expected a number below a billion, got 'nan'",
+    GOOD.replace("-40", "1e300"): "line 8: expected a number below a billion, got '1e300'",
     GOOD.replace("-40", "forty"): "line 8: expected a number, got 'forty'",
-    GOOD.replace("3 Z", "3 W"): "line 9: expected one of Xposition, ",
     GOOD.replace(
-        "End Site", "Stop"
-    ): "line 10: expected OFFSET, CHANNELS, JOINT, End Site or }, got",
+        "3 Z", "3 W"
+    ): "line 9: expected xposition or yposition or zposition or xrotation",
+    GOOD.replace("End Site", "Stop"): "line 10: expected offset or channels or joint or end or }",
+    GOOD.replace("MOTION", "ROOT B {{"): "line 16: expected motion, got 'ROOT'",
 }
 
 
@@ -172,11 +254,30 @@ def test_broken_files_are_refused_in_a_sentence(tmp_path, capsys, text, message)
     assert message in said
 
 
-def test_what_is_no_text_and_what_is_not_there(tmp_path, capsys):
+def test_case_tabs_and_a_byte_order_mark_do_not_matter(tmp_path):
+    path = tmp_path / "a.bvh"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("  ", "\t").replace("\n", "\r\n").encode())
+    shouted = write(tmp_path / "b.bvh", GOOD.replace("End Site", "END SITE"))
+    for other in (path, shouted):
+        assert read_bvh(other).positions.tolist() == [[[0] * 3, [0, -40, 0], [0, -85, 0]]] * 2
+
+
+def test_what_cannot_be_read_or_written_is_said_in_a_sentence(tmp_path, capsys):
     path, out = tmp_path / "a.bvh", tmp_path / "poses.npy"
-    assert "No such file" in run(capsys, path, "--out", out)[1]
+
+    def refused(*words):
+        code, text = run(capsys, path, "--out", out, *words)
+        assert (code, out.exists()) == (2, False)
+        return text
+
+    assert "No such file" in refused()
     path.write_bytes(b"\xff\xfe\x00")
-    assert "must be a BVH file, which is text" in run(capsys, path, "--out", out)[1]
+    assert "must be a BVH file, which is text" in refused()
     write(path, person(2))
-    assert "--out must end in .npy" in run(capsys, path, "--out", tmp_path / "poses.txt")[1]
-    assert "--every be positive" in run(capsys, path, "--out", out, "--every", "nan")[1]
+    assert "--out must end in .npy" in refused("--out", tmp_path / "poses.txt")
+    assert "No such file" in refused("--out", tmp_path / "absent" / "poses.npy")
+    for every in ("0", "nan"):
+        assert "--every be positive" in refused("--every", every)
+    write(path, person(2).replace("OFFSET 0 -40 0", "OFFSET 0 0 0"))
+    assert f"{path}: right_hip and right_knee of pose 0 are one point" in refused()
+    assert run(capsys, write(path, person(2)), "--out", out, "--every", "inf")[0] == 0

@@ -90,13 +90,13 @@ def photographic_backgrounds(
 
 
 def read_poses(path: Path) -> NDArray[np.float64]:
-    """Poses (N, 16, 3) in metres, in the order of :data:`trainables.data.skeleton.BODY16`.
+    """Poses (N, 16, 3) in any unit, in the order of :data:`trainables.data.skeleton.BODY16`.
 
     x points right, y down and z away from the camera.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no such array, or if two neighbouring joints of a pose are one point.
+        ValueError: If it is no such array, or see :func:`check_poses`.
     """
     try:
         poses = np.load(path, allow_pickle=False)
@@ -109,13 +109,22 @@ def read_poses(path: Path) -> NDArray[np.float64]:
     if poses.dtype.kind not in "fiu" or not np.isfinite(poses).all():
         raise ValueError(f"{path} must hold {wanted}")
     poses = np.asarray(poses, np.float64)
+    check_poses(path, poses)
+    return poses
+
+
+def check_poses(path: Path, poses: NDArray[np.float64]) -> None:
+    """Refuse poses (N, 16, 3) of a file in which a limb has no length.
+
+    Raises:
+        ValueError: If two neighbouring joints of a pose are one point.
+    """
     first, second = np.array(_BONES).T
     is_point = np.linalg.norm(poses[:, first] - poses[:, second], axis=2) < 1e-6
     if is_point.any():
         pose, bone = np.argwhere(is_point)[0]
         names = " and ".join(BODY16.joint_names[joint] for joint in _BONES[bone])
         raise ValueError(f"{path}: {names} of pose {pose} are one point, so no limb can be drawn")
-    return poses
 
 
 def material_digest(backgrounds: Sequence[Path] | None, poses: Path | None) -> str:

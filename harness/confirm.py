@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         help="change a field of all trials, e.g. --set adapt.epochs=6, or the confirmation's "
         "name, resources or failures, e.g. --set resources.parallel=1; may be repeated",
     )  # fmt: skip
-    add_launch_options(parser, "confirmation", "the search")
+    add_launch_options(parser, "confirmation", "its trials")
     return parser
 
 

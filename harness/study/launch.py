@@ -50,7 +50,7 @@ def add_launch_options(parser: argparse.ArgumentParser, noun: str, origin: str) 
     )
     parser.add_argument(
         "--accept-change", action="store_true",
-        help=f"resume although {origin} or the code has changed since the {noun} was started",
+        help=f"accept a change of {origin} or the code since the {noun} was started",
     )  # fmt: skip
     parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
     parser.add_argument(

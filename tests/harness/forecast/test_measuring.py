@@ -147,12 +147,16 @@ def test_a_trial_over_two_gpus_is_measured_on_its_part_of_a_batch(
 
 
 @pytest.mark.slow
-def test_each_trial_is_measured_and_nothing_is_left(temporary):
+def test_each_trial_is_measured_and_nothing_is_left(temporary, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "to restore")
+        monkeypatch.delenv(name)
     trials = [small(), small(data__num_source=150), small(net__width=16)]
     found = measure_trials(trials, "adaptation", CPU, 2)
     sizes = [measured.stages["images/source"][1] for measured in found]
     assert sizes[0] == pytest.approx(2 * sizes[1], rel=0.05)
     assert found[2].checkpoint_bytes > 2 * found[0].checkpoint_bytes
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"  # the processes wait as those of a study do
     assert measuring_processes(os.getpid()) == []
     assert left_behind(temporary) == []
 

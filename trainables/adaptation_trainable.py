@@ -28,8 +28,9 @@ class AdaptationTrainable(tune.Trainable):
     Config keys: ``plugins`` (modules to import first), ``fields`` (flat field paths of a
     :class:`TrialConfig`), ``cache`` (a
     :class:`trainables.stages.protocol.StageCache`), ``folder`` (of the trial, on shared storage),
-    ``num_threads``, ``num_replicas`` (processes that share each batch), ``read_test``,
-    ``heartbeat_s`` (longest time without a sign of life; None for no limit).
+    ``num_threads``, ``image_threads`` (see :class:`TrialStages`), ``num_replicas`` (processes
+    that share each batch), ``read_test``, ``heartbeat_s`` (longest time without a sign of life;
+    None for no limit).
 
     A checkpoint contains ``last.pt``, from which the trial resumes exactly, ``best.pt``, the
     network of the best epoch so far by the label-free choice, and ``result.pt``, the report of the
@@ -60,7 +61,8 @@ class AdaptationTrainable(tune.Trainable):
         folder.mkdir(parents=True, exist_ok=True)
         self._watchdog = Watchdog(folder, config["heartbeat_s"])
         self._watchdog.watch()
-        stages = TrialStages(trial, config["cache"], num_threads, config["read_test"])
+        read_test, image_threads = config["read_test"], config["image_threads"]
+        stages = TrialStages(trial, config["cache"], num_threads, read_test, image_threads)
         # Read before other processes start: stages that those compute would count as hits here.
         self._reported: dict[str, Any] = {
             "stages": stages.lineage,

@@ -41,8 +41,9 @@ class PoseVAETrainable(tune.Trainable):
         torch.set_num_threads(config["num_threads"])
         load_plugins(config["plugins"])
         trial = TrialConfig.from_flat(config["fields"])
-        source, source_stage = image_stage(config["cache"], trial, "source", 1)
-        target, target_stage = image_stage(config["cache"], trial, "target", 1)
+        cache, threads = config["cache"], config["image_threads"]
+        source, source_stage = image_stage(cache, trial, "source", threads)
+        target, target_stage = image_stage(cache, trial, "target", threads)
         joints = shared_joints(source, target)
         poses, mask = vae_inputs(source, source.splits["train"], joints, trial.vae.norm)
         self._held_out = vae_inputs(source, source.splits["val"], joints, trial.vae.norm)

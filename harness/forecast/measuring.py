@@ -10,7 +10,6 @@ import os
 import resource
 import shutil
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ from harness.spec.sections import Resources
 from harness.stage_cache.cache import DiskStageCache
 from harness.yaml.text import SpecError
 from trainables.checkpoint import save_states
+from trainables.child_process import end_with_parent
 from trainables.config import TrialConfig
 from trainables.data.render.scene import CHUNK
 from trainables.data.splits import expected_sizes
@@ -48,7 +48,8 @@ class Measurement:
 
     Attributes:
         device: ``cpu`` or the name of the GPU that was measured.
-        stages: Name of a stage, as in a trial's lineage, to its time and its size on disk.
+        stages: Name of a stage, as in a trial's lineage, to its time and its size on disk; that of
+            images is the time of one core.
         memory_bytes: Largest resident memory of the process.
         gpu_bytes: Largest reserved memory of the GPU.
         fixed_s: Start once the stages are there, and what the first steps and the last
@@ -105,15 +106,7 @@ def _prepare(folder: str, resources: Resources) -> None:
     warnings.simplefilter("ignore")
     if not resources.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Path) -> Measurement:
@@ -125,7 +118,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     threads, is_gpu = resources.cpus, torch.cuda.is_available()
     torch.set_num_threads(threads)
     sample, cache = _sample(trial, max(1, int(resources.gpus))), DiskStageCache(folder)
-    pair = {role: image_stage(cache, sample, role, threads) for role in ("source", "target")}
+    pair = {role: image_stage(cache, sample, role, 1) for role in ("source", "target")}
     taken = {role: len(images.store.ids) for role, images in pair.items()}
     # A data set with fewer images than a sample has no more.
     num = {role: n if n < CHUNK else trial.data.of(role)[2] for role, n in taken.items()}

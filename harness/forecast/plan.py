@@ -155,7 +155,7 @@ def _figures(
 ) -> dict[str, NDArray[np.float64]]:
     """The figures of a plan, for the runs of the baselines and draws of the space."""
     shared = {
-        key: costs[trial.kind].stages[name]
+        key: (name, *costs[trial.kind].stages[name])
         for some in (searched, given)
         for trial in some
         for name, key in trial.missing.items()
@@ -178,7 +178,9 @@ def _figures(
         num = 1 if math.isinf(limit_s) else math.ceil(limit_s * parallel / whole_s[1])
     stopped = np.array([0.0, 0.5, 1.0]) * rule.most_stopped(num, len(spec.baselines))
     saved, runs = stopped[::-1], len(given) + num * spec.seeds
-    at_once, once_s = min(parallel, runs), sum(stage_s for stage_s, _ in shared.values())
+    at_once = min(parallel, runs)
+    num_cores = {"images": parallel * spec.resources.cpus}
+    once_s = sum(s / num_cores.get(name.split("/")[0], 1) for name, s, _ in shared.values())
     work_s = sum(given_s) + (num - saved) * whole_s + saved * early_s
     longest_s = np.maximum(max(given_s, default=0.0), whole_s / spec.seeds)
     wall_s = (overhead_s + once_s + np.maximum(work_s / at_once, longest_s)) * (1 + ERROR)
@@ -189,7 +191,7 @@ def _figures(
     # A complete trial keeps a checkpoint and its best network; pre-training may be kept as well.
     states = np.array([1.25, 1.75, 2.25]) * (runs - saved * spec.seeds) + [0, at_once, 2 * at_once]
     disk_bytes = (
-        sum(size for _, size in shared.values())
+        sum(size for *_, size in shared.values())
         + DATABASE_BYTES + runs * (RUN_BYTES + longest * REPORT_BYTES)
         + states * max(cost.checkpoint_bytes for cost in costs.values())
     )  # fmt: skip

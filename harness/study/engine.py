@@ -150,6 +150,8 @@ def _fit(
         "plugins": spec.plugins,
         "cache": DiskStageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
+        # The first run makes the images; the others wait for them.
+        "image_threads": parallel * spec.resources.cpus,
         # A run with several GPUs has one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),
         "read_test": launch.read_test,

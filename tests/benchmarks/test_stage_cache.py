@@ -88,6 +88,7 @@ def run_alone(record, reported, folder):
             "cache": DiskStageCache(folder / "stages"),
             "folder": str(folder),
             "num_threads": 1,
+            "image_threads": 1,
             "num_replicas": 1,
             "read_test": False,
             "plugins": (),

@@ -14,6 +14,7 @@ from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
 from trainables.sampling.difficulty_view import DifficultyView
+from trainables.torch_threads import torch_threads
 
 IMAGE_SIZE = 32
 HEATMAP_SIZE = 16
@@ -23,10 +24,8 @@ NUM_JOINTS = 3
 @pytest.fixture(autouse=True)
 def one_thread():
     """Tensors this small gain nothing from threads, which wait when the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture

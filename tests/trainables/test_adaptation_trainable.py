@@ -95,6 +95,7 @@ def config(cache, folder, num_replicas=1, heartbeat_s=None, **fields):
         "cache": cache,
         "folder": str(folder),
         "num_threads": 1,
+        "image_threads": 1,
         "num_replicas": num_replicas,
         "read_test": False,
         "plugins": (),

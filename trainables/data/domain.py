@@ -26,7 +26,7 @@ class ImageRequest:
         options: Instance of the options class of the domain; None if it has none.
         crop: ``image`` for the whole image or ``person`` for a square around the figure.
         crop_scale: Side of that square over the longer side of the figure's box.
-        num_threads: Threads that may read or decode.
+        num_threads: Threads that may read or decode, or processes that may draw.
         seed: Seed of drawn images.
         target: Name and request of the target data set, for a source that shows its unlabelled
             training images; None for others.

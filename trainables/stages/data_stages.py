@@ -1,5 +1,6 @@
 """The stages of a trial's data: images of a domain, a Pose VAE and its scores."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -86,7 +87,14 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
     """Get or make the images of a trial's ``source`` or ``target`` domain.
 
     The domains are the same for every seed of a study: seeds vary training, not data.
+
+    Args:
+        cache: The stage cache.
+        trial: Settings.
+        role: ``source`` or ``target``.
+        num_threads: Cores that may draw or decode; more than this process may use are not taken.
     """
+    num_threads = min(num_threads, len(os.sched_getaffinity(0)))
     domain, request = trial.data.of(role)[0], image_request(trial, role, num_threads)
     prepared = prepared_store(domain, request)
     if prepared is not None and request.root is not None:

@@ -1,7 +1,5 @@
 """The stage that trains the style network of two domains, once for all of their trials."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from trainables.stages.digests import file_digest
 from trainables.stages.protocol import StageCache, StageEntry
 from trainables.style.style_fit import UnlabelledImages, train_style_net
 from trainables.style.style_net import StyleNet, load_style_net, save_style_net
+from trainables.torch_threads import torch_threads
 
 STYLE_VERSION = 1
 """Part of the stage key: raised when changed code of the stage changes its results."""
@@ -59,7 +58,7 @@ def style_stage(
     )
 
     def compute(folder: Path) -> None:
-        with _threads(num_threads):
+        with torch_threads(num_threads):
             net = train_style_net(
                 domains, style, torch_generator(0, "style"), torch.device(device)
             )
@@ -88,16 +87,6 @@ def style_stage_inputs(source_key: str, target_key: str, style: StyleConfig) -> 
         **{name: getattr(style, name) for name in StyleConfig.__dataclass_fields__},
         "encoder": None if style.encoder is None else _encoder_digest(Path(style.encoder)),
     }
-
-
-@contextmanager
-def _threads(num: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(num)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _encoder_digest(path: Path) -> str:

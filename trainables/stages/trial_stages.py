@@ -42,8 +42,10 @@ REFERENCE_VAE = VAEConfig()
 predictions behind ``validator/plausibility``. It is the same for all trials, whatever their
 ``vae.*``, so that these metrics mean the same in all of them."""
 
-_SCORED, _EVALUATED = ("source/train",), ("target/val",)
-"""Splits that the trial's own Pose VAE scores, and those that the reference scores in a search."""
+_SCORED = ("source/train", "target/val")
+"""Splits that every Pose VAE of a search scores. A trial draws by the scores that its own gives to
+the source and is evaluated by those that the reference gives to the target, so that one fit serves
+a trial whose own is the reference."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,17 @@ class TrialStages:
     Attributes:
         trial: Settings.
         cache: The stage cache.
-        num_threads: Threads of a stage that is computed here.
+        num_threads: Threads of a style network that is trained here.
         read_test: Whether the target test split may be read.
+        image_threads: Cores that may draw or decode images here; the runs that have them need the
+            same images.
     """
 
     trial: TrialConfig
     cache: StageCache
     num_threads: int
     read_test: bool
+    image_threads: int = 1
 
     def __call__(self, device: torch.device, shard: Shard) -> AdaptationRun:
         """A run before its first epoch, see :class:`trainables.adapt.replicas.RunBuilder`."""
@@ -155,15 +160,15 @@ class TrialStages:
 
     @cached_property
     def _source(self) -> ImageStage:
-        return image_stage(self.cache, self.trial, "source", self.num_threads)
+        return image_stage(self.cache, self.trial, "source", self.image_threads)
 
     @cached_property
     def _target(self) -> ImageStage:
-        return image_stage(self.cache, self.trial, "target", self.num_threads)
+        return image_stage(self.cache, self.trial, "target", self.image_threads)
 
     @cached_property
     def _own_vae(self) -> PoseVAEStage:
-        return self._pose_vae(self.trial.vae, self.trial.seed, _SCORED)
+        return self._pose_vae(self.trial.vae, self.trial.seed)
 
     @cached_property
     def _difficulty(self) -> DifficultyView:
@@ -177,8 +182,7 @@ class TrialStages:
 
     @cached_property
     def _reference(self) -> PoseVAEStage:
-        evaluated = (*_EVALUATED, "target/test") if self.read_test else _EVALUATED
-        return self._pose_vae(REFERENCE_VAE, 0, evaluated)
+        return self._pose_vae(REFERENCE_VAE, 0)
 
     @cached_property
     def _style(self) -> StyleStage | None:
@@ -187,7 +191,8 @@ class TrialStages:
         style, device = self.trial.style, _device_type()
         return style_stage(self.cache, self._source, self._target, style, self.num_threads, device)
 
-    def _pose_vae(self, vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> PoseVAEStage:
+    def _pose_vae(self, vae: VAEConfig, seed: int) -> PoseVAEStage:
+        splits = (*_SCORED, "target/test") if self.read_test else _SCORED
         return pose_vae_stage(self.cache, self._source, self._target, vae, seed, splits)
 
     def _domains(self, device: torch.device) -> Domains:
@@ -232,14 +237,14 @@ def stage_keys(
     """
     source, target = image_keys["source"], image_keys["target"]
 
-    def pose_vae(vae: VAEConfig, seed: int, splits: tuple[str, ...]) -> str:
-        return key_of("pose_vae", pose_vae_stage_inputs(source, target, vae, seed, splits))
+    def pose_vae(vae: VAEConfig, seed: int) -> str:
+        return key_of("pose_vae", pose_vae_stage_inputs(source, target, vae, seed, _SCORED))
 
     keys = {
         "images/source": source,
         "images/target": target,
-        "pose_vae": pose_vae(trial.vae, trial.seed, _SCORED),
-        "pose_vae/reference": pose_vae(REFERENCE_VAE, 0, _EVALUATED),
+        "pose_vae": pose_vae(trial.vae, trial.seed),
+        "pose_vae/reference": pose_vae(REFERENCE_VAE, 0),
     }
     if trial.restyling is not None:
         keys["style"] = key_of("style", style_stage_inputs(source, target, trial.style))

@@ -52,6 +52,7 @@ def train(domains, method, device, steps, sync_mode="default"):
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_step_does_not_wait_for_the_device(domains, method):
     train(domains, method, torch.device("cuda"), steps=6, sync_mode="error")

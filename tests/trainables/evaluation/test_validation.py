@@ -24,6 +24,7 @@ from trainables.metrics.validators import (
 from trainables.network.pose_net import PoseNet
 from trainables.pose_vae.model import PoseVAE
 from trainables.pose_vae.pose_scorer import PoseScorer
+from trainables.torch_threads import torch_threads
 
 IMAGE_SIZE, HEATMAP_SIZE = 32, 16
 WITHOUT_TRUNK = np.isin(np.arange(16), [6, 7], invert=True)
@@ -44,10 +45,8 @@ NAMES = {
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(scope="module")

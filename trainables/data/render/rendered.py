@@ -16,6 +16,7 @@ the number of images.
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from trainables.data.frame import in_frame
 from trainables.data.render.body_prior import rotation_matrix
+from trainables.data.render.draw_chunks import in_order
 from trainables.data.render.figure import HAND, PERSON, draw_figures
 from trainables.data.render.look import Look
 from trainables.data.render.material import photographic_backgrounds, read_poses
@@ -93,8 +95,11 @@ def render_domain(
     seed: int,
     backgrounds: Sequence[Path] | None = None,
     poses: Path | None = None,
+    num_processes: int = 1,
 ) -> Iterator[RenderedChunk]:
     """Render the first ``num`` images of a domain, chunk by chunk, on the CPU.
+
+    Each chunk is drawn on one core, so that the images are the same however many there are.
 
     Args:
         domain: A key of :data:`LOOKS`.
@@ -104,20 +109,19 @@ def render_domain(
         backgrounds: Photographs to take backgrounds from, at least one; None draws them.
         poses: File of 3D poses, see :func:`trainables.data.render.material.read_poses`; None
             draws them from the prior.
+        num_processes: Processes that may draw at once; few chunks are drawn in this one.
 
     Yields:
         Chunks of at most :data:`CHUNK` images in order.
 
     Raises:
         KeyError: For a domain that is not drawn.
-        OSError, ValueError: If a photograph or the poses cannot be read.
+        OSError, ValueError: If a photograph or the poses cannot be read, or a process is killed.
     """
     given = None if poses is None else read_poses(poses)
-    for index, first in enumerate(range(0, num, CHUNK)):
-        entropy = (zlib.crc32(domain.encode()), seed, index)
-        rng = np.random.default_rng(entropy)
-        chunk = _render_chunk(domain, image_size, rng, backgrounds, given)
-        count = min(CHUNK, num - first)
+    draw = partial(_render_chunk, domain, image_size, seed, backgrounds, given)
+    for index, chunk in enumerate(in_order(draw, -(-num // CHUNK), num_processes)):
+        count = min(CHUNK, num - index * CHUNK)
         yield RenderedChunk(
             chunk.images[:count],
             chunk.keypoints_px[:count],
@@ -129,10 +133,12 @@ def render_domain(
 def _render_chunk(
     domain: str,
     image_size: int,
-    rng: np.random.Generator,
+    seed: int,
     photographs: Sequence[Path] | None,
     poses: Array | None,
+    index: int,
 ) -> RenderedChunk:
+    rng = np.random.default_rng((zlib.crc32(domain.encode()), seed, index))
     look, figure = LOOKS[domain], _FIGURES[DOMAINS[domain].skeleton]
     complexity = rng.beta(*look.complexity, CHUNK)
     low, high = look.yaw_limit

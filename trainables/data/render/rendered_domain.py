@@ -28,7 +28,7 @@ class RenderedDomain(Domain):
         backgrounds, poses = _material(request)
         notes = _notes(request)
         drawing = (self.name, request.num, request.image_size, request.seed, backgrounds, poses)
-        for chunk in render_domain(*drawing):
+        for chunk in render_domain(*drawing, request.num_threads):
             rows = range(first, first := first + len(chunk.images))
             yield LabelledImages(
                 self._ids(request, rows),

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from trainables import registry
+from trainables.data.render import draw_chunks
 from trainables.data.render.rendered import LOOKS, render_domain
 from trainables.data.render.scene import CHUNK
+from trainables.torch_threads import torch_threads
 
 PEOPLE = ("people_clean", "people_wild", "people_wild_hard")
 DOMAINS = pytest.mark.parametrize("domain", list(LOOKS))
@@ -44,6 +46,24 @@ def test_the_same_seed_renders_the_same_images(domain):
     again = next(render_domain(domain, 20, 32, 0))
     for name in FIELDS:
         np.testing.assert_array_equal(getattr(again, name), rendered(domain, 60)[name][:20])
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_same_images(monkeypatch):
+    monkeypatch.setattr(draw_chunks, "MIN_CHUNKS", 1)
+    chunks = list(render_domain("people_clean", 300, 32, 0, num_processes=2))
+    for name in FIELDS:
+        again = np.concatenate([getattr(chunk, name) for chunk in chunks])
+        np.testing.assert_array_equal(again, rendered("people_clean", 300)[name])
+
+
+@pytest.mark.slow
+def test_images_do_not_depend_on_the_number_of_threads():
+    # With two threads PyTorch adds in another order at this size.
+    one = rendered("people_sport", 60, 128)
+    with torch_threads(2):
+        two = next(render_domain("people_sport", 60, 128, 0))
+    np.testing.assert_array_equal(two.images, one["images"])
 
 
 def test_another_seed_renders_other_images():

@@ -13,6 +13,8 @@ def search_history(
 ) -> Figure:
     """The objective of every complete trial in the order of the suggestions, and the best so far.
 
+    A trial that breaks a constraint or trains on target labels is not among the best.
+
     Args:
         trials: ``Study.trials()``.
         objective: A column of it.
@@ -26,14 +28,15 @@ def search_history(
     figure = new_figure(3.2)
     axes = figure.subplots()
     values = trials[objective].to_numpy(float)
-    feasible = np.where(trials["is_feasible"], values, np.nan)
-    best = pd.Series(feasible).ffill()
+    best = pd.Series(np.where(trials["is_result"], values, np.nan)).ffill()
     best = best.cummax() if goal == "maximize" else best.cummin()
     axes.step(trials["number"], best, where="post", color=VERMILION, label="best so far")
     reach = np.nan_to_num(np.stack([values - trials["low"], trials["high"] - values]).clip(0))
+    is_oracle = trials["is_feasible"] & ~trials["is_result"]
     kinds = {
-        "suggested": (~trials["is_baseline"], BLUE, "o"),
-        "baseline": (trials["is_baseline"], ORANGE, "D"),
+        "suggested": (~trials["is_baseline"] & ~is_oracle, BLUE, "o"),
+        "baseline": (trials["is_baseline"] & ~is_oracle, ORANGE, "D"),
+        "trained on target labels": (is_oracle, GREY, "s"),
     }
     for label, (chosen, colour, marker) in kinds.items():
         rows = chosen.to_numpy(bool)

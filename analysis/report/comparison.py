@@ -15,9 +15,10 @@ from trainables.metrics.intervals import mean_interval
 
 MOST_SHOWN = 6
 """Most trials in a figure that sets trials side by side."""
+_FLAGS = ["is_feasible", "is_result", "is_pareto"]
 _COLUMNS = [
     "trial", "number", "is_baseline", "method", "mean", "low", "high", "num_seeds",
-    "is_feasible", "is_pareto",
+    *_FLAGS,
 ]  # fmt: skip
 
 
@@ -87,13 +88,14 @@ class Comparison:
         Returns:
             ``trial`` (as in ``Study.runs``), ``number`` (of the first trial of that name),
             ``is_baseline``, ``method``, ``mean`` of the metric over seeds, ``low`` and ``high`` of
-            its 95 % t interval (NaN for one seed), ``num_seeds``, ``is_feasible``, ``is_pareto``.
+            its 95 % t interval (NaN for one seed), ``num_seeds``, and the flags of
+            ``Study.trials()``.
         """
         known = self.study.trials()
         runs = self.study.runs[self.study.runs["trial"].isin(known["trial"])]
         means = overall_summary(runs, self.study.final(self.metric))
         first = known.drop_duplicates("trial").set_index("trial")
-        flags = known.groupby("trial")[["is_feasible", "is_pareto"]].any()
+        flags = known.groupby("trial")[_FLAGS].any()
         methods = runs.drop_duplicates("trial").set_index("trial")["adapt.method"]
         is_baseline = first["is_baseline"]
         if self.verdict is not None:  # the file of a confirmation names the finalists, too
@@ -103,9 +105,8 @@ class Comparison:
             number=means["trial"].map(first["number"]),
             is_baseline=means["trial"].map(is_baseline),
             method=means["trial"].map(methods),
-            is_feasible=means["trial"].map(flags["is_feasible"]),
-            is_pareto=means["trial"].map(flags["is_pareto"]),
-        )[_COLUMNS].astype({"is_baseline": bool, "is_feasible": bool, "is_pareto": bool})
+            **{name: means["trial"].map(flags[name]) for name in _FLAGS},
+        )[_COLUMNS].astype(dict.fromkeys(["is_baseline", *_FLAGS], bool))
         order = ["is_feasible", "mean", "number"]
         ascending = [False, not self.is_larger_better, True]
         return table.sort_values(order, ascending=ascending, ignore_index=True)
@@ -143,7 +144,7 @@ class Comparison:
     @property
     def _fair(self) -> pd.DataFrame:
         """Trials that keep the constraints and train on no target label."""
-        return self.trials[self.trials["is_feasible"] & (self.trials["method"] != "oracle")]
+        return self.trials[self.trials["is_result"]]
 
     @cached_property
     def shown(self) -> list[str]:

@@ -184,7 +184,8 @@ class Study:
             ``number`` (Optuna's), ``trial`` (as in ``runs``), ``is_baseline``, one column per
             objective (mean over seeds), ``low`` and ``high`` (95 % t interval of the first
             objective, NaN for one seed), ``num_seeds``, ``is_feasible`` (keeps the constraints),
-            ``is_pareto`` (no feasible trial is better; of a single objective, the best).
+            ``is_result`` (and trains on no target label), ``is_pareto`` (no result is better; of a
+            single objective, the best).
         """
         names = [metric.name for metric in self.spec.objectives]
         rows = [
@@ -197,13 +198,14 @@ class Study:
                 "high": trial.interval[1],
                 "num_seeds": len(trial.runs),
                 "is_feasible": not trial.broken,
+                "is_result": trial.is_result,
                 "is_pareto": trial.is_pareto,
             }
             for trial in sorted(self._ranked, key=lambda trial: trial.number)
         ]
-        first, last = ["number", "trial", "is_baseline"], ["num_seeds", "is_feasible", "is_pareto"]
-        table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", *last])
-        return table.astype({"is_baseline": bool, "is_feasible": bool, "is_pareto": bool})
+        first, last = ["number", "trial", "is_baseline"], ["is_feasible", "is_result", "is_pareto"]
+        table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", "num_seeds", *last])
+        return table.astype(dict.fromkeys(["is_baseline", *last], bool))
 
     @property
     def verdict(self) -> Verdict | None:

@@ -17,6 +17,7 @@ from rich.text import Text
 from harness.record.field_text import short_names, value_text
 from harness.record.ledger import Event, RunRecord
 from harness.record.quantities import clock_text
+from harness.results.ranking import reads_target_labels
 from harness.spec.sections import Metric
 
 SHOWN_RUNS = 12
@@ -99,8 +100,12 @@ class StudyView:
         return sum(record.state != "running" for record in list(self.runs.values()))
 
     def best(self) -> RunRecord | None:
-        """The best complete run."""
-        complete = [record for record in list(self.runs.values()) if record.value is not None]
+        """The best complete run that trains on no target label."""
+        complete = [
+            record
+            for record in list(self.runs.values())
+            if record.value is not None and not reads_target_labels(record.fields)
+        ]
         sign = -1 if self._goal == "maximize" else 1
         return min(complete, key=lambda record: sign * (record.value or 0), default=None)
 

@@ -81,7 +81,9 @@ def _histogram():
 
 def _history():
     values = [30.0, 28.0, 31.0, 29.0, 33.0, 32.0, 35.0]
-    trials = pd.DataFrame({"number": range(7), "pck": values, "is_feasible": True})
+    trials = pd.DataFrame(
+        {"number": range(7), "pck": values, "is_feasible": True, "is_result": True}
+    )
     trials = trials.assign(is_baseline=trials["number"] < 2, low=trials["pck"] - 1)
     return search_history(trials.assign(high=trials["pck"] + 1), "pck")
 

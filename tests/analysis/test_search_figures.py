@@ -22,7 +22,8 @@ from analysis.search_figures import (
 NAN = float("nan")
 
 
-def _trials(values, feasible=None):
+def _trials(values, feasible=None, oracle=None):
+    feasible = feasible or [True] * len(values)
     return pd.DataFrame(
         {
             "number": range(len(values)),
@@ -31,7 +32,8 @@ def _trials(values, feasible=None):
             "pck": values,
             "low": NAN,
             "high": NAN,
-            "is_feasible": feasible or [True] * len(values),
+            "is_feasible": feasible,
+            "is_result": [ok and number != oracle for number, ok in enumerate(feasible)],
         }
     )
 
@@ -42,6 +44,13 @@ def test_the_best_so_far_never_falls_and_passes_over_what_breaks_a_bound():
     assert axes.lines[0].get_ydata().tolist() == [10.0, 10.0, 20.0, 25.0]
     lower = search_history(_trials([3.0, 1.0, 2.0]), "pck", "minimize").axes[0]
     assert lower.lines[0].get_ydata().tolist() == [3.0, 1.0, 1.0]
+
+
+def test_the_oracle_is_shown_and_is_never_the_best_so_far():
+    axes = search_history(_trials([10.0, 70.0, 20.0], oracle=1), "pck").axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [10.0, 10.0, 20.0]
+    (oracle,) = (c for c in axes.containers if c.get_label() == "trained on target labels")
+    assert oracle.lines[0].get_xydata().tolist() == [[1.0, 70.0]]
 
 
 def test_a_study_without_a_complete_trial_has_no_history():

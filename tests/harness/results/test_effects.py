@@ -1,9 +1,11 @@
 """What including a range of difficulty does: planted truths come back, ignorance is admitted."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from harness.results.effects import fitted_effects
+from harness.results.effects import difficulty_effects, fitted_effects
 from trainables.config import TrialConfig
 from trainables.sampling.exposure import difficulty_exposure
 
@@ -72,3 +74,26 @@ def test_too_few_or_too_similar_trials_tell_nothing(rows):
     exposure = _exposure()[rows]
     values = np.linspace(40, 50, len(exposure))
     assert fitted_effects(exposure, ["regda"] * len(values), values, 3, len(values)) == []
+
+
+def test_trials_that_are_the_same_training_are_one_observation():
+    spec = SimpleNamespace(trainable="adaptation", objective=SimpleNamespace(name="pck"))
+
+    def trial(value, **fields):
+        flat = TrialConfig.from_flat({name.replace("__", "."): v for name, v in fields.items()})
+        return SimpleNamespace(runs=[SimpleNamespace(fields=flat.to_flat())], means={"pck": value})
+
+    def bins(value, count, subset):
+        chosen = {"sampling__strategy": "bins", "bins__count": count, "bins__subset": subset}
+        return trial(value, **chosen)
+
+    values = np.random.default_rng(0).normal(50, 1, len(SUBSETS))
+    trials = [bins(v, *subset) for v, subset in zip(values, SUBSETS, strict=True)]
+    trials.append(trial(49.0, sampling__strategy="all"))
+    expected = difficulty_effects(spec, trials)
+    assert expected[0].runs == len(SUBSETS) + 1
+    hardest = trial(values[2], sampling__strategy="hardest")  # bin 2 of 3
+    assert difficulty_effects(spec, [*trials, hardest, bins(49.0, 3, [0, 1, 2])]) == expected
+    # Another seed of the same draws says something new.
+    another = trial(values[2] + 1, sampling__strategy="hardest")
+    assert difficulty_effects(spec, [*trials, another])[0].runs == len(SUBSETS) + 2

@@ -99,6 +99,15 @@ def test_the_best_is_a_complete_run_in_the_right_direction(goal, best):
     assert view.best().number == best
 
 
+def test_the_oracle_is_not_the_best_so_far():
+    view = View("maximize", 2)
+    for number, method, value in ((0, "regda", 60.0), (1, "oracle", 75.0)):
+        event = _run(number)
+        view.apply(event | {"fields": event["fields"] | {"adapt.method": method}})
+        view.apply(_finished(number, value=value))
+    assert view.best().number == 0
+
+
 def test_plain_lines_tell_each_event_without_control_codes():
     out = io.StringIO()
     progress = PlainProgress(View("maximize", 2), out)

@@ -15,7 +15,7 @@ from trainables.metrics.intervals import mean_interval
 
 MOST_SHOWN = 6
 """Most trials in a figure that sets trials side by side."""
-_FLAGS = ["is_feasible", "is_result", "is_pareto"]
+_FLAGS = ["is_feasible", "is_result", "is_pareto", "is_repeat"]
 _COLUMNS = [
     "trial", "number", "is_baseline", "method", "mean", "low", "high", "num_seeds",
     *_FLAGS,
@@ -115,8 +115,8 @@ class Comparison:
     def candidate(self) -> str | None:
         """The best trial that the search suggested; of baselines alone, the best of them.
 
-        It keeps the constraints, trains on no target label and is not what a confirmation compares
-        with. None if there is no such trial.
+        It keeps the constraints, trains on no target label, is not what a baseline is and not what
+        a confirmation compares with. None if there is no such trial.
         """
         fair = self._fair
         if self.verdict is not None:
@@ -143,8 +143,8 @@ class Comparison:
 
     @property
     def _fair(self) -> pd.DataFrame:
-        """Trials that keep the constraints and train on no target label."""
-        return self.trials[self.trials["is_result"]]
+        """Trials that keep the constraints, train on no target label and repeat no baseline."""
+        return self.trials[self.trials["is_result"] & ~self.trials["is_repeat"]]
 
     @cached_property
     def shown(self) -> list[str]:

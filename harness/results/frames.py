@@ -185,7 +185,7 @@ class Study:
             objective (mean over seeds), ``low`` and ``high`` (95 % t interval of the first
             objective, NaN for one seed), ``num_seeds``, ``is_feasible`` (keeps the constraints),
             ``is_result`` (and trains on no target label), ``is_pareto`` (no result is better; of a
-            single objective, the best).
+            single objective, the best), ``is_repeat`` (the search drew what a baseline is).
         """
         names = [metric.name for metric in self.spec.objectives]
         rows = [
@@ -200,10 +200,12 @@ class Study:
                 "is_feasible": not trial.broken,
                 "is_result": trial.is_result,
                 "is_pareto": trial.is_pareto,
+                "is_repeat": trial.is_repeat,
             }
             for trial in sorted(self._ranked, key=lambda trial: trial.number)
         ]
-        first, last = ["number", "trial", "is_baseline"], ["is_feasible", "is_result", "is_pareto"]
+        first = ["number", "trial", "is_baseline"]
+        last = ["is_feasible", "is_result", "is_pareto", "is_repeat"]
         table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", "num_seeds", *last])
         return table.astype(dict.fromkeys(["is_baseline", *last], bool))
 

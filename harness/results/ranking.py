@@ -24,6 +24,8 @@ class RankedTrial:
         broken: Constraints that the means break, in words.
         is_pareto: Whether it is a result and no other result is as good in all objectives and
             better in one; with a single objective, whether it is the best.
+        is_repeat: Whether the search drew what a baseline is, such as all three bins of three: all
+            of its metrics are those of the baseline, to the last digit.
     """
 
     number: int
@@ -34,6 +36,7 @@ class RankedTrial:
     interval: tuple[float, float]
     broken: tuple[str, ...]
     is_pareto: bool
+    is_repeat: bool
 
     @property
     def is_result(self) -> bool:
@@ -97,6 +100,7 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
         if not broken[number] and not reads_target_labels(complete[number][0].fields)
     }
     optimal = _pareto(spec, results)
+    given = [means[number] for number, records in complete.items() if records[0].is_baseline]
     objective = spec.objective
     trials = [
         RankedTrial(
@@ -108,6 +112,7 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
             interval=mean_interval([record.metrics[objective.name] for record in records]),
             broken=broken[number],
             is_pareto=number in optimal,
+            is_repeat=not records[0].is_baseline and means[number] in given,
         )
         for number, records in complete.items()
     ]

@@ -127,6 +127,15 @@ def test_a_trial_that_breaks_a_constraint_is_no_finalist(searched):
     assert any("2 trials to choose from, not 3" in note for note in plan.notes)
 
 
+def test_what_a_baseline_is_already_is_no_finalist(searched):
+    def curve(fields, step):
+        weight = fields["vae.kl_weight"]
+        return {PCK: 10 * (0.001 if weight == 0.4 else weight)}  # 0.4 does what the baseline does
+
+    plan = plan_confirmation(searched(curve=curve), 3, 1, [])
+    assert [f.fields["vae.kl_weight"] for f in plan.selection.finalists] == [0.2, 0.1]
+
+
 @pytest.mark.parametrize("change", ["adapt.epochs=6", "fixed.adapt.epochs=6", "adapt={epochs: 6}"])
 def test_a_field_is_changed_in_all_trials(searched, change):
     plan = plan_confirmation(searched(), 1, 1, [change, "resources.parallel=1"])

@@ -126,3 +126,12 @@ def test_the_front_equals_its_definition(points):
         if not any((c, d) != (a, b) and c >= a and d <= b for c, d in points)
     }
     assert {s.number for s in found if s.is_pareto} == expected
+
+
+def test_a_trial_with_all_metrics_of_a_baseline_repeats_it():
+    records = runs([[10.0, 5.0]], [[10.0, 5.0]], [[10.0, 6.0]], [[10.0, 5.0]])
+    for baseline in (records[0], records[3]):
+        baseline.is_baseline = True
+    assert {t.number: t.is_repeat for t in ranked_trials(spec(), records)} == {
+        0: False, 1: True, 2: False, 3: False,
+    }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from harness.record.ledger import RunRecord
 from harness.spec import StudySpec
 from trainables.metrics.intervals import mean_interval
+from trainables.metrics.metric_keys import WAIT_SHARE
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
         if not broken[number] and not reads_target_labels(complete[number][0].fields)
     }
     optimal = _pareto(spec, results)
-    given = [means[number] for number, records in complete.items() if records[0].is_baseline]
+    computed = {number: _computed(values) for number, values in means.items()}
+    given = [computed[number] for number, records in complete.items() if records[0].is_baseline]
     objective = spec.objective
     trials = [
         RankedTrial(
@@ -112,7 +114,7 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
             interval=mean_interval([record.metrics[objective.name] for record in records]),
             broken=broken[number],
             is_pareto=number in optimal,
-            is_repeat=not records[0].is_baseline and means[number] in given,
+            is_repeat=not records[0].is_baseline and computed[number] in given,
         )
         for number, records in complete.items()
     ]
@@ -124,6 +126,11 @@ def mean_metrics(records: Sequence[RunRecord]) -> dict[str, float]:
     """Metric to its mean over runs; metrics that all of them reported."""
     shared = [name for name in records[0].metrics if all(name in r.metrics for r in records)]
     return {name: math.fsum(r.metrics[name] for r in records) / len(records) for name in shared}
+
+
+def _computed(means: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that a second run of the same trial would have, too."""
+    return {name: value for name, value in means.items() if name != WAIT_SHARE}
 
 
 def _broken(spec: StudySpec, means: dict[str, float]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from harness.record.ledger import RunRecord
 from harness.results.ranking import ranked_trials
 from harness.spec import StudySpec
+from trainables.metrics.metric_keys import WAIT_SHARE
 
 PCK, EVALPOSE = "target_val/pck_05", "target_val/evalpose"
 
@@ -132,6 +133,8 @@ def test_a_trial_with_all_metrics_of_a_baseline_repeats_it():
     records = runs([[10.0, 5.0]], [[10.0, 5.0]], [[10.0, 6.0]], [[10.0, 5.0]])
     for baseline in (records[0], records[3]):
         baseline.is_baseline = True
+    for number, record in enumerate(records):
+        record.metrics[WAIT_SHARE] = number / 10  # a measured time
     assert {t.number: t.is_repeat for t in ranked_trials(spec(), records)} == {
         0: False, 1: True, 2: False, 3: False,
     }  # fmt: skip

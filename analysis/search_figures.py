@@ -140,6 +140,8 @@ def time_saved(runs: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
         ``what`` (spent, then each stage that was shared, pruning), ``seconds`` and ``num_runs``.
     """
     rows = [("spent by workers", float(runs["busy_s"].sum()), len(runs))]
+    # A stage that a run has under two names is there once.
+    stages = stages.drop_duplicates(["number", "key"])
     hits = stages[stages["outcome"] == "hit"]
     whole = hits.loc[hits["stage"] == "training", "number"]
     inside = hits["stage"].eq("pretrain") & hits["number"].isin(whole)

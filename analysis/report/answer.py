@@ -97,8 +97,9 @@ def _compared(found: Comparison, best: str, other: str) -> str:
     if not _is_searched(found):
         if not found.study.runs["is_baseline"].all():
             return (
-                f"No searched trial ran to its end; of the baselines {best} is the best, {other} "
-                "the next"
+                "No searched trial is a result of its own: none ran to its end, kept the "
+                f"constraints and differs from the baselines. Of these {best} is the best and "
+                f"{other} the next"
             )
         return f"The study compares baselines alone: the best is {best}, the next {other}"
     return f"The best searched trial is {best}, the best baseline {other}"
@@ -112,7 +113,8 @@ def _points(found: Comparison, gap: Gap) -> str:
 
 def _front(found: Comparison) -> str:
     objectives = listed([metric.name for metric in found.study.spec.objectives])
-    front = found.trials.loc[found.trials["is_pareto"], "trial"].tolist()
+    trials = found.trials
+    front = trials.loc[trials["is_pareto"] & trials["repeats"].isna(), "trial"].tolist()
     return (
         f"**{counted(len(front), 'trial')} of {len(found.trials)} "
         f"{'is' if len(front) == 1 else 'are'} Pareto-optimal**: no other trial is as good in "

@@ -15,10 +15,10 @@ from trainables.metrics.intervals import mean_interval
 
 MOST_SHOWN = 6
 """Most trials in a figure that sets trials side by side."""
-_FLAGS = ["is_feasible", "is_result", "is_pareto", "is_repeat"]
+_FLAGS = ["is_feasible", "is_result", "is_pareto"]
 _COLUMNS = [
     "trial", "number", "is_baseline", "method", "mean", "low", "high", "num_seeds",
-    *_FLAGS,
+    *_FLAGS, "repeats",
 ]  # fmt: skip
 
 
@@ -88,8 +88,8 @@ class Comparison:
         Returns:
             ``trial`` (as in ``Study.runs``), ``number`` (of the first trial of that name),
             ``is_baseline``, ``method``, ``mean`` of the metric over seeds, ``low`` and ``high`` of
-            its 95 % t interval (NaN for one seed), ``num_seeds``, and the flags of
-            ``Study.trials()``.
+            its 95 % t interval (NaN for one seed), ``num_seeds``, and the flags and
+            ``repeats`` of ``Study.trials()``.
         """
         known = self.study.trials()
         runs = self.study.runs[self.study.runs["trial"].isin(known["trial"])]
@@ -105,6 +105,7 @@ class Comparison:
             number=means["trial"].map(first["number"]),
             is_baseline=means["trial"].map(is_baseline),
             method=means["trial"].map(methods),
+            repeats=means["trial"].map(first["repeats"]),
             **{name: means["trial"].map(flags[name]) for name in _FLAGS},
         )[_COLUMNS].astype(dict.fromkeys(["is_baseline", *_FLAGS], bool))
         order = ["is_feasible", "mean", "number"]
@@ -115,7 +116,7 @@ class Comparison:
     def candidate(self) -> str | None:
         """The best trial that the search suggested; of baselines alone, the best of them.
 
-        It keeps the constraints, trains on no target label, is not what a baseline is and not what
+        It keeps the constraints, trains on no target label, repeats no other trial and is not what
         a confirmation compares with. None if there is no such trial.
         """
         fair = self._fair
@@ -143,8 +144,8 @@ class Comparison:
 
     @property
     def _fair(self) -> pd.DataFrame:
-        """Trials that keep the constraints, train on no target label and repeat no baseline."""
-        return self.trials[self.trials["is_result"] & ~self.trials["is_repeat"]]
+        """Trials that keep the constraints, train on no target label and repeat no other."""
+        return self.trials[self.trials["is_result"] & self.trials["repeats"].isna()]
 
     @cached_property
     def shown(self) -> list[str]:

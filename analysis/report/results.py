@@ -113,6 +113,7 @@ def _trial_rows(found: Comparison, shown: pd.DataFrame) -> tuple[list[str], list
         marks = " *" if trial["is_baseline"] else ""
         marks += ", Pareto-optimal" if is_multi and trial["is_pareto"] else ""
         marks += "" if trial["is_feasible"] else ", breaks a constraint"
+        marks += "" if pd.isna(trial["repeats"]) else f", the same as {quoted(trial['repeats'])}"
         marks += ", trained on target labels" if trial["method"] == "oracle" else ""
         interval = interval_text(trial["low"], trial["high"], is_percent=found.is_percent)
         is_other = found.reference not in (None, name)

@@ -89,7 +89,10 @@ def plan_confirmation(
         raise SpecError(f"study {name} has no baseline, so --top must be at least 1, got {top}")
     notes += [f"baseline {sentence}; it is left out" for sentence in selection.left_out]
     if len(selection.finalists) < top:
-        notes.append(f"the study has {len(selection.finalists)} trials to choose from, not {top}")
+        notes.append(
+            f"the study has {len(selection.finalists)} trials to choose from, not {top}: they are "
+            "complete, keep the constraints and differ from each other and from the baselines"
+        )
     if any(record.state in ("running", "stopped") for record in runs.values()):
         notes.append(f"study {name} has not ended; what it finds later is not confirmed here")
     judging = judging_fields(changed.all[0].fields)

@@ -73,8 +73,8 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     """Choose by what the search measured.
 
     A trial counts as the mean over its seeds, also where the search drew the seed like another
-    parameter. Only those that keep the constraints, read no target label and are not what a
-    baseline is can be finalists.
+    parameter. Only those that keep the constraints, read no target label and repeat no
+    other can be finalists.
     With several objectives the Pareto-optimal trials come first, and among these the better by
     the first objective.
 
@@ -95,7 +95,7 @@ def select(description: Event, runs: Mapping[int, RunRecord], top: int) -> Selec
     )
     if not ranked:
         raise SpecError(f"study {description['study']} has no complete trial to confirm")
-    searched = [t for t in ranked if not t.is_baseline and not t.is_repeat and t.is_result]
+    searched = [t for t in ranked if not t.is_baseline and t.repeats is None and t.is_result]
     searched.sort(key=lambda trial: not trial.is_pareto)  # stable: ranked within
     baselines = [trial for trial in ranked if trial.is_baseline]
     names = _names(baselines)

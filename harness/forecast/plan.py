@@ -23,7 +23,8 @@ from harness.record.quantities import clock_text, size_text
 from harness.record.storage import Storage
 from harness.spec import StudySpec
 from harness.yaml.text import SpecError
-from trainables.registry import TRAINABLES
+from trainables.data.domain import image_request
+from trainables.registry import DOMAINS, TRAINABLES
 
 MAX_ADDED = 4
 """Kinds of trial that are measured beside those of the baselines."""
@@ -179,8 +180,8 @@ def _figures(
     stopped = np.array([0.0, 0.5, 1.0]) * rule.most_stopped(num, len(spec.baselines))
     saved, runs = stopped[::-1], len(given) + num * spec.seeds
     at_once = min(parallel, runs)
-    num_cores = {"images": parallel * spec.resources.cpus}
-    once_s = sum(s / num_cores.get(name.split("/")[0], 1) for name, s, _ in shared.values())
+    num_cores = _image_cores(given[0] if given else searched[0], parallel * spec.resources.cpus)
+    once_s = sum(stage_s / num_cores.get(name, 1) for name, stage_s, _ in shared.values())
     work_s = sum(given_s) + (num - saved) * whole_s + saved * early_s
     longest_s = np.maximum(max(given_s, default=0.0), whole_s / spec.seeds)
     wall_s = (overhead_s + once_s + np.maximum(work_s / at_once, longest_s)) * (1 + ERROR)
@@ -207,6 +208,17 @@ def _figures(
     if gpus and any(cost.device == "cpu" for cost in costs.values()):
         del figures["gpu_hours"]
     return figures
+
+
+def _image_cores(trial: Trial, num_cores: int) -> dict[str, int]:
+    """Cores that make the images of each role, of those of all runs; the same in all trials."""
+    requests = {
+        role: image_request(trial.config, role, num_cores) for role in ("source", "target")
+    }
+    return {
+        f"images/{role}": DOMAINS[trial.config.data.of(role)[0]].load().num_cores(request)
+        for role, request in requests.items()
+    }
 
 
 def _report_seconds(spec: StudySpec, trial: Trial, cost: Measurement) -> list[float]:

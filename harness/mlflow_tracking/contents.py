@@ -196,8 +196,10 @@ def lineage(stages: dict[str, list[Any]]) -> tuple[dict[str, str], dict[str, flo
     }
     tags = {"stages": json.dumps(rows)}
     tags |= {f"stage/{name}": str(row["outcome"]) for name, row in rows.items()}
-    saved = sum(row["seconds"] for row in rows.values() if row["outcome"] == "hit")
-    spent = sum(row["seconds"] for row in rows.values() if row["outcome"] != "hit")
+    # A stage that a run has under two names counts once, as it was met first.
+    once = {row["key"]: row for row in reversed(rows.values())}.values()
+    saved = sum(row["seconds"] for row in once if row["outcome"] == "hit")
+    spent = sum(row["seconds"] for row in once if row["outcome"] != "hit")
     return tags, {"stages/seconds_saved": float(saved), "stages/seconds_spent": float(spent)}
 
 

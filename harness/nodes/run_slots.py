@@ -69,6 +69,20 @@ def fitting_runs(
     return parallel
 
 
+def image_cores(resources: Resources, parallel: int, available: Available) -> int:
+    """Cores that may make a study's images: those of all its runs on the largest node.
+
+    The first run makes the images, and the others wait for them.
+
+    Args:
+        resources: What a run needs.
+        parallel: Runs at once.
+        available: As for :func:`fitting_runs`.
+    """
+    most = max((_slots(resources, node) for node in available.nodes), default=1)
+    return max(1, min(parallel, most)) * resources.cpus
+
+
 def _slots(resources: Resources, node: Mapping[str, float]) -> int:
     """Runs that one node holds at once."""
     slots = int(node.get("CPU", 0) // resources.cpus)

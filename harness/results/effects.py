@@ -9,8 +9,8 @@ draws in range j and H the entropy of its draws, relative to an even spread, lea
 The effect of a range is what the fit predicts for an even spread over all ranges, minus what it
 predicts for an even spread over all others: what including the range does. The entropy separates
 which poses are drawn from how varied they are: without it a narrow choice would count against
-the range that it chose. Trials that draw the same poses and have the same result, such as the
-hardest third and bin 2 of 3, are one observation. Intervals are Student's, each for itself; they
+the range that it chose. Trials that are the same training, such as the hardest third and bin 2 of
+3, are one observation. Intervals are Student's, each for itself; they
 hold the seeds' noise and what the model does not describe, such as the order of a curriculum.
 """
 
@@ -73,26 +73,21 @@ def difficulty_effects(spec: StudySpec, trials: Sequence[RankedTrial]) -> list[D
         One for each range; none if the trials do not differ enough in what they draw, or are too
         few, to tell.
     """
-    if spec.trainable != "adaptation":
+    used = [
+        (TrialConfig.from_flat(trial.runs[0].fields), trial)
+        for trial in trials
+        if trial.repeats is None and not reads_target_labels(trial.runs[0].fields)
+    ]
+    if spec.trainable != "adaptation" or not used:
         return []
-    counts, used = [], {}
-    for trial in trials:
-        fields = trial.runs[0].fields
-        if reads_target_labels(fields):
-            continue
-        config = TrialConfig.from_flat(fields)
-        if config.sampling.strategy == "bins":
-            counts.append(config.bins.count)
-        exposure, value = difficulty_exposure(config), trial.means[spec.objective.name]
-        used[config.adapt.method, value, exposure.round(9).tobytes()] = exposure, len(trial.runs)
-    if not used:
-        return []
-    methods, values, _ = zip(*used, strict=True)
-    exposures, num_runs = zip(*used.values(), strict=True)
+    counts = [config.bins.count for config, _ in used if config.sampling.strategy == "bins"]
     return fitted_effects(
-        np.array(exposures), methods, np.array(values),
-        min(counts, default=DEFAULT_RANGES), sum(num_runs),
-    )  # fmt: skip
+        np.array([difficulty_exposure(config) for config, _ in used]),
+        [config.adapt.method for config, _ in used],
+        np.array([trial.means[spec.objective.name] for _, trial in used]),
+        min(counts, default=DEFAULT_RANGES),
+        sum(len(trial.runs) for _, trial in used),
+    )
 
 
 def fitted_effects(

@@ -185,13 +185,15 @@ class Study:
             objective (mean over seeds), ``low`` and ``high`` (95 % t interval of the first
             objective, NaN for one seed), ``num_seeds``, ``is_feasible`` (keeps the constraints),
             ``is_result`` (and trains on no target label), ``is_pareto`` (no result is better; of a
-            single objective, the best), ``is_repeat`` (the search drew what a baseline is).
+            single objective, the best), ``repeats`` (``trial`` of a baseline or an earlier trial
+            that is the same training; None of most).
         """
         names = [metric.name for metric in self.spec.objectives]
+        labels = {trial.number: trial_label(trial.runs[0]) for trial in self._ranked}
         rows = [
             {
                 "number": trial.number,
-                "trial": trial_label(trial.runs[0]),
+                "trial": labels[trial.number],
                 "is_baseline": trial.is_baseline,
                 **{name: trial.means[name] for name in names},
                 "low": trial.interval[0],
@@ -200,14 +202,16 @@ class Study:
                 "is_feasible": not trial.broken,
                 "is_result": trial.is_result,
                 "is_pareto": trial.is_pareto,
-                "is_repeat": trial.is_repeat,
+                "repeats": None if trial.repeats is None else labels[trial.repeats],
             }
             for trial in sorted(self._ranked, key=lambda trial: trial.number)
         ]
         first = ["number", "trial", "is_baseline"]
-        last = ["is_feasible", "is_result", "is_pareto", "is_repeat"]
-        table = pd.DataFrame(rows, columns=[*first, *names, "low", "high", "num_seeds", *last])
-        return table.astype(dict.fromkeys(["is_baseline", *last], bool))
+        flags = ["is_feasible", "is_result", "is_pareto"]
+        columns = [*first, *names, "low", "high", "num_seeds", *flags, "repeats"]
+        return pd.DataFrame(rows, columns=columns).astype(
+            dict.fromkeys(["is_baseline", *flags], bool)
+        )
 
     @property
     def verdict(self) -> Verdict | None:

@@ -36,9 +36,14 @@ def parameter_importances(spec: StudySpec, trials: Sequence[RankedTrial]) -> dic
     Returns:
         Name of Optuna's parameter, for example ``bins.subset/b03``, to its share of all
         importance, from 0 to 1; empty if there are fewer than :data:`MIN_TRIALS` trials or no
-        parameter varies. The oracle is left out: what it does better is due to target labels.
+        parameter varies. The oracle is left out, as what it does better is due to target labels,
+        and so are trials that repeat another.
     """
-    trials = [trial for trial in trials if not reads_target_labels(trial.runs[0].fields)]
+    trials = [
+        trial
+        for trial in trials
+        if trial.repeats is None and not reads_target_labels(trial.runs[0].fields)
+    ]
     if len(trials) < MIN_TRIALS:
         return {}
     sign = 1 if spec.objective.goal == "minimize" else -1

@@ -1,6 +1,8 @@
 """Trials of a study in order: means over seeds, constraints, best or Pareto-optimal."""
 
+import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,9 @@ from harness.record.ledger import RunRecord
 from harness.spec import StudySpec
 from trainables.metrics.intervals import mean_interval
 from trainables.metrics.metric_keys import WAIT_SHARE
+
+_CHOICE = ("sampling.", "bins.", "curriculum.")
+"""Fields that choose from the source; trials may choose the same in different words."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,9 @@ class RankedTrial:
         broken: Constraints that the means break, in words.
         is_pareto: Whether it is a result and no other result is as good in all objectives and
             better in one; with a single objective, whether it is the best.
-        is_repeat: Whether the search drew what a baseline is, such as all three bins of three: all
-            of its metrics are those of the baseline, to the last digit.
+        repeats: Number of a baseline or an earlier trial that is the same training, as all three
+            bins of three are the same as no bins; None of most. The two draw poses of the same
+            difficulty, agree in all other fields, and in all metrics but measured times.
     """
 
     number: int
@@ -37,7 +43,7 @@ class RankedTrial:
     interval: tuple[float, float]
     broken: tuple[str, ...]
     is_pareto: bool
-    is_repeat: bool
+    repeats: int | None
 
     @property
     def is_result(self) -> bool:
@@ -101,8 +107,7 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
         if not broken[number] and not reads_target_labels(complete[number][0].fields)
     }
     optimal = _pareto(spec, results)
-    computed = {number: _computed(values) for number, values in means.items()}
-    given = [computed[number] for number, records in complete.items() if records[0].is_baseline]
+    repeats = _repeats(complete, means)
     objective = spec.objective
     trials = [
         RankedTrial(
@@ -114,7 +119,7 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
             interval=mean_interval([record.metrics[objective.name] for record in records]),
             broken=broken[number],
             is_pareto=number in optimal,
-            is_repeat=not records[0].is_baseline and computed[number] in given,
+            repeats=repeats.get(number),
         )
         for number, records in complete.items()
     ]
@@ -128,9 +133,33 @@ def mean_metrics(records: Sequence[RunRecord]) -> dict[str, float]:
     return {name: math.fsum(r.metrics[name] for r in records) / len(records) for name in shared}
 
 
-def _computed(means: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that a second run of the same trial would have, too."""
-    return {name: value for name, value in means.items() if name != WAIT_SHARE}
+def _repeats(
+    complete: Mapping[int, Sequence[RunRecord]], means: Mapping[int, Mapping[str, float]]
+) -> dict[int, int]:
+    """Trial number to that of a baseline, or of an earlier trial, that is the same training."""
+    alike = defaultdict(list)
+    for number, records in complete.items():
+        others = {n: v for n, v in records[0].fields.items() if not n.startswith(_CHOICE)}
+        computed = {n: v for n, v in means[number].items() if n != WAIT_SHARE}
+        alike[json.dumps([others, computed], sort_keys=True)].append(number)
+    found = {}
+    for numbers in alike.values():
+        if len(numbers) == 1:
+            continue
+        drawn: dict[bytes, int] = {}
+        for number in sorted(numbers, key=lambda n: (not complete[n][0].is_baseline, n)):
+            first = drawn.setdefault(_drawn(complete[number][0].fields), number)
+            if first != number and not complete[number][0].is_baseline:
+                found[number] = first
+    return found
+
+
+def _drawn(fields: Mapping[str, Any]) -> bytes:
+    """Equal for trials that draw poses of the same difficulty."""
+    from trainables.config import TrialConfig
+    from trainables.sampling.exposure import difficulty_exposure
+
+    return difficulty_exposure(TrialConfig.from_flat(fields)).round(9).tobytes()
 
 
 def _broken(spec: StudySpec, means: dict[str, float]) -> tuple[str, ...]:

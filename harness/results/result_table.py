@@ -119,7 +119,7 @@ def _trial_rows(
             if reference is None or trial is reference
             else trial.means[objective] - reference.means[objective],
             interval="" if spec.seeds == 1 else "[{:.4g}, {:.4g}]".format(*trial.interval),
-            words=words,
+            words=words if trial.repeats is None else f"{words} (as trial {trial.repeats})",
         )
 
 

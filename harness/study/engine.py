@@ -113,7 +113,8 @@ def _fit(
     disk: FullDisk,
     say: Callable[[str], None],
 ) -> None:
-    from harness.nodes.cluster import parallel_runs, start_ray
+    from harness.nodes.cluster import parallel_runs, ray_nodes, start_ray
+    from harness.nodes.run_slots import image_cores
 
     try:
         start_ray(launch.address, say, limits.is_interrupted)
@@ -150,8 +151,7 @@ def _fit(
         "plugins": spec.plugins,
         "cache": DiskStageCache(launch.storage.stages, waits_for_space=True),
         "num_threads": spec.resources.cpus,
-        # The first run makes the images; the others wait for them.
-        "image_threads": parallel * spec.resources.cpus,
+        "image_threads": image_cores(spec.resources, parallel, ray_nodes()),
         # A run with several GPUs has one process on each; a share of one is one process.
         "num_replicas": max(1, int(spec.resources.gpus)),
         "read_test": launch.read_test,

@@ -100,7 +100,7 @@ class StudyView:
         return sum(record.state != "running" for record in list(self.runs.values()))
 
     def best(self) -> RunRecord | None:
-        """The best complete run that trains on no target label."""
+        """The best complete run that trains on no target label; it may break a constraint."""
         complete = [
             record
             for record in list(self.runs.values())

@@ -97,6 +97,10 @@ def test_time_is_saved_by_stages_that_were_found_and_by_epochs_that_were_not_tra
             (2, "pretrain", "hit", "p", 15.0),
             (1, "training", "hit", "t", 40.0),
             (1, "pretrain", "hit", "p", 15.0),  # within the training of run 1
+            (0, "pose_vae", "miss", "v", 9.0),
+            (0, "pose_vae/reference", "hit", "v", 9.0),  # the one that this run has fitted
+            (1, "pose_vae", "hit", "v", 9.0),
+            (1, "pose_vae/reference", "hit", "v", 9.0),
         ],
         columns=["number", "stage", "outcome", "key", "seconds"],
     )
@@ -106,9 +110,10 @@ def test_time_is_saved_by_stages_that_were_found_and_by_epochs_that_were_not_tra
         "saved by sharing images/source": 100.0,
         "saved by sharing pretrain": 15.0,
         "saved by sharing training": 40.0,
+        "saved by sharing pose_vae": 9.0,
         "saved by pruning (estimate)": 60.0,  # 3 epochs of 180 s / 9
     }
-    assert table["num_runs"].tolist() == [3, 2, 1, 1, 1]
+    assert table["num_runs"].tolist() == [3, 2, 1, 1, 1, 1]
     bars = time_saved_bars(table.reset_index()).axes[0].patches
     assert [bar.get_width() for bar in bars][:2] == pytest.approx([3.0, 100 / 60])
 

@@ -128,12 +128,27 @@ def test_a_trial_that_breaks_a_constraint_is_no_finalist(searched):
 
 
 def test_what_a_baseline_is_already_is_no_finalist(searched):
-    def curve(fields, step):
-        weight = fields["vae.kl_weight"]
-        return {PCK: 10 * (0.001 if weight == 0.4 else weight)}  # 0.4 does what the baseline does
+    text = f"""
+name: s
+metric: {{name: {PCK}, goal: maximize}}
+method: grid
+parameters:
+  bins.count: {{values: [3, 6]}}
+  bins.subset: {{choose: {{from: bins.count, min: 3, max: 3}}}}
+fixed: {{sampling.strategy: bins}}
+baselines:
+  all: {{sampling.strategy: all}}
+"""
 
-    plan = plan_confirmation(searched(curve=curve), 3, 1, [])
-    assert [f.fields["vae.kl_weight"] for f in plan.selection.finalists] == [0.2, 0.1]
+    def curve(fields, step):
+        share = 3 / fields["bins.count"] if fields["sampling.strategy"] == "bins" else 1
+        return {PCK: 50 * share + sum(fields["bins.subset"] or ()) * (share < 1)}
+
+    plan = plan_confirmation(searched(text, curve), 30, 1, [])
+    finalists = plan.selection.finalists
+    assert {f.fields["bins.count"] for f in finalists} == {6}  # bins 0, 1 and 2 of 3 are all
+    assert len(finalists) == 20
+    assert any("20 trials to choose from, not 30: they are" in note for note in plan.notes)
 
 
 @pytest.mark.parametrize("change", ["adapt.epochs=6", "fixed.adapt.epochs=6", "adapt={epochs: 6}"])

@@ -153,8 +153,12 @@ class ArchivePath(PosixPath):
 
     Only what readers need works on members: ``open`` for reading, ``read_bytes``, ``read_text``,
     ``stat``, ``exists``, ``is_file``, ``is_dir``, ``iterdir``, ``glob``, and all that needs no
-    file. May be used by several threads.
+    file. May be used by several threads, and in other processes, which read the archives anew.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        place = next(p for p in (self, *self.parents) if str(p) in _INDICES)
+        return _reopened, (str(place), str(self))
 
     def _found(self) -> tuple[_Index, str, bool]:
         """The index, the name in it, and whether there is a real file or folder of this name."""
@@ -290,3 +294,10 @@ class _Part(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+
+def _reopened(place: str, path: str) -> ArchivePath:
+    """A path that another process has sent."""
+    if place not in _INDICES:
+        archive_root(Path(place))
+    return ArchivePath(path)

@@ -134,6 +134,10 @@ class Domain(ABC):
                 yield chunk
             seen += chunk.num_seen
 
+    def num_cores(self, request: ImageRequest) -> int:
+        """Cores that are busy while the images are made, of ``request.num_threads``."""
+        return 1
+
     def digest(self, request: ImageRequest) -> str | None:
         """Text that changes when the files of the data set do; None if there are none.
 

@@ -56,6 +56,10 @@ class PhotographDomain(Domain):
                 rows = np.arange(start, min(start + CHUNK, num))
                 yield replace(_load(scan, rows, request, pool), notes=notes)
 
+    def num_cores(self, request: ImageRequest) -> int:
+        """All: images are decoded in threads."""
+        return request.num_threads
+
     def digest(self, request: ImageRequest) -> str:
         """16 hex digits that change with a file of labels or an image's name, size or time.
 

@@ -26,7 +26,7 @@ from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import Outcome, StageCache, StageEntry
 
-IMAGES_VERSION = 5
+IMAGES_VERSION = 6
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when changed code of a stage changes its results."""
 
@@ -92,7 +92,7 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
         cache: The stage cache.
         trial: Settings.
         role: ``source`` or ``target``.
-        num_threads: Cores that may draw or decode; more than this process may use are not taken.
+        num_threads: Cores that may draw or decode, but never more than this process may use.
     """
     num_threads = min(num_threads, len(os.sched_getaffinity(0)))
     domain, request = trial.data.of(role)[0], image_request(trial, role, num_threads)

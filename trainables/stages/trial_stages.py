@@ -57,10 +57,10 @@ class TrialStages:
     Attributes:
         trial: Settings.
         cache: The stage cache.
-        num_threads: Threads of a style network that is trained here.
+        num_threads: Threads of the run, also of a style network that is trained here.
         read_test: Whether the target test split may be read.
-        image_threads: Cores that may draw or decode images here; the runs that have them need the
-            same images.
+        image_threads: Cores that may draw or decode images here: those of all runs of the study,
+            as the others wait for the same images.
     """
 
     trial: TrialConfig

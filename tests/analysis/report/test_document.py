@@ -99,6 +99,27 @@ def test_the_oracle_wins_nothing(text_of):
     assert "oracle *, trained on target labels" in text
 
 
+def test_a_trial_that_is_what_a_baseline_is_is_not_the_answer(text_of):
+    runs = [
+        ("all", {"sampling.strategy": "all"}, [{PCK: 60.0}]),
+        (
+            "trial-1",
+            {"sampling.strategy": "bins", "bins.count": 3, "bins.subset": [0, 1, 2]},
+            [{PCK: 60.0}],
+        ),
+        (
+            "trial-2",
+            {"sampling.strategy": "bins", "bins.count": 3, "bins.subset": [1]},
+            [{PCK: 55.0}],
+        ),
+    ]
+    text = text_of(runs)
+    assert "best searched trial is trial-2 (55.0), the best baseline all (60.0)" in text
+    assert "trial-1 , the same as all" in text
+    text = text_of([*runs[:2], ("hardest", {"sampling.strategy": "hardest"}, [{PCK: 50.0}])])
+    assert "No searched trial is a result of its own" in text
+
+
 def test_a_metric_to_minimize_is_better_when_smaller(text_of):
     content = {
         **POSE_VAE, "metrics": [{"name": "vae/reconstruction", "goal": "minimize"}],

@@ -82,6 +82,12 @@ def test_a_runs_number_is_read_from_tags_of_this_and_of_earlier_versions():
     assert contents.run_number(contents.summary_tags(STUDY)) is None
 
 
+def test_a_stage_under_two_names_counts_once():
+    fitted = {"pose_vae": ["miss", "k", 5.0], "pose_vae/reference": ["hit", "k", 5.0]}
+    _, metrics = contents.lineage(fitted)
+    assert metrics == {"stages/seconds_saved": 0.0, "stages/seconds_spent": 5.0}
+
+
 def test_seconds_of_stages_found_are_saved_and_of_others_spent():
     stages = {"a": ["hit", "k", 5.0], "b": ["miss", "l", 2.0], "c": ["repaired", "m", 1.0]}
     tags, metrics = contents.lineage(stages)

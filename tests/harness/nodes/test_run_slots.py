@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness.nodes.run_slots import Available, fitting_runs, this_machine
+from harness.nodes.run_slots import Available, fitting_runs, image_cores, this_machine
 from harness.spec.sections import Resources
 from harness.yaml.text import SpecError
 
@@ -62,6 +62,20 @@ def test_a_trial_that_fits_no_node_is_refused_with_what_there_is(needs, nodes, w
     with pytest.raises(SpecError) as caught:
         fitting_runs(Resources(**needs), Available(nodes))
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("needs", "parallel", "nodes", "expected"),
+    [
+        ({"cpus": 1}, 2, [node(2)], 2),
+        ({"cpus": 2}, 2, [node(4), node(4)], 4),
+        ({"cpus": 1}, 12, [node(4), node(8)], 8),  # not 12: one node makes them
+        ({"cpus": 3, "gpus": 0.5}, 4, [node(16, 2)], 12),
+        ({"cpus": 2}, 3, [], 2),  # all nodes are still to be added
+    ],
+)
+def test_images_are_made_on_the_cores_of_all_runs_of_one_node(needs, parallel, nodes, expected):
+    assert image_cores(Resources(**needs), parallel, Available(nodes)) == expected
 
 
 def test_trials_that_wait_for_new_nodes_are_told():

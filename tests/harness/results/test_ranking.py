@@ -129,12 +129,26 @@ def test_the_front_equals_its_definition(points):
     assert {s.number for s in found if s.is_pareto} == expected
 
 
-def test_a_trial_with_all_metrics_of_a_baseline_repeats_it():
-    records = runs([[10.0, 5.0]], [[10.0, 5.0]], [[10.0, 6.0]], [[10.0, 5.0]])
-    for baseline in (records[0], records[3]):
-        baseline.is_baseline = True
+def test_trials_with_equal_metrics_that_differ_in_their_choice_alone_are_one():
+    pck = [5.0, 7.0, 7.0, 6.0, 7.0, 5.0, 7.0]
+    records = runs(*([[value, value]] for value in pck))
+    chosen = {"bins.count": 3, "bins.subset": [0, 1, 2], "sampling.strategy": "bins"}
     for number, record in enumerate(records):
         record.metrics[WAIT_SHARE] = number / 10  # a measured time
-    assert {t.number: t.is_repeat for t in ranked_trials(spec(), records)} == {
-        0: False, 1: True, 2: False, 3: False,
+        record.is_baseline = number in (0, 6)
+        record.fields |= {} if record.is_baseline else chosen
+    records[2].fields |= {"adapt.lr": 0.1}  # equal by chance
+    # The baseline 6 comes first, although its number is larger.
+    assert {t.number: t.repeats for t in ranked_trials(spec(), records)} == {
+        0: None, 1: 6, 2: None, 3: None, 4: 6, 5: 0, 6: None,
+    }  # fmt: skip
+
+
+def test_searched_trials_that_are_the_same_training_are_one():
+    records = runs([[7.0]], [[7.0]], [[7.0]])
+    for record, count, subset in zip(records, (3, 6, 6), ([2], [4, 5], [3, 4]), strict=True):
+        own = {"sampling.strategy": "bins", "bins.count": count, "bins.subset": subset}
+        record.fields |= own
+    assert {t.number: t.repeats for t in ranked_trials(spec(), records)} == {
+        0: None, 1: 0, 2: None,
     }  # fmt: skip

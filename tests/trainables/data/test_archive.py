@@ -6,7 +6,8 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,17 @@ def test_many_threads_read_at_once(tmp_path):
         with ThreadPoolExecutor(8) as pool:
             found = list(pool.map(lambda name, root=root: (root / name).read_bytes(), names))
         assert found == [(folder / name).read_bytes() for name in names]
+
+
+@pytest.mark.parametrize("end", ["a.zip", "a.tar"])
+def test_another_process_reads_what_it_is_sent(end, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "1.bin").write_bytes(b"one")
+    path = archive_root(pack(folder, tmp_path / end)) / "1.bin"
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(Path.read_bytes, path).result() == b"one"
+        assert pool.submit(ArchivePath.read_bytes, path).result() == b"one"
 
 
 def write_zip(path, name, mode=0):

@@ -225,6 +225,19 @@ def test_the_key_holds_what_decides_the_last_digits_and_what_is_judged(cache):
     assert one != TrialStages(trial, cache, 1, True).spans(1)[-1].inputs
 
 
+@pytest.mark.parametrize("read_test", [False, True])
+def test_a_pose_vae_that_is_the_reference_too_is_fitted_once(tmp_path, read_test):
+    cache = DiskStageCache(tmp_path)
+    default = {name: v for name, v in TINY.items() if not name.startswith("vae.")}
+    outcomes = {}
+    for seed in (0, 1):
+        trial = TrialConfig.from_flat(default | {"seed": seed})
+        stages = TrialStages(trial, cache, 1, read_test).lineage
+        own, reference = (stages[name] for name in ("pose_vae", "pose_vae/reference"))
+        outcomes[seed] = own[0], reference[0], own[1] == reference[1]
+    assert outcomes == {0: ("miss", "hit", True), 1: ("miss", "hit", False)}
+
+
 def test_strategies_that_draw_the_same_samples_share_and_others_do_not(cache):
     def key(**fields):
         return inputs_of(cache, TINY | {n.replace("__", "."): v for n, v in fields.items()})

@@ -18,6 +18,11 @@ MIN_CHUNKS = 4
 """Fewest chunks for each process: it starts in the time of one or two."""
 
 
+def num_drawers(num_chunks: int, num_processes: int) -> int:
+    """Processes that draw so many chunks, of those that may."""
+    return max(1, min(num_processes, num_chunks // MIN_CHUNKS))
+
+
 def in_order(draw: Callable[[int], T], num_chunks: int, num_processes: int) -> Iterator[T]:
     """Yield ``draw(0)``, ``draw(1)`` and so on, each computed on one core.
 
@@ -30,10 +35,10 @@ def in_order(draw: Callable[[int], T], num_chunks: int, num_processes: int) -> I
         num_processes: Processes that may draw at once; 1 draws in this one, as do few chunks.
 
     Raises:
-        OSError: If a process is killed.
+        ChildProcessError: If a process is killed or cannot start.
     """
-    num_processes = min(num_processes, num_chunks // MIN_CHUNKS)
-    if num_processes <= 1:
+    num_processes = num_drawers(num_chunks, num_processes)
+    if num_processes == 1:
         for index in range(num_chunks):
             with torch_threads(1):
                 drawn = draw(index)
@@ -49,8 +54,9 @@ def in_order(draw: Callable[[int], T], num_chunks: int, num_processes: int) -> I
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise OSError(
-                "a process that draws images was killed, perhaps because memory ran out"
+            raise ChildProcessError(
+                "a process that draws images was killed, perhaps because memory ran out, or could "
+                "not start, as from a script without if __name__ == '__main__'"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -116,7 +116,8 @@ def render_domain(
 
     Raises:
         KeyError: For a domain that is not drawn.
-        OSError, ValueError: If a photograph or the poses cannot be read, or a process is killed.
+        OSError, ValueError: If a photograph or the poses cannot be read, or a process that draws
+            is killed.
     """
     given = None if poses is None else read_poses(poses)
     draw = partial(_render_chunk, domain, image_size, seed, backgrounds, given)

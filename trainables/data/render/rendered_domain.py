@@ -38,6 +38,13 @@ class RenderedDomain(Domain):
                 notes=notes,
             )
 
+    def num_cores(self, request: ImageRequest) -> int:
+        """Those of the processes that draw."""
+        from trainables.data.render.draw_chunks import num_drawers
+        from trainables.data.render.scene import CHUNK
+
+        return num_drawers(-(-request.num // CHUNK), request.num_threads)
+
     def digest(self, request: ImageRequest) -> str | None:
         """16 hex digits that change with the user's photographs or poses; None without them."""
         from trainables.data.render.material import material_digest

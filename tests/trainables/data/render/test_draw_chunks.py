@@ -27,7 +27,9 @@ def described(index):
 def met(folder, index):
     """Draw only once two processes do; the first chunk is done last."""
     (folder / f"{os.getpid()}").touch()
+    deadline = time.monotonic() + 60
     while len(list(folder.iterdir())) < 2 + (index == 0):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     if index == 1:
         (folder / "second").touch()
@@ -62,7 +64,7 @@ def test_few_chunks_are_drawn_here_on_one_core(num, processes):
 
 
 def test_a_killed_process_is_one_sentence():
-    with pytest.raises(OSError, match="a process that draws images was killed"):
+    with pytest.raises(ChildProcessError, match="a process that draws images was killed"):
         list(in_order(partial(killed, 3), NUM, 2))
     assert multiprocessing.active_children() == []
 
@@ -100,7 +102,7 @@ def test_the_processes_end_with_a_parent_that_is_killed(tmp_path):
     ) as parent:  # fmt: skip
         assert parent.stdout.readline() == "drawn\n"
         started = psutil.Process(parent.pid).children()
-        assert len(started) >= 2
+        assert len(started) == 3  # with the one in which Python tracks semaphores
         parent.kill()
     gone, left = psutil.wait_procs(started, timeout=60)
     assert left == []

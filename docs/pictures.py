@@ -58,6 +58,7 @@ def take_mlflow(browser: Browser, study: Path, out: Path) -> None:
         page = new_page(browser, *WIDE_SIZE)
         page.goto(address)
         page.locator(".js-plotly-plot").nth(1).wait_for()
+        page.locator('[data-component-id="mlflow.assistant.chat_panel.close"]').click()
         page.wait_for_timeout(2000)  # charts grow into their places
         page.screenshot(path=out / "mlflow.png")
 

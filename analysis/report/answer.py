@@ -113,8 +113,7 @@ def _points(found: Comparison, gap: Gap) -> str:
 
 def _front(found: Comparison) -> str:
     objectives = listed([metric.name for metric in found.study.spec.objectives])
-    trials = found.trials
-    front = trials.loc[trials["is_pareto"] & trials["repeats"].isna(), "trial"].tolist()
+    front = found.trials.loc[found.trials["is_pareto"], "trial"].tolist()
     return (
         f"**{counted(len(front), 'trial')} of {len(found.trials)} "
         f"{'is' if len(front) == 1 else 'are'} Pareto-optimal**: no other trial is as good in "

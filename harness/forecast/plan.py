@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness.forecast.capacity import Machine, this_computer
 from harness.forecast.measuring import Measurement, measure_trials
 from harness.forecast.trials import Kind, Trial, study_trials
-from harness.nodes.run_slots import fitting_runs, this_machine
+from harness.nodes.run_slots import fitting_runs, image_cores, this_machine
 from harness.record.quantities import clock_text, size_text
 from harness.record.storage import Storage
 from harness.spec import StudySpec
@@ -180,7 +180,8 @@ def _figures(
     stopped = np.array([0.0, 0.5, 1.0]) * rule.most_stopped(num, len(spec.baselines))
     saved, runs = stopped[::-1], len(given) + num * spec.seeds
     at_once = min(parallel, runs)
-    num_cores = _image_cores(given[0] if given else searched[0], parallel * spec.resources.cpus)
+    num_threads = image_cores(spec.resources, parallel, this_machine(spec.resources))
+    num_cores = _busy_cores((given or searched)[0], num_threads)
     once_s = sum(stage_s / num_cores.get(name, 1) for name, stage_s, _ in shared.values())
     work_s = sum(given_s) + (num - saved) * whole_s + saved * early_s
     longest_s = np.maximum(max(given_s, default=0.0), whole_s / spec.seeds)
@@ -210,10 +211,10 @@ def _figures(
     return figures
 
 
-def _image_cores(trial: Trial, num_cores: int) -> dict[str, int]:
-    """Cores that make the images of each role, of those of all runs; the same in all trials."""
+def _busy_cores(trial: Trial, num_threads: int) -> dict[str, int]:
+    """Stage of images to the cores that are busy with it, of those that may make images."""
     requests = {
-        role: image_request(trial.config, role, num_cores) for role in ("source", "target")
+        role: image_request(trial.config, role, num_threads) for role in ("source", "target")
     }
     return {
         f"images/{role}": DOMAINS[trial.config.data.of(role)[0]].load().num_cores(request)

@@ -28,8 +28,8 @@ class RankedTrial:
         means: Metric to its mean over the runs; metrics that all of them reported.
         interval: 95 % Student t interval of the first objective; NaN for a single seed.
         broken: Constraints that the means break, in words.
-        is_pareto: Whether it is a result and no other result is as good in all objectives and
-            better in one; with a single objective, whether it is the best.
+        is_pareto: Whether it is a result that repeats no other, and no other result is as good in
+            all objectives and better in one; with a single objective, whether it is the best.
         repeats: Number of a baseline or an earlier trial that is the same training, as all three
             bins of three are the same as no bins; None of most. The two draw poses of the same
             difficulty, agree in all other fields, and in all metrics but measured times.
@@ -101,13 +101,15 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
     }
     means = {number: mean_metrics(records) for number, records in complete.items()}
     broken = {number: _broken(spec, values) for number, values in means.items()}
+    repeats = _repeats(complete, means)
     results = {
         number: values
         for number, values in means.items()
-        if not broken[number] and not reads_target_labels(complete[number][0].fields)
+        if not broken[number]
+        and number not in repeats
+        and not reads_target_labels(complete[number][0].fields)
     }
     optimal = _pareto(spec, results)
-    repeats = _repeats(complete, means)
     objective = spec.objective
     trials = [
         RankedTrial(

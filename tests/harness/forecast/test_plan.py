@@ -8,6 +8,7 @@ from harness.forecast import plan as planning
 from harness.forecast.capacity import Machine
 from harness.forecast.measuring import Measurement
 from harness.forecast.plan import ERROR, HARNESS_BYTES, OVERHEAD_S, REPORT_S, plan_study
+from harness.nodes.run_slots import Available
 from harness.spec import load_study
 
 ROOMY = Machine(free_bytes=10**12, disk_bytes=10**12, memory_bytes=10**12)
@@ -62,6 +63,8 @@ def plan_of(write_study, tmp_path, monkeypatch):
         monkeypatch.setattr(planning, "this_computer", lambda root: machine)
         slots = spec.resources.parallel
         monkeypatch.setattr(planning, "fitting_runs", lambda resources, available: slots)
+        large = Available([{"CPU": 64, "GPU": 8}])
+        monkeypatch.setattr(planning, "this_machine", lambda resources: large)
         plan = plan_study(spec, tmp_path / "runs", **options)
         plan_of.measured = measured
         return plan

@@ -120,7 +120,10 @@ def test_the_front_holds_what_nothing_else_is_better_than():
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_the_front_equals_its_definition(points):
     both = spec(goals=("maximize", "minimize"))
-    found = ranked_trials(both, runs(*([[float(a), float(b)]] for a, b in points)))
+    records = runs(*([[float(a), float(b)]] for a, b in points))
+    for record in records:  # equal by chance
+        record.fields["adapt.lr"] = record.trial / 100
+    found = ranked_trials(both, records)
     expected = {
         i
         for i, (a, b) in enumerate(points)
@@ -142,6 +145,11 @@ def test_trials_with_equal_metrics_that_differ_in_their_choice_alone_are_one():
     assert {t.number: t.repeats for t in ranked_trials(spec(), records)} == {
         0: None, 1: 6, 2: None, 3: None, 4: 6, 5: 0, 6: None,
     }  # fmt: skip
+
+
+def test_a_trial_that_repeats_another_is_not_pareto_optimal():
+    found = ranked_trials(spec(), runs([[7.0]], [[7.0]]))
+    assert {t.number: t.is_pareto for t in found} == {0: True, 1: False}
 
 
 def test_searched_trials_that_are_the_same_training_are_one():

@@ -1,6 +1,7 @@
 """The stages of a trial through the harness's cache, on tiny domains."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from trainables.data.export import export
 from trainables.data.layouts.leeds import write_leeds
 from trainables.data.render.rendered import render_domain
 from trainables.pose_vae.score import score_poses
+from trainables.stages import data_stages
 from trainables.stages.data_stages import (
     ImageStage,
     image_stage,
@@ -22,6 +24,7 @@ from trainables.stages.data_stages import (
     train_pose_vae,
     vae_inputs,
 )
+from trainables.stages.trial_stages import TrialStages
 
 DATA = DataConfig(image_size=32, heatmap_size=16, num_source=80, num_target=60)
 TRIAL = TrialConfig(data=DATA)
@@ -334,3 +337,17 @@ def test_labels_of_splits_that_are_not_scored_are_never_read(cache, source, targ
     )
     for name in splits:
         np.testing.assert_array_equal(unseen.scores[name], seen.scores[name])
+
+
+def test_the_images_of_a_trial_are_made_on_the_cores_that_it_may_use(tmp_path, monkeypatch):
+    requests = {}
+
+    def write(folder, domain, request):
+        requests[request.role] = request.num_threads
+        write_store(folder, domain, request)
+
+    write_store = data_stages.write_store
+    monkeypatch.setattr(data_stages, "write_store", write)
+    stages = TrialStages(TRIAL, DiskStageCache(tmp_path), 1, False, image_threads=10**6)
+    assert stages.digests
+    assert requests == dict.fromkeys(("source", "target"), len(os.sched_getaffinity(0)))

@@ -26,8 +26,8 @@ def num_drawers(num_chunks: int, num_processes: int) -> int:
 def in_order(draw: Callable[[int], T], num_chunks: int, num_processes: int) -> Iterator[T]:
     """Yield ``draw(0)``, ``draw(1)`` and so on, each computed on one core.
 
-    Processes and not threads: those of one process wait for each other whenever they ask for
-    memory. One chunk for each process is in memory, and one that waits.
+    Processes and not threads, which are a quarter slower. One chunk for each process is in memory,
+    and one that waits.
 
     Args:
         draw: Can be pickled.

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 PATIENCE_MS = 120_000
 """Longest wait for a browser or a page: other tests may use all cores meanwhile."""
+expect.set_options(timeout=PATIENCE_MS)
 CHROMIUM = shutil.which("chromium")
 # `.ci/run` installs it, so that pages are tested there at least.
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

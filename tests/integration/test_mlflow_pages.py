@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+from playwright.sync_api import expect
 
 from analysis.figures import per_bin_pck
 from analysis.report.document import PER_BIN
@@ -101,17 +102,15 @@ def page(address):
 
 
 def test_all_trials_are_listed_under_names_that_say_what_they_tried(page):
-    page.get_by_text(f"{NUM_TRIALS} matching runs").wait_for()
+    expect(page.get_by_text(f"{NUM_TRIALS} matching runs")).to_be_visible()
     for number in range(NUM_TRIALS):
         name = f"{number:02} bins {number % 6} of 6"
-        assert page.get_by_role("link", name=name, exact=True).is_visible()
-    assert page.get_by_role("link", name="summary", exact=True).count() == 0
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="summary", exact=True)).to_have_count(0)
 
 
 def test_the_note_begins_with_the_best_trial(page):
-    best = page.get_by_text(f"Best: 11 bins 5 of 6, {PCK} 23.")
-    best.wait_for()
-    assert best.is_visible()
+    expect(page.get_by_text(f"Best: 11 bins 5 of 6, {PCK} 23.")).to_be_visible()
 
 
 def test_the_note_shows_the_figure_of_the_bins(page):
@@ -121,14 +120,16 @@ def test_the_note_shows_the_figure_of_the_bins(page):
 
 
 def test_charts_of_the_objective_and_of_the_bins_come_first(page):
-    page.get_by_text(re.compile(r"^1 objective")).first.wait_for()
-    page.get_by_text(re.compile(r"^2 bins")).first.wait_for()
+    titles = ("1 objective", "2 bins", "3 final/pck_bin")
+    for title in titles:
+        expect(page.get_by_text(re.compile(f"^{title}")).first).to_be_visible()
     text = page.inner_text("body")
-    sections = re.findall(r"^(1 objective|2 bins|3 final/pck_bin)", text, re.MULTILINE)
-    assert list(dict.fromkeys(sections)) == ["1 objective", "2 bins", "3 final/pck_bin"]
-    page.locator(".js-plotly-plot").nth(1).wait_for()
-    bars = page.locator(".js-plotly-plot").first.inner_text()
-    assert all(f"{13 + number - 1}" in bars for number in (0, NUM_TRIALS - 1))
+    sections = re.findall(f"^({'|'.join(titles)})", text, re.MULTILINE)
+    assert tuple(dict.fromkeys(sections)) == titles
+    bars = page.locator(".js-plotly-plot").first
+    for number in (0, NUM_TRIALS - 1):
+        expect(bars).to_contain_text(f"{12 + number}")
+    expect(page.locator(".js-plotly-plot").nth(1)).to_be_visible()
 
 
 def test_two_runs_are_compared(page, storage, address):
@@ -139,7 +140,7 @@ def test_two_runs_are_compared(page, storage, address):
     page.goto(
         f"{server}/#/compare-runs?runs={chosen}&experiments=[%22{cursor['experiment_id']}%22]"
     )
-    page.get_by_text("Comparing 2 Runs from 1 Experiment").first.wait_for()
+    expect(page.get_by_text("Comparing 2 Runs from 1 Experiment").first).to_be_visible()
     for name in ("00 bins 0 of 6", "11 bins 5 of 6"):
-        page.get_by_text(name).first.wait_for()
+        expect(page.get_by_text(name).first).to_be_visible()
     assert STUDY_ID not in page.title()

@@ -5,10 +5,12 @@ import threading
 
 from harness.mlflow_tracking.cursor import load_cursor, num_events_from
 from harness.mlflow_tracking.writer import Ending, LedgerFollower
+from trainables.config import TrialConfig
 
 STUDY_ID = "0f" * 16
+PCK = "target_val/pck_05"
 RUNS = [(0, "complete"), (1, "pruned"), (2, "stopped"), (3, "failed")]
-FIELDS = {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2], "data.source": "people_clean"}
+FIELDS = TrialConfig().to_flat() | {"seed": 0, "vae.kl_weight": 0.1, "bins.subset": [0, 2]}
 STAGES = {"images/source": ["hit", "k1", 5.0], "pose_vae": ["miss", "k2", 2.5]}
 
 
@@ -19,7 +21,7 @@ def _event(event, /, **content):
 SPEC = {
     "name": "s",
     "trainable": "adaptation",
-    "metrics": [{"name": "m", "goal": "maximize"}],
+    "metrics": [{"name": PCK, "goal": "maximize"}],
     "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1}},
     "budget": {"run_cap": 4},
 }
@@ -28,11 +30,11 @@ SPEC = {
 def study_events(runs, num_metrics=0, study_id=STUDY_ID, study="s", **more):
     """Events of a study whose runs report twice and then end in the given states."""
     yield _event(
-        "study", study=study, study_id=study_id, objective="m", goal="maximize",
+        "study", study=study, study_id=study_id, objective=PCK, goal="maximize",
         **{
             "varied": ["vae.kl_weight", "bins.subset"],
             "yaml": json.dumps(SPEC),
-            "objectives": [{"name": "m", "goal": "maximize"}],
+            "objectives": [{"name": PCK, "goal": "maximize"}],
             "fixed": {"data.source": "people_clean", "adapt.epochs": 4},
             **more,
         },
@@ -44,7 +46,7 @@ def study_events(runs, num_metrics=0, study_id=STUDY_ID, study="s", **more):
             fields=FIELDS,
         )  # fmt: skip
         for step in (1, 2):
-            metrics = {"m": 10.0 * number + step, "pck_bin/00": 5.0}
+            metrics = {PCK: 10.0 * number + step, "pck_bin/00": 5.0}
             metrics |= {f"more/{i:02}": float(i) for i in range(num_metrics)}
             metrics |= {"final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0} if step == 2 else {}
             yield _event(
@@ -117,8 +119,8 @@ def check_study(uri, tracker, study_id=STUDY_ID):
     for number, _ in RUNS:
         run_id = tracker.run_ids[number]
         curve = [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
-        assert points(uri, run_id, "8 m") == curve
-        assert points(uri, run_id, "1 objective/m") == [(0, 10.0 * number + 2)]
+        assert points(uri, run_id, f"4 {PCK}") == curve
+        assert points(uri, run_id, "1 objective/target_val pck_05") == [(0, 10.0 * number + 2)]
         assert points(uri, run_id, "3 final/pck_bin/00") == [(0, 7.0)]
         assert points(uri, run_id, "9 chosen_pck_05/last") == [(0, 6.0)]
         assert points(uri, run_id, "9 stages/seconds_saved") == [(0, 5.0)]
@@ -134,5 +136,5 @@ def _check_summary(summary, tracker):
     assert summary.data.params == {"data.source": "people_clean", "adapt.epochs": "4"}
     assert summary.data.metrics == {}, "it must add no charts"
     tags = {f"runs_{state}": "1" for _, state in RUNS}
-    tags |= {"kind": "summary", "best/m": "2", "best_run_id": tracker.run_ids[0]}
+    tags |= {"kind": "summary", f"best/{PCK}": "2", "best_run_id": tracker.run_ids[0]}
     assert tags.items() <= summary.data.tags.items()

@@ -19,7 +19,8 @@ from harness.record.ledger import (
     described,
     searched_fields,
 )
-from harness.results.ranking import reads_target_labels
+from harness.results.ranking import ranked_trials
+from harness.spec import SpecError, checked_study
 
 MAX_NAME = 80
 KINDS = ("trial", "confirmation", "replay")
@@ -234,34 +235,36 @@ def ended_runs(ledger_path: Path, end: Event) -> tuple[Event, dict[int, RunRecor
     return study, runs, num_duplicates
 
 
-def counts(
-    study: Event, runs: Mapping[int, RunRecord], num_duplicates: int
-) -> tuple[dict[str, str], int | None]:
-    """What came out, as tags.
-
-    Returns:
-        Tags ``runs_<state>``, ``duplicate_trials`` and ``best/<objective>``, the best of each
-        objective by itself among the runs that read no target label; and the run that is best by
-        the first one.
-    """
+def counts(runs: Mapping[int, RunRecord], num_duplicates: int) -> dict[str, str]:
+    """How many runs ended in each state and how many trials repeated earlier ones, as tags."""
     states = Counter(record.state for record in runs.values())
     found = {f"runs_{state}": str(states[state]) for state in TERMINAL_STATES}
-    found["duplicate_trials"] = str(num_duplicates)
-    first: int | None = None
-    for index, goal in enumerate(study["objectives"]):
-        sign = 1 if goal["goal"] == "maximize" else -1
-        scored = [
-            (sign * record.metrics[goal["name"]], -record.number)
-            for record in runs.values()
-            if record.state == "complete"
-            and goal["name"] in record.metrics
-            and not reads_target_labels(record.fields)
-        ]
-        if scored:
-            value, number = max(scored)
-            found[f"best/{goal['name']}"] = f"{sign * value:.6g}"
-            first = -number if index == 0 else first
-    return found, first
+    return found | {"duplicate_trials": str(num_duplicates)}
+
+
+def best_of(study: Event, runs: Mapping[int, RunRecord]) -> tuple[dict[str, str], int | None]:
+    """The best that a search found, by the rule of its tables.
+
+    Returns:
+        Tags ``best/<objective>``, for each objective by itself the best mean over seeds of a
+        trial that is a result (:attr:`harness.results.ranking.RankedTrial.is_result`); and the
+        first run of the trial that is best by the first objective. Nothing for a confirmation,
+        whose verdict judges its trials, or if this version does not read the study's file.
+    """
+    if kind_of(study) == "confirmation":
+        return {}, None
+    try:
+        spec = checked_study(json.loads(study["yaml"]), "the best trial is not known")
+    except SpecError:  # the study of an earlier version; its note says so
+        return {}, None
+    results = [trial for trial in ranked_trials(spec, runs.values()) if trial.is_result]
+    if not results:
+        return {}, None
+    tags = {}
+    for goal in spec.objectives:
+        choose = max if goal.goal == "maximize" else min
+        tags[f"best/{goal.name}"] = f"{choose(trial.means[goal.name] for trial in results):.6g}"
+    return tags, results[0].runs[0].number
 
 
 def _events_up_to(ledger_path: Path, end: Event) -> Iterator[Event]:

@@ -28,21 +28,21 @@ def study_note(
         runs: All runs, if a driver has ended; None while one runs.
         figures: Addresses of the study's figures.
     """
-    content = _content(study["yaml"])
-    title = content.get("title") if isinstance(content, dict) else None
+    content = json.loads(study["yaml"])
+    title = content.get("title")
     heading = [f"**{' '.join(title.split())[:MAX_TITLE]}**", ""] if title else []
     lines = [*heading, _goals(study), ""]
     if runs is not None:  # first of all, as MLflow shows no more than a line until it is opened
         shown = [line for address in figures for line in (f"![figure]({address})", "")]
         lines = [*_outcome(study, content, list(runs)), *shown, *heading]
-    space = content.get("parameters", {}) if isinstance(content, dict) else {}
+    space = content.get("parameters", {})
     if space:
         lines += ["| parameter | searched over |", "|---|---|"]
         lines += [f"| `{name}` | {_cell(domain)} |" for name, domain in space.items()]
         lines.append("")
     lines += [*_how_to_read(study), ""]
     head = "\n".join(lines)
-    text = content if isinstance(content, str) else as_yaml(content)
+    text = as_yaml(content)
     room = MAX_CHARACTERS - len(head) - len(f"```yaml\n\n{CUT}\n```\n")
     if room < 0:  # a space of hundreds of parameters
         return _cut(head, MAX_CHARACTERS - len(CUT) - 2) + "\n"
@@ -122,14 +122,6 @@ def _how_to_read(study: Event) -> Iterator[str]:
 def _cut(text: str, room: int) -> str:
     whole_lines = text[:room].rpartition("\n")[0]
     return f"{whole_lines}\n{CUT}"
-
-
-def _content(text: str) -> Any:
-    """The study's file from the ledger, which holds it as JSON or as YAML."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _cell(domain: Any) -> str:

@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from harness.mlflow_tracking.contents import (
     as_text,
     at_ms,
+    best_of,
     counts,
     dataset_sources,
     ended_runs,
@@ -259,8 +260,9 @@ class RunWriter:
 
     def _write_end(self, event: Event) -> None:
         study, runs, num_duplicates = ended_runs(self._ledger_path, event)
-        found, best = counts(study, runs, num_duplicates)
-        tags = {"state": event["state"], "reason": event.get("reason") or "", **found}
+        best_tags, best = best_of(study, runs)
+        tags = {"state": event["state"], "reason": event.get("reason") or ""}
+        tags |= counts(runs, num_duplicates) | best_tags
         if best is not None:
             tags |= {"best_run": str(best), "best_run_id": self.cursor.run_ids[best]}
         summary = self._summary

@@ -40,7 +40,7 @@ def follow_study(
     folder = storage.study(storage.free_name(spec.name) if launch.new else spec.name)
     with folder.owned(), folder.open_ledger() as ledger:
         tracker = MLflowTracker(storage.mlflow_uri, storage.artifacts, folder.ledger)
-        view = StudyView(spec.objective, spec.max_trials, spec.seeds, ledger.runs)
+        view = StudyView(spec, ledger.runs)
         progress: Progress = LiveProgress(view, out) if out.isatty() else PlainProgress(view, out)
         ledger.subscribe(tracker)
         ledger.subscribe(progress)

@@ -17,8 +17,8 @@ from rich.text import Text
 from harness.record.field_text import short_names, value_text
 from harness.record.ledger import Event, RunRecord
 from harness.record.quantities import clock_text
-from harness.results.ranking import reads_target_labels
-from harness.spec.sections import Metric
+from harness.results.ranking import RankedTrial, ranked_trials
+from harness.spec import StudySpec
 
 SHOWN_RUNS = 12
 
@@ -43,23 +43,21 @@ class StudyView:
     """State behind both views.
 
     Args:
-        objective: First optimised metric.
-        num_trials: Trials that the study will have; None without an end.
-        num_seeds: Runs of each.
+        spec: The study.
         runs: The ledger's records, which it keeps up to date.
+
+    Attributes:
+        objective: First optimised metric.
+        num_runs: Runs that the study will have; None without an end.
+        best: The best trial so far, by the rule of the result; None before there is one.
     """
 
-    def __init__(
-        self,
-        objective: Metric,
-        num_trials: int | None,
-        num_seeds: int,
-        runs: Mapping[int, RunRecord],
-    ) -> None:
-        self.objective = objective.name
-        self.num_runs = None if num_trials is None else num_trials * num_seeds
+    def __init__(self, spec: StudySpec, runs: Mapping[int, RunRecord]) -> None:
+        self.objective = spec.objective.name
+        self.num_runs = None if spec.max_trials is None else spec.max_trials * spec.seeds
         self.runs = runs
-        self._goal = objective.goal
+        self._spec = spec
+        self.best = self._best()
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
         self._epoch_s: list[float] = []
@@ -71,6 +69,8 @@ class StudyView:
             self._num_repeated += 1
         if event["event"] == "run":
             self._num_repeated = 0
+        if event["event"] == "finished":
+            self.best = self._best()
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
@@ -80,6 +80,10 @@ class StudyView:
             if event["step"] > 1 and not is_reused and event["number"] in self._last_seen:
                 self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
             self._last_seen[event["number"]] = event["time"]
+
+    def _best(self) -> RankedTrial | None:
+        ranked = ranked_trials(self._spec, self.runs.values())
+        return next((trial for trial in ranked if trial.is_result), None)
 
     @property
     def begins_to_repeat(self) -> bool:
@@ -98,16 +102,6 @@ class StudyView:
     def num_finished(self) -> int:
         """Runs that have ended, however."""
         return sum(record.state != "running" for record in list(self.runs.values()))
-
-    def best(self) -> RunRecord | None:
-        """The best complete run that trains on no target label; it may break a constraint."""
-        complete = [
-            record
-            for record in list(self.runs.values())
-            if record.value is not None and not reads_target_labels(record.fields)
-        ]
-        sign = -1 if self._goal == "maximize" else 1
-        return min(complete, key=lambda record: sign * (record.value or 0), default=None)
 
     def fraction_done(self) -> float:
         """Share of the study's epochs that have run or will not run any more, in [0, 1].
@@ -230,7 +224,7 @@ class LiveProgress:
                 _number(record.metrics.get(view.objective)),
                 describe_params(record),
             )
-        best, eta = view.best(), view.eta_s()
+        best, eta = view.best, view.eta_s()
         of = "" if view.num_runs is None else f"/{view.num_runs}"
         status = f" {view.num_finished}{of} runs  {clock_text(view.elapsed_s)}"
         if eta is not None:
@@ -238,7 +232,7 @@ class LiveProgress:
         elif view.fraction_done() < 1:
             status += "  starting"
         if best is not None:
-            status += f"  best {_number(best.value)} ({best.name})"
+            status += f"  best {_number(best.means[view.objective])} ({best.name})"
         bar = Table.grid()
         bar.add_row(ProgressBar(total=1.0, completed=view.fraction_done(), width=30), Text(status))
         return Group(table, bar)

@@ -10,7 +10,7 @@ from harness.replay import main, replaying_trainable
 from harness.replays.comparison import compare
 from harness.replays.recorded_run import read_run
 from harness.spec import SpecError
-from tests.mlflow_study import FIELDS, RUNS, STAGES, client, study_events, write, written
+from tests.mlflow_study import FIELDS, PCK, RUNS, STAGES, client, study_events, write, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of its database
 DESCRIBED = {
@@ -34,11 +34,11 @@ def test_a_run_says_all_that_running_it_again_needs(recorded):
     assert (run.study, run.number, run.state, run.last_step) == ("s", 1, "pruned", 2)
     assert run.fields == FIELDS
     assert (run.trainable, run.cpus, run.gpus, run.read_test) == ("adaptation", 2, 0.5, False)
-    assert run.objectives == [{"name": "m", "goal": "maximize"}]
+    assert run.objectives == [{"name": PCK, "goal": "maximize"}]
     assert run.environment == environment()
     assert run.stage_keys == {"images/source": "k1", "pose_vae": "k2"}
     assert run.digests == {"source": "abc", "target": "def"}
-    assert run.points["m", 1] == 11.0
+    assert run.points[PCK, 1] == 11.0
     assert run.points["final/pck_bin/00", 0] == 7.0
     assert not any(metric.startswith("stages/") for metric, _ in run.points)
 
@@ -108,8 +108,8 @@ def replayed(tmp_path):
     return make
 
 
-FIRST = {"m": 11.0, "pck_bin/00": 5.0}
-SECOND = {"m": 12.0, "pck_bin/00": 5.0, "final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0}
+FIRST = {PCK: 11.0, "pck_bin/00": 5.0}
+SECOND = {PCK: 12.0, "pck_bin/00": 5.0, "final/pck_bin/00": 7.0, "chosen_pck_05/last": 6.0}
 
 
 def test_equal_metrics_are_equal(recorded, replayed):
@@ -132,18 +132,18 @@ def test_a_time_is_not_compared(recorded, replayed):
 
 def test_the_first_and_the_largest_difference_are_named(recorded, replayed):
     uri, cursor = recorded
-    second = SECOND | {"m": 12.25, "pck_bin/00": 5.0 + 1e-15 * 8, "final/pck_bin/00": 6.0}
+    second = SECOND | {PCK: 12.0 + 8e-15, "pck_bin/00": 5.25, "final/pck_bin/00": 6.0}
     report = compare(read_run(uri, cursor.run_ids[1]), replayed([FIRST, second]))
     assert not report.is_equal
     assert [gap.point for gap in report.gaps] == [
-        ("m", 2), ("pck_bin/00", 2), ("final/pck_bin/00", 0)
+        ("pck_bin/00", 2), (PCK, 2), ("final/pck_bin/00", 0)
     ]  # fmt: skip
-    first = "first: m at epoch 2: recorded 12.0, now 12.25"
+    first = "first: pck_bin/00 at epoch 2: recorded 5.0, now 5.25"
     assert first in "\n".join(report.lines())
     assert report.largest.size == 1.0
     assert "final/pck_bin/00 at the end" in "\n".join(report.lines())
     found = json.loads(json.dumps(report.as_json(), allow_nan=False))
-    assert found["first"] == {"metric": "m", "step": 2, "recorded": 12.0, "now": 12.25}
+    assert found["first"] == {"metric": "pck_bin/00", "step": 2, "recorded": 5.0, "now": 5.25}
     assert found["different"] == 3
 
 
@@ -152,8 +152,9 @@ def test_a_metric_that_is_missing_now_or_was_missing_then_is_a_difference(record
     first = {"pck_bin/00": 5.0, "new": 1.0}
     report = compare(read_run(uri, cursor.run_ids[1]), replayed([first, SECOND]))
     assert [str(gap) for gap in report.gaps] == [
-        "m at epoch 1: recorded 11.0, now nothing", "new at epoch 1: recorded nothing, now 1.0"
-    ]  # fmt: skip
+        "new at epoch 1: recorded nothing, now 1.0",
+        f"{PCK} at epoch 1: recorded 11.0, now nothing",
+    ]
     assert report.largest is None
 
 
@@ -174,10 +175,10 @@ def test_what_else_is_different_now_is_the_likely_reason(recorded, replayed, tmp
 def test_a_failed_run_is_the_same_if_it_fails_again(recorded, replayed, tmp_path):
     uri, cursor = recorded
     run = read_run(uri, cursor.run_ids[3])
-    first, second = FIRST | {"m": 31.0}, SECOND | {"m": 32.0}
+    first, second = FIRST | {PCK: 31.0}, SECOND | {PCK: 32.0}
     assert compare(run, replayed([first, second], "failed")).is_equal
     (tmp_path / "events.jsonl").unlink()
-    passed = compare(run, replayed([first, second, {"m": 33.0}]))
+    passed = compare(run, replayed([first, second, {PCK: 33.0}]))
     assert passed.gaps == ()  # the third epoch has no record to differ from
     assert not passed.is_equal
     assert "the recorded run was failed, the replay is complete" in list(passed.lines())

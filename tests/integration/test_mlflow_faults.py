@@ -16,7 +16,7 @@ import pytest
 from harness.mlflow_tracking.cursor import cursor_path
 from harness.mlflow_tracking.tracker import MLflowTracker
 from tests.mlflow_server import running_server
-from tests.mlflow_study import RUNS, check_study, client, points, study_events, write, written
+from tests.mlflow_study import PCK, RUNS, check_study, client, points, study_events, write, written
 
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -309,5 +309,5 @@ def test_a_writer_killed_again_and_again_loses_and_repeats_nothing(tmp_path):
     assert sorted(end.run_ids) == list(range(60))
     assert len(client(uri).search_runs([end.experiment_id])) == 61
     for number, run_id in end.run_ids.items():
-        assert points(uri, run_id, "8 m") == [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
+        assert points(uri, run_id, f"4 {PCK}") == [(1, 10.0 * number + 1), (2, 10.0 * number + 2)]
         assert points(uri, run_id, "8 more/99") == [(1, 99.0), (2, 99.0)]

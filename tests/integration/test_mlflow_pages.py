@@ -15,12 +15,11 @@ from harness.mlflow_tracking.cursor import cursor_path
 from harness.record.storage import StudyFolder
 from tests.browser import needs_chromium, new_page, opened_browser
 from tests.conftest import ROOT
-from tests.mlflow_study import SPEC, STUDY_ID, followed, study_events, write
+from tests.mlflow_study import PCK, SPEC, STUDY_ID, followed, study_events, write
 from trainables.config import TrialConfig
 
 NUM_TRIALS = 12
 """More than the ten that MLflow draws by itself."""
-PCK = "target_val/pck_05"
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,14 +32,12 @@ def _events():
     """A study of bins whose trials report their objective, bins and bookkeeping."""
     spec = {
         **SPEC,
-        "metrics": [{"name": PCK, "goal": "maximize"}],
         "parameters": {"bins.subset": {"choose": {"from": [*range(6)], "min": 1, "max": 3}}},
         "fixed": {"sampling.strategy": "bins", "bins.count": 6},
         "budget": {"run_cap": NUM_TRIALS},
     }
     runs = [(number, "complete") for number in range(NUM_TRIALS)]
-    goals = [{"name": PCK, "goal": "maximize"}]
-    more = {"yaml": json.dumps(spec), "objectives": goals, "varied": ["bins.subset"]}
+    more = {"yaml": json.dumps(spec), "varied": ["bins.subset"]}
     for event in study_events(runs, study="pages", **more):
         number = event.get("number", 0)
         if event["event"] == "run":

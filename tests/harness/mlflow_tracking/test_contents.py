@@ -10,12 +10,13 @@ from ruamel.yaml import YAML
 from harness.mlflow_tracking import contents
 from harness.mlflow_tracking.note import CUT, MAX_CHARACTERS, study_note
 from harness.mlflow_tracking.provenance import git_commit, harness_version
+from harness.record.ledger import RunRecord
 from tests.conftest import ROOT
-from tests.mlflow_study import RUNS, SPEC, study_events, write
-from trainables.config import TrialConfig
+from tests.mlflow_study import PCK, RUNS, SPEC, study_events, write
 
 EVENTS = list(study_events(RUNS))
 STUDY, RUN = EVENTS[0], EVENTS[1]
+KL = "train/source_kl"
 
 
 def test_runs_that_differ_in_their_seed_alone_have_one_hash():
@@ -96,35 +97,76 @@ def test_seconds_of_stages_found_are_saved_and_of_others_spent():
     assert metrics == {"stages/seconds_saved": 5.0, "stages/seconds_spent": 3.0}
 
 
-def test_the_summary_counts_states_and_takes_the_best_of_the_complete(tmp_path):
+def test_the_summary_counts_states_and_repeated_trials(tmp_path):
     runs = [(0, "complete"), (1, "complete"), (2, "pruned"), (3, "failed"), (4, "complete")]
-    events = list(study_events(runs))
-    objectives = [{"name": "m", "goal": "maximize"}, {"name": "pck_bin/00", "goal": "minimize"}]
-    study = events[0] | {"objectives": objectives}
+    study, *events, end = study_events(runs)
     duplicate = {"event": "duplicate", "trial": 9, "of": 1, "time": 0.0}
-    write(tmp_path, [study, *events[1:-1], duplicate, events[-1], *events[1:3]])
-    described, records, num_duplicates = contents.ended_runs(tmp_path / "events.jsonl", events[-1])
+    write(tmp_path, [study, *events, duplicate, end, *events[:2]])
+    described, records, num_duplicates = contents.ended_runs(tmp_path / "events.jsonl", end)
     assert described == study
-    tags, best = contents.counts(study, records, num_duplicates)
-    assert best == 4
-    assert tags == {
+    assert contents.counts(records, num_duplicates) == {
         "runs_complete": "3", "runs_pruned": "1", "runs_failed": "1", "runs_stopped": "0",
-        "duplicate_trials": "1", "best/m": "42", "best/pck_bin/00": "5",
+        "duplicate_trials": "1",
     }  # fmt: skip
 
 
-def test_a_study_without_a_complete_run_has_no_best(tmp_path):
-    write(tmp_path, study_events([(0, "failed")]))
-    ended = contents.ended_runs(tmp_path / "events.jsonl", EVENTS[-1])
-    tags, best = contents.counts(*ended)
-    assert best is None
-    assert {name for name, value in tags.items() if value != "0"} == {"runs_failed"}
+def _best_of(states, metrics, more=(), **fields):
+    """Best of two runs for each trial, seeds 0 and 1, with these metrics of their last epochs."""
+    goals = [{"name": PCK, "goal": "maximize"}, {"name": KL, "goal": "minimize"}]
+    content = {**SPEC, "metrics": goals, "seeds": 2, **dict(more)}
+    study = {**STUDY, "objectives": goals, "yaml": json.dumps(content)}
+    runs = {
+        number: RunRecord(
+            number=number, trial=number // 2, trial_name=f"t{number // 2}", seed=number % 2,
+            name=f"t{number}", is_baseline=False, params={}, fields=fields, state=state,
+            metrics=dict(zip((PCK, KL), values, strict=True)),
+        )
+        for number, (state, values) in enumerate(zip(states, metrics, strict=True))
+    }  # fmt: skip
+    return contents.best_of(study, runs)
+
+
+def test_the_best_is_that_of_the_tables_by_means_over_seeds():
+    metrics = [(50.0, 3.0), (30.0, 3.0), (42.0, 5.0), (44.0, 5.0), (90.0, 0.0), (90.0, 0.0)]
+    states = ["complete"] * 4 + ["complete", "pruned"]
+    assert _best_of(states, metrics) == ({f"best/{PCK}": "43", f"best/{KL}": "3"}, 2)
+
+
+def test_what_breaks_a_constraint_or_reads_target_labels_is_not_the_best():
+    metrics = [(50.0, 3.0), (50.0, 3.0), (42.0, 1.0), (44.0, 1.0)]
+    limits = {"constraints": [{"name": KL, "max": 2.0}]}
+    assert _best_of(["complete"] * 4, metrics, limits) == (
+        {f"best/{PCK}": "43", f"best/{KL}": "1"},
+        2,
+    )
+    oracle = {"adapt.method": "oracle"}
+    assert _best_of(["complete"] * 4, metrics, **oracle) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({}, ({f"best/{PCK}": "1"}, 0)),
+        ({"yaml": json.dumps({**SPEC, "oddity": 1})}, ({}, None)),
+        ({"kind": "confirmation"}, ({}, None)),
+    ],
+)
+def test_a_study_of_an_unknown_version_and_a_confirmation_have_no_best(other, expected):
+    run = RunRecord(
+        number=0, trial=0, trial_name="t0", seed=0, name="t0", is_baseline=False, params={},
+        fields={}, state="complete", metrics={PCK: 1.0},
+    )  # fmt: skip
+    assert contents.best_of(STUDY | other, {0: run}) == expected
+
+
+def test_a_study_without_a_complete_run_has_no_best():
+    assert _best_of(["failed", "failed"], [(1.0, 1.0)] * 2) == ({}, None)
 
 
 def test_the_note_shows_the_space_as_a_table_and_the_file_as_yaml():
     spec = {"name": "s", "parameters": {"a.b": {"values": ["x", "y|z"]}}, "fixed": {"c": 1e-4}}
     note = study_note(STUDY | {"yaml": json.dumps(spec)})
-    assert note.startswith("Search: maximize `m`.\n")
+    assert note.startswith("Search: maximize `target_val/pck_05`.\n")
     assert '| `a.b` | values `["x", "y\\|z"]` |' in note
     assert "config_hash" in note
     text = note.split("```yaml\n")[1].removesuffix("```\n")
@@ -138,20 +180,11 @@ def test_the_title_of_a_study_heads_its_note():
 
 
 def test_the_note_of_an_ended_study_begins_with_its_best_trial_and_shows_the_table(tmp_path):
-    pck = "target_val/pck_05"
-    spec = {**SPEC, "metrics": [{"name": pck, "goal": "maximize"}]}
-    runs = [(0, "complete"), (1, "complete"), (2, "pruned")]
-    goals = [{"name": pck, "goal": "maximize"}]
-    events = list(study_events(runs, yaml=json.dumps(spec), objectives=goals))
-    for event in events:
-        if event["event"] == "run":
-            event["fields"] = TrialConfig().to_flat()
-        elif event["event"] == "epoch":
-            event["metrics"] = {pck: event["metrics"]["m"]}
+    events = list(study_events([(0, "complete"), (1, "complete"), (2, "pruned")]))
     write(tmp_path, events)
     study, records, _ = contents.ended_runs(tmp_path / "events.jsonl", events[-1])
     note = study_note(study, records.values())
-    assert note.startswith(f"**Best: 01 t1, {pck} 12.** Search: maximize `{pck}`.\n")
+    assert note.startswith(f"**Best: 01 t1, {PCK} 12.** Search: maximize `{PCK}`.\n")
     table = note.split("```text\n")[1].split("```")[0]
     rows = [line.split() for line in table.splitlines() if line.split()[0] in ("0", "1")]
     assert rows == [["1", "t1", "12", "+10"], ["0", "t0", "*", "2"]]

@@ -17,6 +17,7 @@ from harness.mlflow_tracking.tracker import MLflowTracker
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.ledger import Ledger
 from tests.mlflow_study import (
+    PCK,
     RUNS,
     STUDY_ID,
     check_study,
@@ -148,7 +149,7 @@ def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
     # Step 2 had been reported already: it is trained again, and is one point all the same.
     epoch = next(event for event in first if event["event"] == "epoch")
     again = [
-        {**epoch, "step": step, "time": 1_700_000_102.0 + step, "metrics": {"m": float(step)}}
+        {**epoch, "step": step, "time": 1_700_000_102.0 + step, "metrics": {PCK: float(step)}}
         for step in (2, 3)
     ]
     finished = {"event": "finished", "number": 0, "state": "complete", "reason": None}
@@ -164,8 +165,8 @@ def test_a_study_that_goes_on_keeps_its_runs(tmp_path, uri):
     assert run.info.status == "FINISHED"
     assert (run.data.tags["state"], run.data.tags["reason"]) == ("complete", "")
     assert run.info.end_time == 1_700_000_106_000
-    assert points(uri, run_id, "8 m") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert client(uri).get_run(after.summary_run_id).data.tags["best/m"] == "3"
+    assert points(uri, run_id, f"4 {PCK}") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert client(uri).get_run(after.summary_run_id).data.tags[f"best/{PCK}"] == "3"
 
 
 def test_another_store_gets_the_study_from_its_beginning(tmp_path, uri, empty_database):
@@ -185,7 +186,7 @@ def test_a_database_that_was_deleted_is_filled_again(tmp_path, uri, empty_databa
     write(tmp_path, [{"event": "resume", "time": 1_700_000_200.0}])
     after = written(uri, tmp_path)
     assert len(client(uri).search_runs([after.experiment_id])) == 1 + len(RUNS)
-    assert points(uri, after.run_ids[1], "8 m") == [(1, 11.0), (2, 12.0)]
+    assert points(uri, after.run_ids[1], f"4 {PCK}") == [(1, 11.0), (2, 12.0)]
 
 
 def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
@@ -197,7 +198,7 @@ def test_a_run_that_a_person_deleted_does_not_hold_up_the_others(tmp_path, uri):
     after = followed(uri, tmp_path)
     assert after.num_refused
     assert "must be in the 'active' state" in after.last_error
-    assert points(uri, after.run_ids[1], "8 m") == [(1, 11.0), (2, 12.0)]
+    assert points(uri, after.run_ids[1], f"4 {PCK}") == [(1, 11.0), (2, 12.0)]
 
 
 @pytest.mark.parametrize("when", ["between two drivers", "while one writes"])
@@ -328,7 +329,7 @@ def test_a_metric_that_mlflow_refuses_costs_no_other(tmp_path, uri):
     write(tmp_path, events)
     after = followed(uri, tmp_path)
     assert after.num_refused == 1
-    assert points(uri, after.run_ids[0], "8 m") == [(1, 1.0), (2, 2.0)]
+    assert points(uri, after.run_ids[0], f"4 {PCK}") == [(1, 1.0), (2, 2.0)]
 
 
 def test_of_two_mlflow_runs_of_one_run_only_one_is_kept(tmp_path, uri):

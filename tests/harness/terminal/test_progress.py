@@ -4,16 +4,24 @@ import time
 import pytest
 
 from harness.record.ledger import apply_event
-from harness.spec.sections import Metric
+from harness.spec import StudySpec
 from harness.terminal.progress import LiveProgress, PlainProgress, StudyView, describe_params
 
 
 class View(StudyView):
     """Keeps the records up to date itself, as a ledger does."""
 
-    def __init__(self, goal, num_trials, num_seeds=1):
-        metric = Metric(name="m", goal=goal)
-        super().__init__(metric, num_trials, num_seeds, {})
+    def __init__(self, goal, num_trials, num_seeds=1, constraints=()):
+        content = {
+            "name": "s",
+            "metrics": [{"name": "m", "goal": goal}],
+            "parameters": {"vae.kl_weight": {"min": 0.1, "max": 1.0}},
+            "constraints": constraints,
+            "seeds": num_seeds,
+            "budget": {} if num_trials is None else {"run_cap": num_trials},
+        }
+        self.spec = StudySpec.model_validate(content)
+        super().__init__(self.spec, {})
 
     def apply(self, event):
         apply_event(self.runs, event)
@@ -93,10 +101,37 @@ def test_the_best_is_a_complete_run_in_the_right_direction(goal, best):
     view = View(goal, 3)
     for number, value in enumerate((1.0, 2.0)):
         view.apply(_run(number))
+        view.apply(_epoch(number, 4, value, at=0.0))
         view.apply(_finished(number, value=value))
     view.apply(_run(2))
+    view.apply(_epoch(2, 1, 9.0 if goal == "maximize" else 0.0, at=0.0))
     view.apply(_finished(2, "pruned"))
-    assert view.best().number == best
+    assert view.best.number == best
+
+
+def test_the_best_is_by_the_mean_over_seeds_of_trials_that_have_them_all():
+    view = View("maximize", 3, num_seeds=2)
+    for number, value in enumerate((50.0, 30.0, 42.0, 44.0, 60.0)):
+        view.apply(_run(number) | {"trial": number // 2, "seed": number % 2})
+        view.apply(_epoch(number, 4, value, at=0.0))
+        view.apply(_finished(number, value=value))
+    assert (view.best.number, view.best.means["m"]) == (1, 43.0)
+
+
+def test_a_trial_that_breaks_a_constraint_is_not_the_best_so_far():
+    view = View("maximize", 2, constraints=[{"name": "other", "max": 1.0}])
+    for number, (value, other) in enumerate(((40.0, 0.5), (50.0, 2.0))):
+        view.apply(_run(number))
+        view.apply(_epoch(number, 4, value, at=0.0) | {"metrics": {"m": value, "other": other}})
+        view.apply(_finished(number, value=value))
+    assert view.best.number == 0
+
+
+def test_a_view_of_a_resumed_study_knows_the_best_of_before():
+    before = View("maximize", 2)
+    for event in (_run(0), _epoch(0, 4, 41.5, at=0.0), _finished(0, value=41.5)):
+        before.apply(event)
+    assert StudyView(before.spec, before.runs).best.means == {"m": 41.5}
 
 
 def test_the_oracle_is_not_the_best_so_far():
@@ -104,8 +139,9 @@ def test_the_oracle_is_not_the_best_so_far():
     for number, method, value in ((0, "regda", 60.0), (1, "oracle", 75.0)):
         event = _run(number)
         view.apply(event | {"fields": event["fields"] | {"adapt.method": method}})
+        view.apply(_epoch(number, 4, value, at=0.0))
         view.apply(_finished(number, value=value))
-    assert view.best().number == 0
+    assert view.best.number == 0
 
 
 def test_plain_lines_tell_each_event_without_control_codes():

@@ -1,7 +1,6 @@
 """Studies in a real PostgreSQL server: whole, resumed, interrupted by the server, two at once."""
 
 import itertools
-import math
 import os
 import subprocess
 import sys
@@ -19,31 +18,9 @@ from harness.spec.database import DATABASE_VARIABLE
 from tests import postgres
 from tests.drivers import Driver, assert_equal, outcome, run_to_the_end
 from tests.postgres import PostgresServer
-from tests.simulation import Simulation
+from tests.simulation import STUDY, Simulation, curve
 
 server = postgres.server  # the fixture
-
-PCK = "target_val/pck_05"
-STUDY = f"""
-name: t
-trainable: adaptation
-metric: {{name: {PCK}, goal: maximize}}
-method: tpe
-parameters:
-  vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
-  sampling.strategy: {{values: [all, hardest, random]}}
-  sampling.keep: {{values: [0.2, 0.4], when: {{sampling.strategy: random}}}}
-baselines:
-  all: {{sampling.strategy: all}}
-early_terminate: {{type: successive_halving, min_iter: 1, eta: 2}}
-budget: {{run_cap: 7}}
-"""
-
-
-def curve(fields, step):
-    distance = abs(math.log10(fields["vae.kl_weight"]) + 2)
-    bonus = {"all": 0.0, "hardest": 1.0, "random": 5 * fields["sampling.keep"]}
-    return {PCK: 10 * step / (1 + distance) + bonus[fields["sampling.strategy"]] * step**2}
 
 
 @pytest.fixture

@@ -16,23 +16,8 @@ from optuna.trial import TrialState
 
 from harness.record.ledger import Ledger, read_events
 from harness.spec import SpecError, load_study
-from tests.simulation import Simulation
+from tests.simulation import PCK, STUDY, Simulation, curve
 
-PCK = "target_val/pck_05"
-STUDY = f"""
-name: t
-trainable: adaptation
-metric: {{name: {PCK}, goal: maximize}}
-method: tpe
-parameters:
-  vae.kl_weight: {{distribution: log_uniform_values, min: 1e-4, max: 1}}
-  sampling.strategy: {{values: [all, hardest, random]}}
-  sampling.keep: {{values: [0.2, 0.4], when: {{sampling.strategy: random}}}}
-baselines:
-  all: {{sampling.strategy: all}}
-early_terminate: {{type: successive_halving, min_iter: 1, eta: 2}}
-budget: {{run_cap: 7}}
-"""
 WRITES = (
     "create_new_study", "create_new_trial", "set_study_user_attr", "set_trial_param",
     "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr",
@@ -71,13 +56,6 @@ class Mortality:
 @pytest.fixture
 def mortality(monkeypatch):
     return Mortality(monkeypatch)
-
-
-def curve(fields, step):
-    """A made-up trial: better with another KL weight, in an order that changes with epochs."""
-    distance = abs(math.log10(fields["vae.kl_weight"]) + 2)
-    bonus = {"all": 0.0, "hardest": 1.0, "random": 5 * fields["sampling.keep"]}
-    return {PCK: 10 * step / (1 + distance) + bonus[fields["sampling.strategy"]] * step**2}
 
 
 def run(spec, root, empty=None, **options):

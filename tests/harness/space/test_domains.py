@@ -3,30 +3,14 @@ import random
 
 import optuna
 import pytest
-from ruamel.yaml import YAML
 
 from harness.space.domains import Subset, repair
 from harness.space.number_domains import Rounded, Steps
-from harness.space.space import Space
 from harness.space.suggester import RandomSuggester, Suggester
-from harness.spec import StudySpec
+from tests.study_texts import optuna_trial, space_of
 from trainables.config import TrialConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-HEAD = "name: t\ntrainable: adaptation\nmetrics: [{name: target_val/pck_05, goal: maximize}]\n"
-
-
-def space_of(text: str) -> Space:
-    data = YAML(typ="safe", pure=True).load(HEAD + text)
-    return StudySpec.model_validate(data).space
-
-
-def optuna_trial(params: dict | None = None, seed: int = 0) -> optuna.Trial:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    if params is not None:
-        study.enqueue_trial(params)
-    return study.ask()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +56,7 @@ def optuna_trial(params: dict | None = None, seed: int = 0) -> optuna.Trial:
 )
 def test_words_compile_to_one_optuna_distribution(words, distribution):
     name = words.partition(":")[0]
-    space = space_of(f"budget: {{run_cap: 1}}\nparameters:\n  {words}\n")
+    space = space_of(f"parameters:\n  {words}\n")
     for seed in range(10):
         trial = optuna_trial(seed=seed)
         config = space.suggest(trial)
@@ -81,7 +65,7 @@ def test_words_compile_to_one_optuna_distribution(words, distribution):
 
 
 def test_lists_come_back_as_lists():
-    space = space_of("budget: {run_cap: 1}\nparameters: {bins.subset: {values: [[3, 1], [0]]}}")
+    space = space_of("parameters: {bins.subset: {values: [[3, 1], [0]]}}")
     trial = optuna_trial({"bins.subset": "[1, 3]"})
     assert space.suggest(trial) == {"bins.subset": [1, 3]}
 

@@ -1,34 +1,6 @@
-from pathlib import Path
-
 import pytest
 
-from harness.spec import SpecError, StudySpec, load_study
-
-HEAD = """\
-name: test
-trainable: adaptation
-metrics: [{name: target_val/pck_05, goal: maximize}]
-budget: {run_cap: 10}
-"""
-
-
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def load_text(text: str, overrides: list[str] | None = None) -> StudySpec:
-        Path("s.yaml").write_text(text)
-        return load_study("s.yaml", overrides or [])
-
-    return load_text
-
-
-def message_of(load, text: str, overrides: list[str] | None = None) -> str:
-    with pytest.raises(SpecError) as caught:
-        load(text, overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
+from tests.study_texts import HEAD, message_of
 
 PARAMETERS = [  # inside "parameters:" on line 5, so line 6 is the first
     (

@@ -7,12 +7,10 @@ from ruamel.yaml import YAML
 
 from harness.space.space import Space
 from harness.space.suggester import RandomSuggester
-from harness.spec import StudySpec
+from tests.study_texts import HEAD, optuna_trial, space_of
 from trainables.config import TrialConfig
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-HEAD = "name: t\ntrainable: adaptation\nmetrics: [{name: target_val/pck_05, goal: maximize}]\n"
 
 CONDITIONAL = """\
 parameters:
@@ -28,20 +26,7 @@ parameters:
   vae.epochs: {min: 10, max: 100, q: 5}
   vae.norm: {value: raw}
 fixed: {adapt.lr: 0.05}
-budget: {run_cap: 5}
 """
-
-
-def space_of(text: str) -> Space:
-    data = YAML(typ="safe", pure=True).load(HEAD + text)
-    return StudySpec.model_validate(data).space
-
-
-def optuna_trial(params: dict | None = None, seed: int = 0) -> optuna.Trial:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    if params is not None:
-        study.enqueue_trial(params)
-    return study.ask()
 
 
 def expected_active(config: dict) -> set[str]:
@@ -312,7 +297,6 @@ parameters:
 baselines:
   ours: {adapt.method: udape}
   theirs: {adapt.method: udape, parity: true}
-budget: {run_cap: 2}
 """
     ours, theirs = space_of(text).baselines()
     assert ours.enqueue == {"adapt.udape.ema_decay": 0.98, "adapt.udape.keep": 0.5}

@@ -1,10 +1,8 @@
 """Words of a study's file that do not go together are refused, with the reason."""
 
-from pathlib import Path
-
 import pytest
 
-from harness.spec import SpecError, StudySpec, load_study
+from harness.spec import SpecError
 
 HEAD = """\
 metrics: [{name: target_val/pck_05, goal: maximize}]
@@ -26,17 +24,6 @@ parameters:
   bins.count: {values: [4, 6]}
   bins.subset: {choose: {from: bins.count, max: 3}}
 """
-
-
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def load_text(text: str) -> StudySpec:
-        Path("s.yaml").write_text(text)
-        return load_study("s.yaml")
-
-    return load_text
 
 
 REFUSED = [  # whole text, and the message behind the file's name

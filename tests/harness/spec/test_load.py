@@ -2,41 +2,16 @@ import random
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from harness.spec import SpecError, StudySpec, checked_study, load_study
+from harness.spec import SpecError, checked_study, load_study
 from tests.conftest import ROOT
+from tests.study_texts import HEAD, message_of
 from trainables.registry import STRATEGIES
 
 SEARCH_SPACES = ROOT / "search_spaces"
 SMOKE = SEARCH_SPACES / "smoke.yaml"
-
-HEAD = """\
-name: test
-trainable: adaptation
-metrics: [{name: target_val/pck_05, goal: maximize}]
-budget: {run_cap: 10}
-"""
-
-
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def load_text(text: str, overrides: list[str] | None = None) -> StudySpec:
-        Path("s.yaml").write_text(text)
-        return load_study("s.yaml", overrides or [])
-
-    return load_text
-
-
-def message_of(load, text: str, overrides: list[str] | None = None) -> str:
-    with pytest.raises(SpecError) as caught:
-        load(text, overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("path", sorted(SEARCH_SPACES.rglob("*.yaml")), ids=lambda path: path.stem)

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.same_state import assert_same
 from trainables.adapt.adapter import SourceBatch, TargetBatch
 from trainables.adapt.optimisers import default_recipe
 from trainables.adapt.regda import RegDA, RegDAWeights
@@ -60,22 +61,6 @@ def train(make_source, make_target):
         return [adapter.step(make_source(seed), make_target(100 + seed)) for seed in seeds]
 
     return run
-
-
-def assert_same(first, second, path=""):
-    """Two nested states are equal bit for bit."""
-    assert type(first) is type(second), path
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second), path
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys(), path
-        for key in first:
-            assert_same(first[key], second[key], f"{path}/{key}")
-    elif isinstance(first, list | tuple):
-        for i, (a, b) in enumerate(zip(first, second, strict=True)):
-            assert_same(a, b, f"{path}/{i}")
-    else:
-        assert first == second, path
 
 
 def supervised(losses):

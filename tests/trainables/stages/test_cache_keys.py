@@ -6,10 +6,10 @@ from types import UnionType
 
 import numpy as np
 import pytest
-import torch
 
 from harness.stage_cache.cache import DiskStageCache
 from tests.repeatable_metrics import repeatable
+from tests.same_state import is_same
 from trainables.config import TrialConfig, trial_fields
 from trainables.config.field_paths import choices
 from trainables.data.skeleton import BODY16
@@ -122,31 +122,6 @@ def pretrained(cache, flat):
     run = start_run(TrialStages(trial, cache, 1, False), 1, 1)
     results = [repeatable(run.run_epoch()) for _ in range(trial.adapt.pretrain_epochs)]
     return {"results": results, "state": run.state_dict(), "best": run.best}
-
-
-def assert_same(a, b, at=""):
-    assert type(a) is type(b), at
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), at
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), at
-        for name in a:
-            assert_same(a[name], b[name], f"{at}/{name}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), at
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{at}/{index}")
-    else:
-        assert a == b, at
-
-
-def is_same(a, b):
-    """Bit for bit."""
-    try:
-        assert_same(a, b)
-    except AssertionError:
-        return False
-    return True
 
 
 def unread_changes(cache, base):

@@ -5,10 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from harness.stage_cache.cache import DiskStageCache
 from tests.repeatable_metrics import repeatable
+from tests.same_state import assert_same
 from tests.small_disk import fill
 from trainables.config import TrialConfig
 from trainables.evaluation.predictions import metrics_of
@@ -38,22 +38,6 @@ def cache(tmp_path_factory):
     cache = DiskStageCache(tmp_path_factory.mktemp("stages"))
     assert TrialStages(TrialConfig.from_flat(TINY), cache, 1, False).lineage
     return cache
-
-
-def assert_same(a, b, at=""):
-    assert type(a) is type(b), at
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), at
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), at
-        for name in a:
-            assert_same(a[name], b[name], f"{at}/{name}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), at
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{at}/{index}")
-    else:
-        assert a == b, at
 
 
 def cached(cache, stages=("pretrain",), fields=(), read_test=False, **options):

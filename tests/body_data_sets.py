@@ -1,6 +1,7 @@
 """Small data sets of people in their publishers' layouts, and the domains that read them."""
 
 import csv
+import json
 
 import numpy as np
 
@@ -26,6 +27,13 @@ def write_mpii(out, images, keypoints_px, visible):
             points = np.where(visible[i][:, None], keypoints_px[i] + 1, np.nan)
             fields = ["" if np.isnan(value) else repr(float(value)) for value in points.ravel()]
             csv.writer(file).writerow([f"{i:09d}.jpg", *fields])
+
+
+def rewrite_json(path, change):
+    """Let ``change`` work on what a label file holds."""
+    records = json.loads(path.read_text())
+    change(records)
+    path.write_text(json.dumps(records))
 
 
 def write_people(name, out, num=12, seed=0):

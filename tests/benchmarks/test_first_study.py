@@ -7,25 +7,10 @@ import sys
 import threading
 import time
 
-import psutil
 import pytest
 
+from tests.benchmarks.process_memory import tree_pss
 from tests.conftest import ROOT
-
-
-def _tree_pss(pid):
-    """Proportional set size of a process and its descendants in bytes: shared pages once."""
-    total = 0
-    try:
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for process in family:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total
 
 
 @pytest.mark.benchmark
@@ -44,7 +29,7 @@ def test_the_first_study(tmp_path):
         def watch():
             nonlocal peak
             while process.poll() is None:
-                peak = max(peak, _tree_pss(process.pid))
+                peak = max(peak, tree_pss(process.pid))
                 time.sleep(1)
 
         watcher = threading.Thread(target=watch)

@@ -13,27 +13,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from harness.forecast.plan import plan_study
 from harness.spec import load_study
+from tests.benchmarks.process_memory import tree_pss
 from tests.conftest import ROOT
-
-
-def _tree_pss(pid):
-    """Proportional set size of a process and its descendants in bytes: shared pages once."""
-    total = 0
-    try:
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for process in family:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total
 
 
 def _disk(root: Path):
@@ -54,7 +39,7 @@ def _really_run(study, overrides, storage):
 
         def watch():
             while process.poll() is None:
-                peak["memory"] = max(peak["memory"], _tree_pss(process.pid))
+                peak["memory"] = max(peak["memory"], tree_pss(process.pid))
                 peak["disk"] = max(peak["disk"], _disk(storage)) if storage.exists() else 0
                 time.sleep(1)
 

@@ -6,6 +6,21 @@ import torch
 
 from trainables.data.heatmaps import default_sigma, gaussian_heatmaps
 
+IDENTITY = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+
+
+def shift(x, y=0.0):
+    """A view that is moved by so many pixels."""
+    return IDENTITY + torch.tensor([[[0.0, 0.0, x], [0.0, 0.0, y]]])
+
+
+def peaks(cells, size=16, height=20.0):
+    """Maps (1, K, H, H) that are zero but for one whole cell (x, y) each."""
+    maps = torch.zeros(1, len(cells), size, size)
+    for k, (x, y) in enumerate(cells):
+        maps[0, k, y, x] = height
+    return maps
+
 
 def random_views(num, image_size, seed, zoom=(0.6, 1.3), turn_deg=60.0, shear=0.5, slide=0.05):
     """UDAPE's warps about the centre: shear, scale, turn, slide."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reference import udape_per_image
-from tests.reference.teacher_views import random_maps, random_views
+from tests.reference.teacher_views import IDENTITY, peaks, random_maps, random_views, shift
 from trainables.adapt.losses import heatmap_mse, spatial_kl
 from trainables.adapt.pseudo_labels import (
     confident_mask,
@@ -17,21 +17,6 @@ from trainables.adapt.pseudo_labels import (
 )
 from trainables.data.augment import between_views, warp_keypoints
 from trainables.data.heatmaps import default_sigma, gaussian_heatmaps
-
-IDENTITY = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-
-
-def shift(x, y=0.0):
-    return IDENTITY + torch.tensor([[[0.0, 0.0, x], [0.0, 0.0, y]]])
-
-
-def peaks(cells, size=16, height=20.0):
-    """Maps (1, K, H, H) that are zero but for one whole cell (x, y) each."""
-    maps = torch.zeros(1, len(cells), size, size)
-    for k, (x, y) in enumerate(cells):
-        maps[0, k, y, x] = height
-    return maps
-
 
 # --- Confidence and the choice of labels
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.reference import udape_per_image
-from tests.reference.teacher_views import random_maps, random_views
+from tests.reference.teacher_views import IDENTITY, peaks, random_maps, random_views, shift
 from trainables.adapt.losses import heatmap_mse, spatial_kl
 from trainables.adapt.pseudo_labels import (
     PseudoLabels,
@@ -21,21 +21,6 @@ from trainables.data.heatmaps import (
     to_cells,
     to_pixels,
 )
-
-IDENTITY = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-
-
-def shift(x, y=0.0):
-    return IDENTITY + torch.tensor([[[0.0, 0.0, x], [0.0, 0.0, y]]])
-
-
-def peaks(cells, size=16, height=20.0):
-    """Maps (1, K, H, H) that are zero but for one whole cell (x, y) each."""
-    maps = torch.zeros(1, len(cells), size, size)
-    for k, (x, y) in enumerate(cells):
-        maps[0, k, y, x] = height
-    return maps
-
 
 CASES = [
     (loss, per_joint, size, image_size, seed)

@@ -6,18 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tests.body_data_sets import DOMAINS, image_files, read_all, write_people
+from tests.body_data_sets import DOMAINS, image_files, read_all, rewrite_json, write_people
 from trainables.config.data_options import Human36mOptions
 from trainables.data.domain import ImageRequest
 from trainables.data.human36m import label_file, scan_human36m
 from trainables.data.json_labels import MIN_VIDEOS
 from trainables.data.problems import DatasetError
-
-
-def rewrite(path, change):
-    records = json.loads(path.read_text())
-    change(records)
-    path.write_text(json.dumps(records))
 
 
 @pytest.fixture
@@ -28,7 +22,7 @@ def root(tmp_path):
 
 def test_keypoints_are_in_the_order_of_the_file_and_ids_name_the_image(root):
     points = [[joint, 2 * joint] for joint in range(16)]
-    rewrite(label_file(root, 9), lambda records: records[0].update(keypoint2d=points))
+    rewrite_json(label_file(root, 9), lambda records: records[0].update(keypoint2d=points))
     ids, _, keypoints, visible, _ = read_all("human36m", root)
     assert len(ids) == 21
     folder = "s_09_act_02_subact_01_ca_01"
@@ -47,7 +41,7 @@ def test_cameras_of_a_sequence_stay_together(root):
 
     path = label_file(root, 1)
     path.write_text(json.dumps(json.loads(path.read_text())[:1] * 4 * MIN_VIDEOS))
-    rewrite(path, rename)
+    rewrite_json(path, rename)
     ids = scan_human36m(root, 10**6, Human36mOptions()).labels.ids
     of_first = [id.partition("#")[0] for id in ids if "#s_01" in id]
     assert of_first[0] == "human36m/s_01_act_02_subact_01"
@@ -69,7 +63,7 @@ def test_a_joint_outside_its_image_is_hidden(root):
         records[0]["keypoint2d"][3] = [64, 5]
         records[0]["keypoint2d"][4] = [63, 5]
 
-    rewrite(label_file(root, 1), move)
+    rewrite_json(label_file(root, 1), move)
     ids, _, _, visible, _ = read_all("human36m", root)
     (row,) = (i for i, name in enumerate(ids) if name.endswith("_000001.jpg"))
     assert visible[row, [3, 4]].tolist() == [False, True]
@@ -87,9 +81,9 @@ def test_all_missing_subjects_are_named_at_once(root):
 
 
 def test_problems_of_all_subjects_are_told_at_once(root):
-    rewrite(label_file(root, 1), lambda records: records[0].pop("keypoint2d"))
-    rewrite(label_file(root, 7), lambda records: records[1]["keypoint2d"].pop())
-    rewrite(label_file(root, 11), lambda records: records[2].pop("name"))
+    rewrite_json(label_file(root, 1), lambda records: records[0].pop("keypoint2d"))
+    rewrite_json(label_file(root, 7), lambda records: records[1]["keypoint2d"].pop())
+    rewrite_json(label_file(root, 11), lambda records: records[2].pop("name"))
     image_files(root)[4].write_bytes(b"")
     with pytest.raises(DatasetError) as caught:
         read_all("human36m", root)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.body_data_sets import image_files, read_all, write_people
+from tests.body_data_sets import image_files, read_all, rewrite_json, write_people
 from trainables.config import trial_fields
 from trainables.config.data_options import SurrealOptions
 from trainables.data.json_labels import MIN_VIDEOS
@@ -27,12 +27,6 @@ def labels_of(root, joints="surreal_shipped", num=10**6):
     return scan_surreal(root, num, SurrealOptions(joints)).labels
 
 
-def rewrite(path, change):
-    records = json.loads(path.read_text())
-    change(records)
-    path.write_text(json.dumps(records))
-
-
 @pytest.fixture
 def root(tmp_path):
     write_people("surreal", tmp_path / "d", num=18)
@@ -47,7 +41,7 @@ def numbered(root):
             for record in records:
                 record["keypoint2d"] = [[joint, 1] for joint in range(24)]
 
-        rewrite(path, number)
+        rewrite_json(path, number)
 
 
 def test_native_joints_have_the_names_of_smpl(root):
@@ -100,7 +94,7 @@ def test_the_same_name_in_two_runs_is_two_samples(root):
     (run / "run0" / "000000.jpg").rename(run / "run0" / "same.jpg")
     (run / "run1" / "000001.jpg").rename(run / "run1" / "same.jpg")
     for path in (run / "run0.json", run / "run1.json"):
-        rewrite(path, lambda records: records[0].update(name="same.jpg"))
+        rewrite_json(path, lambda records: records[0].update(name="same.jpg"))
     ids, *_ = read_all("surreal", root)
     assert {"surreal/train/run0/same.jpg", "surreal/train/run1/same.jpg"} < set(ids)
 
@@ -115,7 +109,7 @@ def test_videos_of_a_movement_stay_together_in_all_runs_and_folders(root):
                 )
 
         path.write_text(json.dumps(json.loads(path.read_text()) * MIN_VIDEOS))
-        rewrite(path, rename)
+        rewrite_json(path, rename)
     labels = labels_of(root)
     assert labels.ids[0] == "surreal/ung_01_00#train/run0/train_00/ung_01_00_c0012_7.jpg"
     groups = {id.partition("#")[0] for id in labels.ids}
@@ -159,9 +153,9 @@ def test_all_missing_runs_are_named_at_once(root):
 
 
 def test_problems_of_all_runs_are_told_at_once(root):
-    rewrite(root / "train/run1.json", lambda records: records[0].pop("keypoint2d"))
-    rewrite(root / "val/run2.json", lambda records: records[1]["keypoint2d"].pop())
-    rewrite(root / "test/run0.json", lambda records: records[0].pop("name"))
+    rewrite_json(root / "train/run1.json", lambda records: records[0].pop("keypoint2d"))
+    rewrite_json(root / "val/run2.json", lambda records: records[1]["keypoint2d"].pop())
+    rewrite_json(root / "test/run0.json", lambda records: records[0].pop("name"))
     image_files(root)[2].write_bytes(b"")
     with pytest.raises(DatasetError) as caught:
         read_all("surreal", root)

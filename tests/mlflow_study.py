@@ -36,6 +36,8 @@ def study_events(runs, num_metrics=0, study_id=STUDY_ID, study="s", **more):
             "yaml": json.dumps(SPEC),
             "objectives": [{"name": PCK, "goal": "maximize"}],
             "fixed": {"data.source": "people_clean", "adapt.epochs": 4},
+            "trainable": "adaptation", "plugins": [], "kind": "trial", "read_test": False,
+            "resources": {"cpus": 1, "gpus": 0}, "space": {"seeds": 1}, "compared": None,
             **more,
         },
     )  # fmt: skip

@@ -75,7 +75,7 @@ def plan_confirmation(
     except ValueError as error:
         raise SpecError(str(error)) from error
     name = description["study"]
-    if description.get("read_test"):
+    if description["read_test"]:
         raise SpecError(f"{name} is itself a confirmation; name the study it confirms")
     if description["trainable"] != "adaptation":
         raise SpecError(
@@ -140,7 +140,7 @@ def resumed(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stud
         description, _ = read_runs(ledger)
     except ValueError as error:
         raise SpecError(str(error)) from error
-    if not description.get("read_test"):
+    if not description["read_test"]:
         raise SpecError(
             f"{spec.name} is a search, not a confirmation; give this one another name with "
             "--set name=..."
@@ -179,7 +179,7 @@ def _sections(description: Event, changes: Sequence[str]) -> dict[str, Any]:
     source = YAMLSource(
         "the confirmation",
         {
-            "plugins": description.get("plugins", []),
+            "plugins": description["plugins"],
             "name": _confirmation_name(description["study"]),
             "fixed": {},
             "resources": description["resources"],

@@ -119,11 +119,6 @@ def metric_sections(description: Event) -> list[dict[str, Any]]:
 
 def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
     """A study with the objectives, constraints and seeds of the search, and nothing else."""
-    if "space" not in description:
-        raise SpecError(
-            f"study {description['study']} was recorded by an earlier version, whose ledger does "
-            "not say how it judged its trials; run it again"
-        )
     space = description["space"]
     constraints = [
         {key: value for key, value in constraint.items() if value is not None}
@@ -132,7 +127,7 @@ def _judging_spec(description: Event, fields: Mapping[str, Any]) -> StudySpec:
     return checked_study(
         {
             "name": "search",
-            "plugins": description.get("plugins", []),
+            "plugins": description["plugins"],
             "trainable": description["trainable"],
             "metrics": metric_sections(description),
             "constraints": constraints,

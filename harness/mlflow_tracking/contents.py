@@ -46,8 +46,8 @@ def config_hash(fields: dict[str, Any]) -> str:
 
 
 def kind_of(study: Event) -> str:
-    """One of :data:`KINDS`; ledgers of earlier versions do not say it."""
-    return str(study.get("kind") or ("confirmation" if study.get("read_test") else "trial"))
+    """One of :data:`KINDS`."""
+    return str(study["kind"])
 
 
 def summary_title(study: Event) -> str:
@@ -93,22 +93,16 @@ def run_tags(study: Event, event: Event) -> dict[str, str]:
 
 
 def run_number(tags: Mapping[str, str]) -> int | None:
-    """Number of a run by its tags; None for the run that stands for the whole study.
-
-    Earlier versions wrote the number into the tag ``trial``.
-    """
-    number = tags.get("run") or tags.get("trial")
-    return None if number is None else int(number)
+    """Number of a run by its tags; None for the run that stands for the whole study."""
+    return int(tags["run"]) if "run" in tags else None
 
 
 def _circumstances(study: Event) -> dict[str, str]:
     """What a replay of the run needs beside its config, and what its numbers depend on."""
-    if "read_test" not in study:  # a ledger of an earlier version
-        return environment()
     resources = study["resources"]
     return {
         "trainable": study["trainable"],
-        **({"plugins": json.dumps(study["plugins"])} if study.get("plugins") else {}),
+        **({"plugins": json.dumps(study["plugins"])} if study["plugins"] else {}),
         "objectives": json.dumps(study["objectives"]),
         "read_test": str(study["read_test"]).lower(),
         "cpus": str(resources["cpus"]),
@@ -125,7 +119,7 @@ def run_params(study: Event, event: Event) -> dict[str, Any]:
 
 def has_seeds(study: Event) -> bool:
     """Whether trials have several runs that differ in their seed."""
-    return study.get("space", {}).get("seeds", 1) > 1 or "seed" in study["varied"]
+    return study["space"]["seeds"] > 1 or "seed" in study["varied"]
 
 
 def run_title(study: Event, event: Mapping[str, Any], *, with_seed: bool = True) -> str:
@@ -255,7 +249,7 @@ def best_of(study: Event, runs: Mapping[int, RunRecord]) -> tuple[dict[str, str]
         return {}, None
     try:
         spec = checked_study(json.loads(study["yaml"]), "the best trial is not known")
-    except SpecError:  # the study of an earlier version; its note says so
+    except SpecError:  # other code recorded it; the note says so
         return {}, None
     results = [trial for trial in ranked_trials(spec, runs.values()) if trial.is_result]
     if not results:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.record.ledger import Event, translated
+from harness.record.ledger import Event
 
 CURSOR_NAME = "mlflow.json"
 MAX_READ_BYTES = 256 * 2**10
@@ -64,9 +64,8 @@ def cursor_path(ledger_path: Path) -> Path:
 def load_cursor(ledger_path: Path, uri: str) -> Cursor:
     """The cursor of a ledger, or one at its beginning.
 
-    A cursor that is missing, damaged, of another store, of another ledger or of an earlier layout
-    of the runs is ignored: every write can be repeated, and runs that exist are looked up. A study
-    whose runs have an earlier layout is therefore written anew, to an experiment of its own.
+    A cursor that is missing, damaged, of another store or of another ledger is ignored: every
+    write can be repeated, and runs that exist are looked up.
 
     Args:
         ledger_path: The ledger; it need not exist yet.
@@ -129,7 +128,7 @@ def read_from(path: Path, offset: int, max_bytes: int = MAX_READ_BYTES) -> tuple
         file.seek(offset)
         while offset - start < max_bytes and (line := file.readline()).endswith(b"\n"):
             try:
-                events.append(translated(json.loads(line)))
+                events.append(json.loads(line))
             except ValueError as error:
                 raise ValueError(f"{path}: damaged event at byte {offset}") from error
             offset += len(line)

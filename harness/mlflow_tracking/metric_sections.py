@@ -40,14 +40,9 @@ def shown_metric(metric: str) -> str:
 
 
 def ledger_metric(shown: str) -> str | None:
-    """Name in the ledger of a metric in MLflow; None if the ledger has no such metric.
-
-    Earlier versions wrote no digits.
-    """
+    """Name in the ledger of a metric in MLflow; None if the ledger has no such metric."""
     found = re.fullmatch(r"(\d) (.+)", shown)
-    if found is None:
-        return shown
-    return found[2] if int(found[1]) >= _FIRST_OF_LEDGER else None
+    return found[2] if found and int(found[1]) >= _FIRST_OF_LEDGER else None
 
 
 def is_once(metric: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.mlflow_tracking.contents import kind_of, run_title
 from harness.record.ledger import Event, RunRecord
-from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.ranking import RankedTrial, best_result, ranked_trials
 from harness.results.result_table import effect_lines, result_table
 from harness.results.verdict import as_lines, recorded_verdict
 from harness.spec import SpecError, StudySpec, checked_study
@@ -63,15 +63,14 @@ def _outcome(study: Event, content: Any, runs: list[RunRecord]) -> Iterator[str]
         return
     try:
         spec = checked_study(content, "the results are in the ledger alone")
-    except SpecError as error:  # the study of an earlier version
+    except SpecError as error:  # other code recorded it
         yield from (f"{_goals(study)} {error}.", "")
         return
     ranked = ranked_trials(spec, runs)
     if not ranked:
         yield from (f"No trial is complete. {_goals(study)}", "")
         return
-    best = next((trial for trial in ranked if trial.is_result), None)
-    yield from (f"**{_best(spec, best, study)}** {_goals(study)}", "")
+    yield from (f"**{_best(spec, best_result(ranked), study)}** {_goals(study)}", "")
     num_pruned = sum(record.state == "pruned" for record in runs)
     yield "```text"
     yield from result_table(spec, ranked)

@@ -288,13 +288,14 @@ class StudyBridge:
             self._finish(open_run.record, "failed", reason)
 
     def stop_all(self, reason: str) -> None:
-        """End every run that has not ended: nothing stays RUNNING.
+        """End every run that has not ended, also one of an earlier driver that did not continue.
 
         In Optuna their trials wait until the study is resumed.
         """
-        for open_run in self._open.values():
-            self._finish(open_run.record, "stopped", reason)
         self._open.clear()
+        for record in self._ledger.runs.values():
+            if record.state == "running":
+                self._finish(record, "stopped", reason)
         duplicates = [trial for trials in self._duplicates.values() for trial in trials]
         for trial in [*(suggestion.trial for suggestion in self._taken.values()), *duplicates]:
             self._stored.requeue(trial)

@@ -57,10 +57,9 @@ def check_identity(description: Event, spec: StudySpec) -> None:
         SpecError: If they differ; names the differences and the choices.
     """
     now, found = identity(spec), []
-    if description.get("code") != now["code"]:
+    if description["code"] != now["code"]:
         found.append("by another version of the code (trainables/, plugins, torch or numpy)")
-    # An early version did not record the sections.
-    if differences := list(_differences(description.get("space", now["space"]), now["space"])):
+    if differences := list(_differences(description["space"], now["space"])):
         more = "; ..." if len(differences) > MAX_SHOWN else ""
         found.append(f"from another file ({'; '.join(differences[:MAX_SHOWN])}{more})")
     if found:

@@ -8,6 +8,7 @@ they are written; after a crash, all of the file.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from optuna.trial import TrialState
 
@@ -150,18 +151,15 @@ class TrialOutcomes:
             trial.outcome = self._complete(complete)
         else:
             return
-        values = trial.outcome.values
+        is_complete = trial.outcome.state == TrialState.COMPLETE
         self._pruning.close(
             trial.number,
-            None if values is None else self._mean(complete, self._pruning_metric),
+            self._compared_value(complete) if is_complete else None,
             pruned=trial.outcome.state == TrialState.PRUNED,
         )
 
     def _complete(self, runs: list[RunRecord]) -> TrialOutcome:
-        names = [metric.name for metric in self._spec.objectives]
-        names += [constraint.name for constraint in self._spec.constraints]
-        names.append(self._pruning_metric)
-        for name in names:
+        for name in self._spec.required_metrics:
             if any(name not in run.metrics for run in runs):
                 return TrialOutcome(TrialState.FAIL, reason=f"{name} was not reported")
         values = [self._mean(runs, metric.name) for metric in self._spec.objectives]
@@ -170,6 +168,12 @@ class TrialOutcomes:
             for constraint in self._spec.constraints
         }
         return TrialOutcome(TrialState.COMPLETE, values, violations)
+
+    def _compared_value(self, runs: list[RunRecord]) -> float:
+        """By which the pruner finds the best trial to compare others with."""
+        if self._rule.over == "bins":
+            return fmean(r.metrics[name] for r in runs for name in bin_keys(r.metrics, BIN_PREFIX))
+        return self._mean(runs, self._pruning_metric)
 
     @staticmethod
     def _mean(runs: list[RunRecord], metric: str) -> float:

@@ -258,27 +258,6 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
     record.seen_at = event["time"]
 
 
-def translated(event: Event) -> Event:
-    """An event of any version of the ledger as this version writes it.
-
-    Earlier versions said ``setting`` for a trial and ``trial`` for a run, whose seed was a part of
-    its name.
-    """
-    match event["event"]:
-        case "trial":
-            seed = event["fields"]["seed"]
-            return {
-                **event,
-                "event": "run",
-                "trial": event.get("setting", event["number"]),  # equal before there were seeds
-                "trial_name": trial_of(event["name"], seed),
-                "seed": seed,
-            }
-        case "duplicate" if "setting" in event:
-            return {**event, "trial": event["setting"]}
-    return event
-
-
 def described(description: Event | None, event: Event) -> Event | None:
     """The description of a study after an event; a resume may change it."""
     if event["event"] == "study":
@@ -317,7 +296,7 @@ def read_events(path: Path) -> Iterator[Event]:
             if not line.endswith("\n"):
                 return
             try:
-                yield translated(json.loads(line))
+                yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: damaged event: {error.msg}") from error
 

@@ -172,8 +172,8 @@ def _checked_number(run_id: str, status: str, tags: Mapping[str, str]) -> int:
     missing = [name for name in ("config", *_NEEDED) if name not in tags]
     if missing:
         raise SpecError(
-            f"run {run_id} does not say {', '.join(missing)}: an earlier version recorded it, and "
-            "it cannot be trained again as it was"
+            f"run {run_id} lacks the tags {', '.join(missing)}, without which it cannot be "
+            "trained again as it was"
         )
     return number
 

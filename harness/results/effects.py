@@ -21,7 +21,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from harness.results.ranking import RankedTrial, reads_target_labels
+from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
 from trainables.config import TrialConfig
 from trainables.metrics.intervals import LEVEL
@@ -76,7 +76,7 @@ def difficulty_effects(spec: StudySpec, trials: Sequence[RankedTrial]) -> list[D
     used = [
         (TrialConfig.from_flat(trial.runs[0].fields), trial)
         for trial in trials
-        if trial.repeats is None and not reads_target_labels(trial.runs[0].fields)
+        if trial.is_evidence
     ]
     if spec.trainable != "adaptation" or not used:
         return []

@@ -281,7 +281,7 @@ class Study:
         if chosen not in scored:
             which = "one of its runs" if number is None else f"its run {number}"
             raise ValueError(f"study {self.name} has no scores of {role} poses of {which}")
-        load_plugins(self._content[0].get("plugins", []))
+        load_plugins(self._content[0]["plugins"])
         record = self._records[chosen]
         return binned_poses(
             Storage(self.folder.resolve().parents[1]).stages,  # of <storage>/studies/<study>
@@ -312,7 +312,7 @@ class Study:
         except FileNotFoundError as error:
             state = states[number]
             why = (
-                "it was trained by an earlier version, found no space or only its ledger is here"
+                "it found no space or only its ledger is here"
                 if state == "complete"
                 else f"it is {state}, and only complete runs leave them"
             )

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 
-from harness.results.ranking import RankedTrial, reads_target_labels
+from harness.results.ranking import RankedTrial
 from harness.spec import StudySpec
 
 MIN_TRIALS = 8
@@ -39,11 +39,7 @@ def parameter_importances(spec: StudySpec, trials: Sequence[RankedTrial]) -> dic
         parameter varies. The oracle is left out, as what it does better is due to target labels,
         and so are trials that repeat another.
     """
-    trials = [
-        trial
-        for trial in trials
-        if trial.repeats is None and not reads_target_labels(trial.runs[0].fields)
-    ]
+    trials = [trial for trial in trials if trial.is_evidence]
     if len(trials) < MIN_TRIALS:
         return {}
     sign = 1 if spec.objective.goal == "minimize" else -1

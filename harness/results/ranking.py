@@ -46,9 +46,19 @@ class RankedTrial:
     repeats: int | None
 
     @property
+    def reads_target_labels(self) -> bool:
+        """Whether it trains on target labels, as only the oracle does."""
+        return reads_target_labels(self.runs[0].fields)
+
+    @property
     def is_result(self) -> bool:
         """Whether it can be a study's answer: keeps the constraints, read no target label."""
-        return not self.broken and not reads_target_labels(self.runs[0].fields)
+        return not self.broken and not self.reads_target_labels
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether it counts in effects and importances: repeats no other, read no target label."""
+        return self.repeats is None and not self.reads_target_labels
 
 
 def reads_target_labels(fields: Mapping[str, Any]) -> bool:
@@ -80,8 +90,7 @@ def trial_state(spec: StudySpec, runs: Sequence[RunRecord]) -> tuple[str, str | 
                 return state, record.reason
     if len(runs) < spec.seeds:
         return "stopped", "not all of its seeds were started"
-    names = [metric.name for metric in (*spec.objectives, spec.pruning_metric)]
-    for name in (*names, *(constraint.name for constraint in spec.constraints)):
+    for name in spec.required_metrics:
         if any(name not in record.metrics for record in runs):
             return "failed", f"{name} was not reported"
     return "complete", None
@@ -127,6 +136,11 @@ def ranked_trials(spec: StudySpec, runs: Iterable[RunRecord]) -> list[RankedTria
     ]
     sign = -1 if objective.goal == "maximize" else 1
     return sorted(trials, key=lambda t: (bool(t.broken), sign * t.means[objective.name], t.number))
+
+
+def best_result(ranked: Iterable[RankedTrial]) -> RankedTrial | None:
+    """The first of ranked trials that is a result: the best one; None if there is none."""
+    return next((trial for trial in ranked if trial.is_result), None)
 
 
 def mean_metrics(records: Sequence[RunRecord]) -> dict[str, float]:

@@ -109,9 +109,9 @@ def recorded_verdict(description: Mapping[str, Any], runs: Iterable[RunRecord]) 
         runs: All runs.
 
     Returns:
-        None for a study that is no confirmation, or one that an earlier version recorded.
+        None for a study that is no confirmation.
     """
-    compared = description.get("compared")
+    compared = description["compared"]
     return judge(runs, **compared) if compared else None
 
 

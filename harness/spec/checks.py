@@ -249,10 +249,15 @@ def _check_budget(spec: StudySpec) -> None:
 
 
 def _check_resources(spec: StudySpec) -> None:
-    batch_size, gpus = _fixed(spec, "adapt.batch_size"), spec.resources.gpus
-    if gpus > 1 and batch_size % gpus:
-        raise problem(
-            ("resources", "gpus"),
-            f"must divide adapt.batch_size ({batch_size}), as each GPU takes an equal part, "
-            f"got {gpus:g}",
-        )
+    gpus = spec.resources.gpus
+    if gpus <= 1:
+        return
+    name = "adapt.batch_size"
+    default = _fixed(spec, name)
+    for size in sorted({probe.fields.get(name, default) for probe in spec.space.probes}):
+        if size % gpus:
+            raise problem(
+                ("resources", "gpus"),
+                f"must divide adapt.batch_size ({size}), as each GPU takes an equal part, "
+                f"got {gpus:g}",
+            )

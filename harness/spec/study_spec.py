@@ -143,6 +143,13 @@ class StudySpec(Strict):
         named = (metric for metric in self.metrics if metric.name == rule.metric)
         return next(named, self.objective)
 
+    @property
+    def required_metrics(self) -> list[str]:
+        """Metrics without which a run is not complete."""
+        names = [metric.name for metric in self.objectives]
+        names += [constraint.name for constraint in self.constraints]
+        return names if self.early_terminate.over == "bins" else [*names, self.pruning_metric.name]
+
     def note(self, notices: tuple[str, ...]) -> None:
         """Keep what the user should know of the file; :func:`load_study` calls this once."""
         self._notices = notices

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.record.ledger import RunRecord
 from harness.record.storage import StudyFolder
-from harness.results.ranking import ranked_trials
+from harness.results.ranking import best_result, ranked_trials
 from harness.spec import StudySpec
 
 CHOICE = "label-free validators"
@@ -31,7 +31,7 @@ def keep_best_model(spec: StudySpec, folder: StudyFolder, runs: Iterable[RunReco
         A sentence if there is no model of the best trial; None if there is, or no trial is a
         result (:attr:`harness.results.ranking.RankedTrial.is_result`).
     """
-    best = next((trial for trial in ranked_trials(spec, runs) if trial.is_result), None)
+    best = best_result(ranked_trials(spec, runs))
     if spec.trainable != "adaptation" or best is None:
         return None
     record = best.runs[0]

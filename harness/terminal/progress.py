@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.record.field_text import short_names, value_text
 from harness.record.ledger import Event, RunRecord
 from harness.record.quantities import clock_text
-from harness.results.ranking import RankedTrial, ranked_trials
+from harness.results.ranking import best_result, ranked_trials
 from harness.spec import StudySpec
 
 SHOWN_RUNS = 12
@@ -57,7 +57,7 @@ class StudyView:
         self.num_runs = None if spec.max_trials is None else spec.max_trials * spec.seeds
         self.runs = runs
         self._spec = spec
-        self.best = self._best()
+        self.best = best_result(ranked_trials(spec, runs.values()))
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
         self._epoch_s: list[float] = []
@@ -70,7 +70,7 @@ class StudyView:
         if event["event"] == "run":
             self._num_repeated = 0
         if event["event"] == "finished":
-            self.best = self._best()
+            self._judge(self.runs[event["number"]].trial)
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)
         if event["event"] == "epoch":
@@ -81,9 +81,12 @@ class StudyView:
                 self._epoch_s.append(event["time"] - self._last_seen[event["number"]])
             self._last_seen[event["number"]] = event["time"]
 
-    def _best(self) -> RankedTrial | None:
-        ranked = ranked_trials(self._spec, self.runs.values())
-        return next((trial for trial in ranked if trial.is_result), None)
+    def _judge(self, trial: int) -> None:
+        """Compare a trial with the best so far; ranking all of them would take ever longer."""
+        runs = [record for record in self.runs.values() if record.trial == trial]
+        if self.best is not None:
+            runs += self.best.runs
+        self.best = best_result(ranked_trials(self._spec, runs))
 
     @property
     def begins_to_repeat(self) -> bool:

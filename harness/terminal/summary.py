@@ -14,6 +14,7 @@ from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
 from harness.results.ranking import (
     RankedTrial,
+    best_result,
     mean_metrics,
     ranked_trials,
     runs_by_trial,
@@ -32,7 +33,7 @@ def as_json(
 
     ranked = ranked_trials(spec, result.runs)
     complete = {trial.number: trial for trial in ranked}
-    results = [trial for trial in ranked if trial.is_result]
+    best = best_result(ranked)
     run_ids = tracker.run_ids
     written = storage.study(result.study_name).report
     return {
@@ -50,7 +51,7 @@ def as_json(
             _trial_json(spec, runs, complete.get(number), run_ids)
             for number, runs in sorted(runs_by_trial(result.runs).items())
         ],
-        "best": results[0].number if results else None,
+        "best": best.number if best else None,
         "pareto": [trial.number for trial in ranked if trial.is_pareto],
         "difficulty_effects": [
             {
@@ -134,7 +135,7 @@ def as_text(
     if ranked:
         yield ""
         yield from result_table(spec, ranked)
-        best = next((trial for trial in ranked if trial.is_result), None)
+        best = best_result(ranked)
         if best is not None:
             yield from _checkpoints(best)
         yield from effect_lines(spec, ranked, states["pruned"])

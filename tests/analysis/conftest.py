@@ -63,7 +63,7 @@ def append_runs(path, runs, stages=None, content=CONTENT, study="small", **descr
         ledger.append(
             "study", study=study, objective=content["metrics"][0]["name"],
             goal=content["metrics"][0]["goal"], trainable=content.get("trainable", "adaptation"),
-            yaml=json.dumps(content), plugins=[], **description,
+            yaml=json.dumps(content), plugins=[], **{"compared": None, **description},
         )  # fmt: skip
         for number, (name, changed, epochs, *state) in enumerate(runs):
             fields = {**TrialConfig().to_flat(), **changed}

@@ -66,7 +66,7 @@ def _write(path):
 
         write(
             "study", study="long", objective=PCK, goal="maximize", trainable="adaptation",
-            yaml=json.dumps(CONTENT), plugins=[],
+            yaml=json.dumps(CONTENT), plugins=[], compared=None,
         )  # fmt: skip
         for number in range(NUM_TRIALS):
             params = {

@@ -281,7 +281,7 @@ def test_a_confirmation_is_neither_confirmed_nor_mistaken_for_a_search(searched,
 def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path):
     path = tmp_path / "events.jsonl"
     with Ledger(path) as ledger:
-        ledger.append("study", study="s", trainable="adaptation", objectives=[])
+        ledger.append("study", study="s", trainable="adaptation", objectives=[], read_test=False)
     with pytest.raises(SpecError, match="no complete trial"):
         plan_confirmation(path, 1, 1, [])
 

@@ -77,9 +77,8 @@ def test_a_runs_tags_let_one_filter_and_group():
     assert contents.run_tags(STUDY, RUN | {"retry_of": 0})["retry_of"] == "0"
 
 
-def test_a_runs_number_is_read_from_tags_of_this_and_of_earlier_versions():
+def test_a_runs_number_is_read_from_its_tags():
     assert contents.run_number({"run": "5", "trial": "2"}) == 5
-    assert contents.run_number({"trial": "5", "setting": "2"}) == 5
     assert contents.run_number(contents.summary_tags(STUDY)) is None
 
 
@@ -191,7 +190,7 @@ def test_the_note_of_an_ended_study_begins_with_its_best_trial_and_shows_the_tab
     assert "python -m harness.confirm s" in note
 
 
-def test_the_note_of_an_ended_study_of_an_earlier_version_says_why_it_has_no_table():
+def test_the_note_of_an_ended_study_that_cannot_be_read_says_why_it_has_no_table():
     note = study_note(STUDY | {"yaml": json.dumps({"name": "s", "oddity": 1})}, [])
     assert "the results are in the ledger alone: " in note
 

@@ -24,7 +24,6 @@ def test_charts_of_interest_come_first_and_bookkeeping_last():
 @pytest.mark.parametrize("name", IN_ORDER)
 def test_the_ledgers_name_is_read_off_the_shown_one(name):
     assert ledger_metric(shown_metric(name)) == name
-    assert ledger_metric(name) == name, "as an earlier version wrote it"
 
 
 def test_charts_that_only_compare_are_no_metrics_of_the_ledger():

@@ -275,27 +275,6 @@ def test_a_confirmation_goes_to_the_experiment_of_its_study_if_the_store_has_it(
     assert after == note, "the note stays that of the search"
 
 
-def test_a_study_of_the_earlier_layout_is_written_anew_to_an_experiment_of_its_own(tmp_path, uri):
-    mlflow = client(uri)
-    experiment = mlflow.create_experiment("posebins", tags={"posebins": "studies"})
-    tags = {"study_id": STUDY_ID, "stage": "study"}
-    parent = mlflow.create_run(experiment, tags=tags).info.run_id
-    events = list(study_events(RUNS))
-    write(tmp_path, events[:1])
-    path = cursor_path(tmp_path / "events.jsonl")
-    size = (tmp_path / "events.jsonl").stat().st_size
-    path.write_text(json.dumps({
-        "uri": uri, "study_id": STUDY_ID, "offset": size, "num_refused": 0,
-        "experiment_id": experiment, "parent_run_id": parent, "run_ids": {}, "steps": {},
-        "refused_runs": [], "last_error": None,
-    }))  # fmt: skip
-    write(tmp_path, events[1:])
-    after = written(uri, tmp_path)
-    assert after.experiment_id != experiment
-    check_study(uri, after)
-    assert [run.info.run_id for run in mlflow.search_runs([experiment])] == [parent]
-
-
 def test_the_files_of_the_summary_are_kept_once(tmp_path, uri):
     (tmp_path / "summary").mkdir()
     (tmp_path / "summary" / "per_bin.png").write_bytes(b"figure")

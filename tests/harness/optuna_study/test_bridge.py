@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from harness.results.ranking import ranked_trials
 from harness.spec import SpecError, load_study
 from harness.study.tune_adapters import error_sentence
 from tests.simulation import Simulation
@@ -163,6 +164,15 @@ def test_a_crash_for_good_is_told_with_its_sentence(open_bridge, stored):
     bridge.fail("a")
     assert stored()[0].state == TrialState.FAIL
     assert "im00001.jpg" in open_bridge.ledger.runs[0].reason
+
+
+def test_a_run_that_a_killed_driver_left_is_stopped_even_if_it_never_continues(open_bridge):
+    bridge = open_bridge()
+    bridge.ask("a")
+    _report(bridge, "a", 1, 3.0)
+    open_bridge().stop_all("interrupted by SIGINT")
+    record = open_bridge.ledger.runs[0]
+    assert (record.state, record.reason) == ("stopped", "interrupted by SIGINT")
 
 
 def test_what_is_stopped_waits_and_goes_on_as_the_same_trial(open_bridge, stored):
@@ -414,6 +424,28 @@ def test_while_seeds_may_follow_there_is_none_now_but_it_is_not_the_end(open_bri
     bridge.complete("a")
     assert bridge.ask("b")[0] == 1
     assert bridge.ask("c")[0] == 2
+
+
+def test_wilcoxon_compares_bin_by_bin(open_bridge, stored):
+    rule = "early_terminate: {type: wilcoxon, over: bins}"
+    text = STUDY.replace("early_terminate: {type: median, min_iter: 2, startup_trials: 1}", rule)
+    bridge = open_bridge(text)
+
+    def report(trial_id, step, level):
+        bins = {f"pck_bin/{index:02}": level + index for index in range(6)}
+        return _report(bridge, trial_id, step, 50.0, num_steps=2, **bins)
+
+    for trial_id, level in (("a", 40.0), ("b", 60.0)):
+        bridge.ask(trial_id)
+        assert [report(trial_id, step, level) for step in (1, 2)] == [False, False]
+        bridge.complete(trial_id)
+    bridge.ask("c")
+    assert report("c", 1, 50.0) is True  # better than the first in all bins, worse than the best
+    bridge.complete("c")
+    states = [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED]
+    assert [trial.state for trial in stored()] == states
+    ranked = ranked_trials(open_bridge.spec, open_bridge.ledger.runs.values())
+    assert [trial.number for trial in ranked] == [0, 1]
 
 
 def test_wilcoxon_compares_seed_by_seed(open_bridge, stored):

@@ -214,16 +214,6 @@ def test_changed_code_is_refused(spec, tmp_path, monkeypatch):
         Simulation(spec, tmp_path)
 
 
-def test_a_study_of_a_version_that_recorded_no_sections_is_refused(spec, tmp_path):
-    run(spec, tmp_path)
-    ledger = tmp_path / "studies" / "t" / "events.jsonl"
-    first, *others = ledger.read_text().splitlines()
-    study = {k: v for k, v in json.loads(first).items() if k not in ("space", "code")}
-    ledger.write_text("\n".join([json.dumps(study), *others]) + "\n")
-    with pytest.raises(SpecError, match="another version of the code"):
-        Simulation(spec, tmp_path)
-
-
 def test_what_may_change_may_change(write_study, tmp_path):
     run(load_study(write_study(STUDY)), tmp_path)
     text = STUDY + "resources: {parallel: 3}\nfailures: {retries: 4}\n"

@@ -100,26 +100,6 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert (ledger.runs[0].state, ledger.runs[0].reason) == ("running", None)
 
 
-EARLIER = """\
-{"event": "study", "time": 1.0, "study": "s", "objective": "m"}
-{"event": "trial", "time": 2.0, "number": 0, "name": "all", "is_baseline": true, "params": {}, "fields": {"seed": 0}}
-{"event": "trial", "time": 2.0, "number": 3, "setting": 1, "name": "x-seed1", "is_baseline": false, "params": {}, "fields": {"seed": 1}}
-{"event": "duplicate", "time": 3.0, "setting": 2, "of": 1}
-{"event": "finished", "time": 4.0, "number": 3, "state": "complete", "reason": null, "value": 1.5}
-"""  # noqa: E501 - lines of a ledger
-"""Earlier versions said setting for a trial and trial for a run; the oldest had no seeds."""
-
-
-def test_a_ledger_of_an_earlier_version_is_read(tmp_path):
-    path = tmp_path / "events.jsonl"
-    path.write_text(EARLIER)
-    _, runs = read_runs(path)
-    found = {n: (run.trial, run.trial_name, run.seed) for n, run in runs.items()}
-    assert found == {0: (0, "all", 0), 3: (1, "x", 1)}
-    assert (runs[3].state, runs[3].value) == ("complete", 1.5)
-    assert [event.get("trial") for event in read_events(path)] == [None, 0, 1, 2, None]
-
-
 def test_a_torn_last_line_is_cut_when_the_study_goes_on(tmp_path):
     path = tmp_path / "events.jsonl"
     _filled(path).close()

@@ -1,11 +1,14 @@
 """What including a range of difficulty does: planted truths come back, ignorance is admitted."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from harness.record.ledger import RunRecord
 from harness.results.effects import difficulty_effects, fitted_effects
+from harness.results.ranking import RankedTrial
 from trainables.config import TrialConfig
 from trainables.sampling.exposure import difficulty_exposure
 
@@ -81,8 +84,14 @@ def test_trials_that_are_the_same_training_are_one_observation():
 
     def trial(value, **fields):
         flat = TrialConfig.from_flat({name.replace("__", "."): v for name, v in fields.items()})
-        runs = [SimpleNamespace(fields=flat.to_flat())]
-        return SimpleNamespace(runs=runs, means={"pck": value}, repeats=None)
+        run = RunRecord(
+            number=0, trial=0, trial_name="t", seed=0, name="t", is_baseline=False, params={},
+            fields=flat.to_flat(),
+        )  # fmt: skip
+        return RankedTrial(
+            number=0, name="t", is_baseline=False, runs=(run,), means={"pck": value},
+            interval=(0.0, 0.0), broken=(), is_pareto=False, repeats=None,
+        )  # fmt: skip
 
     def bins(value, count, subset):
         chosen = {"sampling__strategy": "bins", "bins__count": count, "bins__subset": subset}
@@ -94,8 +103,8 @@ def test_trials_that_are_the_same_training_are_one_observation():
     expected = difficulty_effects(spec, trials)
     assert expected[0].runs == len(SUBSETS) + 1
     hardest = trial(values[2], sampling__strategy="hardest")  # bin 2 of 3
-    hardest.repeats = 2
-    assert difficulty_effects(spec, [*trials, hardest]) == expected
+    repeated = replace(hardest, repeats=2)
+    assert difficulty_effects(spec, [*trials, repeated]) == expected
     # Another seed of the same draws says something new.
     another = trial(values[2] + 1, sampling__strategy="hardest")
     assert difficulty_effects(spec, [*trials, another])[0].runs == len(SUBSETS) + 2

@@ -319,7 +319,13 @@ def test_gpus_that_cannot_share_a_batch_are_refused(load):
         "equal part, got 3"
     )
     load(text.replace("gpus: 3", "gpus: 4"))
-    load(text.replace("{vae", "{adapt.batch_size: {value: 33}, vae"))
+    searched = text.replace("{vae", "{adapt.batch_size: {values: [33, 36]}, vae")
+    load(searched)
+    for wrong, size in (("values: [33, 34]", 34), ("min: 33, max: 40, q: 7", 35)):
+        message = message_of(load, searched.replace("values: [33, 36]", wrong))
+        assert f"must divide adapt.batch_size ({size})" in message
+    message = message_of(load, searched + "baselines: {small: {adapt.batch_size: 16}}\n")
+    assert "must divide adapt.batch_size (16)" in message
 
 
 def test_a_name_in_both_fixed_and_parameters_is_refused(load):

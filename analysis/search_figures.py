@@ -16,7 +16,7 @@ def search_history(
     A trial that breaks a constraint or trains on target labels is not among the best.
 
     Args:
-        trials: ``Study.trials()``.
+        trials: ``Study.trials()``; ``low`` and ``high`` of the objective, or NaN for no bars.
         objective: A column of it.
         goal: ``maximize`` or ``minimize``.
         title: Title of the axes.

@@ -228,7 +228,8 @@ def _bins(root: Path, options: argparse.Namespace) -> None:
     from trainables.stages.bin_sheet import bin_sheet
 
     try:
-        description, runs = read_runs(Storage(root.parent).ledger(options.study))
+        ledger = Storage(root.parent).known(options.study)[options.study]
+        description, runs = read_runs(ledger)
         load_plugins(description["plugins"])
         numbers = [number for number, record in runs.items() if "pose_vae" in record.stages]
         number = options.run if options.run is not None else next(iter(numbers), None)

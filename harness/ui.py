@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,8 +105,8 @@ def _pages(storage: Storage, study: str | None) -> dict[str, tuple[str, str]]:
     }
     if not recorded:
         raise SpecError(
-            f"{shown} has no runs of {', '.join(cursors)}, or only in the layout of an earlier "
-            "version; type the study's command again, which writes them"
+            f"{shown} has no runs of {', '.join(cursors)}; type the study's command again, which "
+            "writes them"
         )
     return recorded
 

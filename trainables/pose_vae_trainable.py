@@ -27,7 +27,7 @@ from trainables.stages.data_stages import (
 
 
 class PoseVAETrainable(tune.Trainable):
-    """A fifth of the epochs per step, for two VAEs that differ only in their seed.
+    """One of at most five equal parts of the epochs per step, for two VAEs of different seeds.
 
     Metrics on source validation poses: ``vae/corruption_auc`` (whether scores separate poses from
     poses with one joint exchanged) and ``vae/rank_stability`` (Spearman correlation between the

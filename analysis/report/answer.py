@@ -51,13 +51,13 @@ def _result(found: Comparison) -> str:
         )
     if found.verdict is not None:
         return f"**{headline(found.verdict)}** The section Verdict has every difference."
-    if len(found.study.spec.objectives) > 1:
-        return _front(found)
     if found.candidate is None:
         return (
             "**No trial is a result**: those that ran to their end train on target labels or "
             "break a constraint."
         )
+    if len(found.study.spec.objectives) > 1:
+        return _front(found)
     unit = f"`{found.metric}`"
     best = f"{quoted(found.candidate)} ({_value(found, found.candidate)})"
     if found.reference is None:

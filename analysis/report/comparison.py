@@ -59,7 +59,7 @@ class Comparison:
     @property
     def is_confirmation(self) -> bool:
         """Whether the study trained the best trials of a search again."""
-        return bool(self.study.description.get("read_test"))
+        return bool(self.study.description["kind"] == "confirmation")
 
     @property
     def metric(self) -> str:

@@ -21,7 +21,7 @@ def origin_section(found: Comparison) -> Section:
     """Command, commit, versions, seeds, digests of the data, the study's file."""
     study = found.study
     description = study.description
-    environment = description.get("environment", {})
+    environment = description["environment"]
     seeds = sorted(set(study.runs["seed"])) if len(study.runs) else []
     file = shlex.quote(f"{study.name}.yaml")
     command = (
@@ -33,12 +33,12 @@ def origin_section(found: Comparison) -> Section:
     )
     digests = study.digests
     rows = [
-        ["study", str(description.get("study_id", _UNKNOWN))],
+        ["study", description["study_id"]],
         *([name, environment.get(key) or _UNKNOWN] for key, name in _ENVIRONMENT.items()),
-        ["digest of code and libraries", str(description.get("code", _UNKNOWN))],
+        ["digest of code and libraries", description["code"]],
         ["seeds", ", ".join(map(str, seeds)) or "none"],
         *([f"digest of the {role}", ", ".join(known)] for role, known in digests.items()),
-        ["plugins", ", ".join(description.get("plugins", [])) or "none"],
+        ["plugins", ", ".join(description["plugins"]) or "none"],
     ]
     parts = [
         paragraph(command),

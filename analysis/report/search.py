@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from analysis.report.comparison import MOST_SHOWN, Comparison
 from analysis.report.page import Section, figure, paragraph, subheading, table
 from analysis.report.wording import counted, interval_text, quoted
@@ -29,7 +31,9 @@ def search_section(found: Comparison) -> Section | None:
     is_long = len(trials) > MANY_POINTS
     parts = []
     for metric in found.study.spec.objectives:
-        drawn = search_history(trials, metric.name, metric.goal)
+        is_first = metric.name == found.study.objective
+        shown = trials if is_first else trials.assign(low=np.nan, high=np.nan)
+        drawn = search_history(shown, metric.name, metric.goal)
         parts.append(
             figure(
                 drawn,

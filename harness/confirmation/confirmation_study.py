@@ -75,8 +75,8 @@ def plan_confirmation(
     except ValueError as error:
         raise SpecError(str(error)) from error
     name = description["study"]
-    if description["read_test"]:
-        raise SpecError(f"{name} is itself a confirmation; name the study it confirms")
+    if (kind := description["kind"]) != "trial":
+        raise SpecError(f"{name} is itself a {kind}; name the study that it belongs to")
     if description["trainable"] != "adaptation":
         raise SpecError(
             f"study {name} has {description['trainable']} trials; only adaptation trials have a "
@@ -140,10 +140,9 @@ def resumed(ledger: Path, spec: StudySpec, *, accept_change: bool) -> tuple[Stud
         description, _ = read_runs(ledger)
     except ValueError as error:
         raise SpecError(str(error)) from error
-    if not description["read_test"]:
+    if description["kind"] != "confirmation":
         raise SpecError(
-            f"{spec.name} is a search, not a confirmation; give this one another name with "
-            "--set name=..."
+            f"{spec.name} is not a confirmation; give this one another name with --set name=..."
         )
     now = identity(spec)["space"]["baselines"]
     before: dict[str, Any] = description["space"]["baselines"]

@@ -119,7 +119,7 @@ def measure(trial: TrialConfig, trainable: str, resources: Resources, folder: Pa
     torch.set_num_threads(threads)
     sample, cache = _sample(trial, max(1, int(resources.gpus))), DiskStageCache(folder)
     pair = {role: image_stage(cache, sample, role, 1) for role in ("source", "target")}
-    taken = {role: len(images.store.ids) for role, images in pair.items()}
+    taken = {role: sum(map(len, images.store.splits.values())) for role, images in pair.items()}
     # A data set with fewer images than a sample has no more.
     num = {role: n if n < CHUNK else trial.data.of(role)[2] for role, n in taken.items()}
     source_more, target_more = (num[role] / taken[role] for role in num)

@@ -12,7 +12,7 @@ from harness.spec import StudySpec
 from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
 from trainables.registry import METHODS
-from trainables.stages.data_stages import image_stage_inputs
+from trainables.stages.data_stages import image_stage_key
 from trainables.stages.trial_stages import numerics, stage_keys, training_span
 
 _FREE = (
@@ -67,8 +67,7 @@ def study_trials(spec: StudySpec, stages: Path) -> tuple[list[Trial], list[Trial
     for probe in spec.space.probes:
         config = TrialConfig.from_flat(absolute_paths(probe.fields))
         images = images or {  # the same in all trials
-            role: stage_key("images", image_stage_inputs(config, role))
-            for role in ("source", "target")
+            role: image_stage_key(config, role, stage_key) for role in ("source", "target")
         }
         if probe.baseline is None:
             searched.append(_trial(spec, config, images, stages))

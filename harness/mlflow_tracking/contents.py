@@ -23,8 +23,6 @@ from harness.results.ranking import ranked_trials
 from harness.spec import SpecError, checked_study
 
 MAX_NAME = 80
-KINDS = ("trial", "confirmation", "replay")
-"""What a run is: of a search, of ``harness.confirm`` or of ``harness.replay``."""
 
 
 def at_ms(event: Event) -> int:
@@ -45,14 +43,9 @@ def config_hash(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(seedless, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def kind_of(study: Event) -> str:
-    """One of :data:`KINDS`."""
-    return str(study["kind"])
-
-
 def summary_title(study: Event) -> str:
     """Name of the run that stands for a whole study."""
-    return "summary" if kind_of(study) == "trial" else f"summary of {study['study']}"
+    return "summary" if study["kind"] == "trial" else f"summary of {study['study']}"
 
 
 def summary_tags(study: Event) -> dict[str, str]:
@@ -76,7 +69,7 @@ def run_tags(study: Event, event: Event) -> dict[str, str]:
     tags = {
         "study": study["study"],
         "study_id": study["study_id"],
-        "kind": kind_of(study),
+        "kind": study["kind"],
         "run": str(event["number"]),
         "trial": str(event["trial"]),
         "seed": str(event["seed"]),
@@ -133,7 +126,7 @@ def run_title(study: Event, event: Mapping[str, Any], *, with_seed: bool = True)
         event: The ledger's ``run`` event, or a :class:`harness.record.ledger.RunRecord` as a dict.
         with_seed: Whether to name the seed of a study with several.
     """
-    kind = kind_of(study)
+    kind = study["kind"]
     if kind == "replay":
         return str(study["study"])  # names the run that it replays
     start = "confirm" if kind == "confirmation" else f"{event['trial']:02}"
@@ -245,7 +238,7 @@ def best_of(study: Event, runs: Mapping[int, RunRecord]) -> tuple[dict[str, str]
         first run of the trial that is best by the first objective. Nothing for a confirmation,
         whose verdict judges its trials, or if this version does not read the study's file.
     """
-    if kind_of(study) == "confirmation":
+    if study["kind"] == "confirmation":
         return {}, None
     try:
         spec = checked_study(json.loads(study["yaml"]), "the best trial is not known")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness.mlflow_tracking.contents import kind_of, run_title
+from harness.mlflow_tracking.contents import run_title
 from harness.record.ledger import Event, RunRecord
 from harness.results.ranking import RankedTrial, best_result, ranked_trials
 from harness.results.result_table import effect_lines, result_table
@@ -76,7 +76,7 @@ def _outcome(study: Event, content: Any, runs: list[RunRecord]) -> Iterator[str]
     yield from result_table(spec, ranked)
     yield from effect_lines(spec, ranked, num_pruned)
     yield from ("```", "")
-    if kind_of(study) == "trial" and spec.trainable == "adaptation":
+    if study["kind"] == "trial" and spec.trainable == "adaptation":
         yield from (
             f"The search chose its best trials by these values, so they are too good. "
             f"`python -m harness.confirm {study['study']}` trains them again with fresh seeds and "

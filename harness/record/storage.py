@@ -60,7 +60,7 @@ class StudyFolder:
         try:
             return Ledger(self.ledger)
         except ValueError as error:
-            raise SpecError(f"{error}; restore the file, or start again with --new") from error
+            raise SpecError(f"{error}; restore the file, or start another study") from error
 
     def run(self, number: int) -> Path:
         """Folder of a run's checkpoints and predictions."""
@@ -113,8 +113,7 @@ class StudyFolder:
             holder = _holder(file.read())
             file.close()
             raise SpecError(
-                f"study {self.name} is being run by {holder}; wait for it, or give this one "
-                "another name (--set name=..., or --new)"
+                f"study {self.name} is being run by {holder}; wait for it, or start another study"
             ) from None
         except OSError:
             file.close()

@@ -61,7 +61,7 @@ def run_study(
         bridge, optuna_name = open_bridge(spec, launch, ledger, say, limits.is_interrupted)
         was_over = ledger.is_complete and bridge.is_over
         if was_over:
-            say("it is complete; a larger budget, or --new, would run more")
+            say("it is complete; --new starts another")
         try:
             if not bridge.is_over and limits.used_up is None:
                 _fit(spec, launch, folder, bridge, limits, disk, say)
@@ -70,7 +70,7 @@ def run_study(
             else:
                 reason = limits.interruption or limits.used_up or "Ray Tune ended early"
             # The best of a confirmation would be chosen by the test split.
-            if launch.trainable is None and not launch.read_test:
+            if launch.trainable is None and launch.kind == "trial":
                 missing = keep_best_model(spec, folder, list(ledger.runs.values()))
                 notes += [] if missing is None else [missing]
             has_ended = True

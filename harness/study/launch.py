@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.record.storage import Storage
 
@@ -18,7 +19,8 @@ class Launch:
         address: Of the Ray cluster to join; None to start Ray on this machine.
         trainable: Ray Tune class to run instead of the spec's; for replays, tests and benchmarks.
         report: Whether the study leaves a report when it ends without an interruption.
-        read_test: Whether runs may read the target test split; only ``confirm`` says so.
+        read_test: Whether runs may read the target test split, as those of a confirmation do and
+            replays of them.
         kind: What its runs are: of a search ``trial``, else ``confirmation`` or ``replay``.
         belongs_to: Id of the study that it confirms or replays.
         compared: Which runs a confirmation compares, see ``harness.results.verdict.judge``.
@@ -32,7 +34,7 @@ class Launch:
     trainable: type | None = None
     report: bool = False
     read_test: bool = False
-    kind: str = "trial"
+    kind: Literal["trial", "confirmation", "replay"] = "trial"
     belongs_to: str | None = None
     compared: dict[str, list[str]] | None = None
 

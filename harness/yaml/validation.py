@@ -127,8 +127,10 @@ _PREDICATES: dict[str, str] = {
     "model_type": "must be a mapping",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
+    "bool_type": "must be true or false",
     "greater_than": "must be > {gt}",
     "greater_than_equal": "must be >= {ge}",
+    "less_than": "must be < {lt}",
     "less_than_equal": "must be <= {le}",
     "too_short": "must not be empty",
 }

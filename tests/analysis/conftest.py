@@ -59,11 +59,15 @@ def append_runs(path, runs, stages=None, content=CONTENT, study="small", **descr
     ``trial-`` were searched, the others are baselines.
     """
     trials = {}
+    told = {
+        "kind": "trial", "compared": None, "environment": {}, "code": "c", "study_id": "0f",
+        **description,
+    }  # fmt: skip
     with Ledger(path) as ledger:
         ledger.append(
             "study", study=study, objective=content["metrics"][0]["name"],
             goal=content["metrics"][0]["goal"], trainable=content.get("trainable", "adaptation"),
-            yaml=json.dumps(content), plugins=[], **{"compared": None, **description},
+            yaml=json.dumps(content), plugins=[], **told,
         )  # fmt: skip
         for number, (name, changed, epochs, *state) in enumerate(runs):
             fields = {**TrialConfig().to_flat(), **changed}

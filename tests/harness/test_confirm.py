@@ -211,7 +211,7 @@ def test_labels_and_images_are_checked_before_anything_starts(searched, tmp_path
 
 def _confirmed(plan, tmp_path, options=None):
     """Run a confirmation to its end; returns its ledger."""
-    simulation = Simulation(plan.spec, tmp_path, read_test=True, **(options or {}))
+    simulation = Simulation(plan.spec, tmp_path, kind="confirmation", **(options or {}))
     simulation.run(_curve, num_steps=1)
     simulation.close()
     return simulation.ledger.path
@@ -274,14 +274,14 @@ def test_a_confirmation_is_neither_confirmed_nor_mistaken_for_a_search(searched,
     ledger = _confirmed(plan, tmp_path)
     with pytest.raises(SpecError, match="is itself a confirmation"):
         plan_confirmation(ledger, 1, 1, [])
-    with pytest.raises(SpecError, match="is a search, not a confirmation"):
+    with pytest.raises(SpecError, match="is not a confirmation"):
         resumed(search, plan.spec, accept_change=False)
 
 
 def test_a_study_without_complete_trials_has_nothing_to_confirm(tmp_path):
     path = tmp_path / "events.jsonl"
     with Ledger(path) as ledger:
-        ledger.append("study", study="s", trainable="adaptation", objectives=[], read_test=False)
+        ledger.append("study", study="s", trainable="adaptation", objectives=[], kind="trial")
     with pytest.raises(SpecError, match="no complete trial"):
         plan_confirmation(path, 1, 1, [])
 
@@ -432,7 +432,9 @@ def test_without_any_baseline_there_are_means_alone():
 
 def test_the_ledger_of_a_confirmation_has_its_verdict(searched, tmp_path):
     plan = plan_confirmation(searched(), 1, 2, [])
-    simulation = Simulation(plan.spec, tmp_path, read_test=True, compared=plan.selection.compared)
+    simulation = Simulation(
+        plan.spec, tmp_path, kind="confirmation", compared=plan.selection.compared
+    )
     simulation.run(lambda fields, step: _curve(fields, step) | {TEST: 60.0}, num_steps=1)
     simulation.close()
     verdict = recorded_verdict(*_content(simulation.ledger.path))

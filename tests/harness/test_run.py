@@ -195,7 +195,7 @@ def test_a_damaged_ledger_is_one_sentence_with_its_line(capsys, tmp_path):
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 1
     assert f"{ledger}:1: damaged event" in shown[0]
-    assert shown[0].endswith("start again with --new")
+    assert shown[0].endswith("start another study")
     assert ledger.exists()
 
 

@@ -342,4 +342,4 @@ def test_bins_of_a_study_that_is_not_there_are_refused(cache, run, storage, tmp_
     code, lines = run("bins", "absent", "--out", str(tmp_path / "bins.png"))
     assert code == 2
     assert len(lines) == 1
-    assert str(storage / "studies" / "absent" / "events.jsonl") in lines[0]
+    assert "has no study yet" in lines[0]

@@ -17,7 +17,7 @@ class SourceBatch:
 
     Attributes:
         images: (B, 3, H, W) normalised.
-        maps: (B, K, h, h) target heatmaps.
+        maps: (B, K, h, h) heatmaps of the labels.
         weights: (B, K) 1 for joints that count, else 0.
         rows: (B,) int64 index of each image within the store's images.
         view: (B, 2, 3) matrix from pixels of the stored image to pixels of ``images``.

@@ -62,8 +62,8 @@ class PseudoLabels:
 def confident_mask(confidence: Tensor, keep: float, per_joint: bool) -> Tensor:
     """Mark the labels of a batch to trust: the most confident ``keep`` of them.
 
-    Of n labels, number floor((1 - keep) n) in rising order of confidence and all that are no more
-    confident are dropped; UDAPE keeps half.
+    Of n labels in rising order of confidence, the one at place floor((1 - keep) n), counted from
+    1, is dropped with all that are not more confident than it; UDAPE keeps half.
 
     Args:
         confidence: (B, K).

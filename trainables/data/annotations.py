@@ -12,6 +12,7 @@ from trainables.data.frame import in_frame
 from trainables.data.photographs import Header, read_headers
 from trainables.data.problems import Problem
 from trainables.data.skeleton import BODY16, Skeleton
+from trainables.data.splits import spread_rows
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,8 @@ class Annotations:
         )
 
     def spread(self, num: int) -> "Annotations":
-        """At most ``num`` of the samples from all over the data set, always the same ones.
-
-        For data sets whose neighbours are frames of one video. More samples include fewer.
-        """
-        rows = np.random.default_rng(0).permutation(len(self.ids))[:num]
-        return self.rows(np.sort(rows))
+        """At most ``num`` of the samples: those of :func:`spread_rows`."""
+        return self.rows(spread_rows(len(self.ids), num))
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def scan_leeds(
     Args:
         name: ``lsp`` or ``lspet``.
         root: Folder with ``joints.mat`` and ``images/``.
-        limit: Read only this many images, from the first on; None for all.
+        limit: Read at most this many images, from all over the data set; None for all.
         options: Of LSP: whose split to take. None for the defaults, and for LSPET.
 
     Raises:
@@ -69,7 +69,6 @@ def scan_leeds(
     else:
         raise ValueError(f"name must be lsp or lspet, got {name!r}")
     problems = flag_problems(name, joints)
-    joints = joints[:limit]
     digits = 4 if name == "lsp" else 5
     paths = tuple(root / "images" / f"im{i + 1:0{digits}d}.jpg" for i in range(len(joints)))
     flagged: NDArray[np.bool_] = np.equal(joints[..., 2], 0 if name == "lsp" else 1)
@@ -88,6 +87,8 @@ def scan_leeds(
         visible=flagged[:, slots] & (slots >= 0),
         published=tuple(published) if options and options.split == "reference" else None,
     )
+    if limit is not None:
+        labels = labels.spread(limit)
     return scanned(labels, problems, str(root / "joints.mat"))
 
 

@@ -34,13 +34,13 @@ _NUM_FIELDS = 1 + 2 * BODY16.num_joints
 
 
 def scan_mpii(root: Path, num: int) -> Scan:
-    """Read the joints of the first ``num`` people, and the headers of their images.
+    """Read the joints of at most ``num`` people, and the headers of their images.
 
-    Ids are ``mpii/<image>/<n>`` for person n of an image, counted from 0.
+    Ids are ``mpii/<image>#<n>`` for person n of an image, counted from 0.
 
     Args:
         root: Folder with :data:`LABELS` and ``images``.
-        num: At most this many people.
+        num: At most this many people, from all over the data set.
 
     Raises:
         FileNotFoundError: If the folder or the file is missing.
@@ -54,7 +54,7 @@ def scan_mpii(root: Path, num: int) -> Scan:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row][:num]
+            lines = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file: {error}") from error
     names: list[str] = []
@@ -79,7 +79,9 @@ def scan_mpii(root: Path, num: int) -> Scan:
         keypoints_px=np.where(is_labelled[..., None], points - 1, 0).astype(np.float32),
         visible=is_labelled,
     )
-    return scanned(labels, [Problem(sentence, tuple(cases))] if cases else [], str(path))
+    return scanned(
+        labels.spread(num), [Problem(sentence, tuple(cases))] if cases else [], str(path)
+    )
 
 
 def _parsed(row: list[str]) -> NDArray[np.float32]:

@@ -99,6 +99,6 @@ def _empty_splits(place: str, root: str, counts: Mapping[str, NDArray[np.bool_]]
         if len(mask) and not mask.any()
     ]
     if empty:
-        which = ", ".join(empty)
-        sentences.append(f"{root} has {num_samples:,} samples, which leaves none for {which}")
+        use = f"{num_samples:,} samples are used"
+        sentences.append(f"{root}: {use}, which leaves none for {', '.join(empty)}")
     return [Problem(sentence) for sentence in sentences]

@@ -136,7 +136,10 @@ def _load(
             return
         try:
             image = read_image(labels.image_paths[row])
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            skipped[row] = error.strerror or str(error)
+            return
+        except ValueError as error:
             skipped[row] = str(error).rpartition(": ")[2]
             return
         window = _window(labels, row, image.shape[:2], request)

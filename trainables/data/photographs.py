@@ -1,4 +1,4 @@
-"""Image files: their headers, decoding, and scaling to the square of a store.
+"""Image files: their headers and decoding.
 
 A labelled photograph is used in the frame in which its pixels are stored. The EXIF orientation is
 not applied: label files count pixels in the stored frame, so a rotated image would no longer match

@@ -12,6 +12,7 @@ from trainables.data.domain import ImageRequest
 from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.skeleton import MIN_VISIBLE
 from trainables.data.skeleton_file import skeleton_of
+from trainables.data.splits import spread_rows
 
 
 def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
@@ -44,7 +45,7 @@ def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
     if differing := [name for name in wanted if wanted[name] != found[name]]:
         words = ", ".join(f"{n} is {found[n]}, the study wants {wanted[n]}" for n in differing)
         raise ValueError(f"{root} was prepared for something else: {words}")
-    return _first(store, request.num)
+    return _spread(store, request.num)
 
 
 def prepared_counts(store: ImageStore) -> dict[str, int]:
@@ -53,15 +54,10 @@ def prepared_counts(store: ImageStore) -> dict[str, int]:
     return {name: int(enough[rows].sum()) for name, rows in store.splits.items()}
 
 
-def _first(store: ImageStore, num: int) -> ImageStore:
+def _spread(store: ImageStore, num: int) -> ImageStore:
+    """A store whose splits have at most ``num`` of its samples; its arrays stay on the disk."""
     if num >= len(store.images):
         return store
-    return replace(
-        store,
-        images=store.images[:num],
-        keypoints_px=store.keypoints_px[:num],
-        visible=store.visible[:num],
-        encoded_ids=store.encoded_ids[:num],
-        splits={name: rows[rows < num] for name, rows in store.splits.items()},
-        digest=f"{store.digest}-{num}",
-    )
+    kept = spread_rows(len(store.images), num)
+    splits = {name: rows[np.isin(rows, kept)] for name, rows in store.splits.items()}
+    return replace(store, splits=splits, digest=f"{store.digest}-spread-{num}")

@@ -73,6 +73,20 @@ def split(
     return {name: np.flatnonzero(found == index) for index, name in enumerate(SPLITS[role])}
 
 
+def spread_rows(num_samples: int, num: int) -> NDArray[np.int64]:
+    """At most ``num`` sorted rows from all over a data set, always the same ones.
+
+    Neighbours in a data set are often frames of one video. More rows include fewer.
+    """
+    return np.sort(np.random.default_rng(0).permutation(num_samples)[:num])
+
+
+def evenly_spaced(rows: NDArray[np.int64], num: int) -> NDArray[np.int64]:
+    """At most ``num`` evenly spaced rows; all if there are fewer."""
+    kept = min(num, len(rows))
+    return rows[np.arange(kept) * len(rows) // kept]
+
+
 def expected_sizes(num_samples: int, role: str) -> Mapping[str, int]:
     """Samples of each split, if sizes were equal to their shares; for estimates."""
     return {name: round(share * num_samples) for name, share in SPLITS[role].items()}

@@ -12,6 +12,7 @@ from trainables.data.augment import normalise
 from trainables.data.heatmaps import decode_keypoints
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import Skeleton
+from trainables.data.splits import evenly_spaced
 from trainables.distributed.collectives import BatchNorm2d
 from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
@@ -118,8 +119,8 @@ def with_target_statistics(
     Args:
         net: Network.
         images: (N, H, W, 3) uint8 images of the target domain.
-        rows: Indices of the images for the statistics, un-augmented; at most
-            :data:`ADABN_IMAGES` are read.
+        rows: Indices of the images for the statistics, un-augmented;
+            :data:`ADABN_IMAGES` of them, evenly spaced, are read.
     """
     copy = net.frozen_copy().train()
     for module in copy.modules():
@@ -129,7 +130,7 @@ def with_target_statistics(
             module.momentum = None  # the plain mean over batches
             module.is_local = True
     device = next(net.parameters()).device
-    for batch in np.array_split(rows[:ADABN_IMAGES], max(1, ADABN_IMAGES // BATCH_SIZE)):
+    for batch in np.array_split(evenly_spaced(rows, ADABN_IMAGES), ADABN_IMAGES // BATCH_SIZE):
         if len(batch) > 1:
             copy(normalise(torch.from_numpy(images[batch]).to(device)))
     return copy.eval()

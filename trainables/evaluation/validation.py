@@ -24,6 +24,7 @@ from trainables.data.augment import (
 from trainables.data.heatmaps import decode_keypoints, to_cells, to_pixels
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import Skeleton
+from trainables.data.splits import evenly_spaced
 from trainables.metrics.discrepancies import coral, feature_mmd, plausibility
 from trainables.metrics.validators import (
     agreement,
@@ -190,12 +191,6 @@ class LabelFreeValidation:
             images = torch.from_numpy(self._source_images[rows]).to(device)
             features.append(_pooled(net.features(normalise(images))))
         return torch.cat(features)
-
-
-def evenly_spaced(rows: NDArray[np.int64], num: int) -> NDArray[np.int64]:
-    """At most ``num`` evenly spaced rows; all if there are fewer."""
-    kept = min(num, len(rows))
-    return rows[np.arange(kept) * len(rows) // kept]
 
 
 def _draw_warps(num: int, image_size: int, skeleton: Skeleton) -> AugmentDraw:

@@ -124,7 +124,10 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised images to one map of features (B, C, H / 32, W / 32)."""
+        """(B, 3, H, W) normalised images to one map of features (B, C, H / s, W / s).
+
+        s is 32, or 16 without the max-pool.
+        """
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images))))
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)

@@ -47,7 +47,7 @@ def epoch_weights(
             f"sampling.strategy {sampling.strategy!r} must return {view.num_samples} weights of "
             "at least 0"
         )
-    weights *= is_left
+    weights = weights * is_left  # not in place: a strategy may keep its array
     if not weights.any():
         raise ValueError(f"sampling.strategy {sampling.strategy!r} leaves no source sample")
     return weights

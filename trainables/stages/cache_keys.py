@@ -18,7 +18,7 @@ from trainables.registry import METHODS
 from trainables.sampling.difficulty_view import DifficultyView, TrainingClock
 from trainables.stages.digests import file_digest
 
-PRETRAIN_VERSION = 3
+PRETRAIN_VERSION = 4
 """Part of the key: raised when changed code of training or evaluation changes the results, or the
 files that are stored."""
 

@@ -1,7 +1,7 @@
 """The stages of a trial's data: images of a domain, a Pose VAE and its scores."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from trainables.registry import DOMAINS, source_digest
 from trainables.seeding import derive_seed, torch_generator
 from trainables.stages.protocol import Outcome, StageCache, StageEntry
 
-IMAGES_VERSION = 6
+IMAGES_VERSION = 7
 POSE_VAE_VERSION = 5
 """Part of the stage keys: raised when changed code of a stage changes its results."""
 
@@ -98,7 +98,7 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
     domain, request = trial.data.of(role)[0], image_request(trial, role, num_threads)
     prepared = prepared_store(domain, request)
     if prepared is not None and request.root is not None:
-        return ImageStage(prepared, PreparedEntry(request.root, f"prepared-{prepared.digest}"))
+        return ImageStage(prepared, PreparedEntry(request.root, _prepared_key(prepared)))
     entry = cache.get(
         "images",
         image_stage_inputs(trial, role),
@@ -107,17 +107,37 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
     return ImageStage(open_image_store(entry.path), entry)
 
 
+def image_stage_key(
+    trial: TrialConfig, role: str, key_of: Callable[[str, Mapping[str, Any]], str]
+) -> str:
+    """Key of the stage of :func:`image_stage`, which is not computed.
+
+    Args:
+        trial: Settings.
+        role: ``source`` or ``target``.
+        key_of: Stage name and inputs to the key.
+
+    Raises:
+        OSError: If the data set is missing.
+    """
+    prepared = prepared_store(trial.data.of(role)[0], image_request(trial, role, 1))
+    if prepared is not None:
+        return _prepared_key(prepared)
+    return key_of("images", image_stage_inputs(trial, role))
+
+
+def _prepared_key(store: ImageStore) -> str:
+    return f"prepared-{store.digest}"
+
+
 def image_stage_inputs(trial: TrialConfig, role: str) -> dict[str, Any]:
-    """What the stage of :func:`image_stage` depends on.
+    """What the stage of :func:`image_stage` depends on, unless the store is prepared.
 
     Raises:
         OSError: If the data set is missing.
     """
     domain, root, num = trial.data.of(role)
     entry, request = DOMAINS[domain], image_request(trial, role, 1)
-    prepared = prepared_store(domain, request)
-    if prepared is not None:
-        return {"prepared": prepared.digest}
     inputs = {
         "version": IMAGES_VERSION,
         "role": role,

@@ -43,9 +43,8 @@ predictions behind ``validator/plausibility``. It is the same for all trials, wh
 ``vae.*``, so that these metrics mean the same in all of them."""
 
 _SCORED = ("source/train", "target/val")
-"""Splits that every Pose VAE of a search scores. A trial draws by the scores that its own gives to
-the source and is evaluated by those that the reference gives to the target, so that one fit serves
-a trial whose own is the reference."""
+"""Splits that every Pose VAE of a search scores. A trial uses the source scores of its own and the
+target scores of the reference; if both are the same Pose VAE, one fit is enough."""
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,15 @@ def test_several_objectives_have_a_front_and_no_winner(text_of):
     assert "They are trial-1 and all ." in text
 
 
+def test_several_objectives_without_a_result_have_no_front(text_of):
+    other = "source_val/pck_05"
+    content = {**CONTENT, "metrics": [{"name": n, "goal": "maximize"} for n in (PCK, other)]}
+    runs = [("oracle", {"adapt.method": "oracle"}, [{PCK: 50.0, other: 1.0}])]
+    text = text_of(runs, content=content)
+    assert "No trial is a result" in text
+    assert "Pareto-optimal" not in text
+
+
 def test_a_study_of_pose_vaes_has_no_bins_and_no_test_split(text_of):
     runs = [
         (name, {}, [{"vae/corruption_auc": value}])
@@ -183,7 +192,7 @@ def test_a_confirmation_is_judged_by_the_test_split(text_of):
         for seed in (1000, 1001)
     ]
     compared = {"baselines": ["all"], "references": ["all"]}
-    text = text_of(runs, read_test=True, compared=compared)
+    text = text_of(runs, kind="confirmation", compared=compared)
     # Both seeds differ by 10, which leaves the spread of the differences unknown.
     assert "no finalist is shown to be better than all, the best baseline of the search" in text
     assert "trial-3_bins-0 +10.0 [10.0, 10.0] [10.0, 10.0] 2 of 2 - nothing is shown" in text
@@ -198,7 +207,7 @@ def test_a_confirmation_compares_with_what_was_best_in_the_search(text_of):
         for seed, pck in enumerate(row, start=1000)
     ]
     compared = {"baselines": ["first", "second"], "references": ["first", "second"]}
-    text = text_of(runs, read_test=True, compared=compared)
+    text = text_of(runs, kind="confirmation", compared=compared)
     assert "better than first, the best baseline of the search: trial-3_bins-0." in text
     assert "trial-3_bins-0 +10.2 [9.4, 10.9]" in text
     assert "second * +20.0 [20.0, 20.0]" in text

@@ -7,8 +7,10 @@ from harness.spec import load_study
 from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
+from trainables.data import prepare
+from trainables.data.export import export
 from trainables.stages.cached_run import CachedRun
-from trainables.stages.data_stages import image_stage_inputs
+from trainables.stages.data_stages import image_stage_key
 from trainables.stages.trial_stages import TrialStages, stage_keys, start_run
 
 STUDY = """
@@ -62,19 +64,23 @@ def test_kinds_of_udape_differ_in_labels_and_style(change, is_equal):
     assert (kinds[0] == kinds[1]) == is_equal
 
 
+@pytest.mark.parametrize("is_prepared", [False, True])
 @pytest.mark.parametrize("method", ["source_only", "udape"])
-def test_the_keys_of_stages_are_those_of_a_real_trial(tmp_path, method):
-    fields = {
+def test_the_keys_of_stages_are_those_of_a_real_trial(tmp_path, method, is_prepared):
+    given = {}
+    if is_prepared:
+        export("lspet", tmp_path / "data", 60, "people_wild", 32)
+        arguments = ["--root", str(tmp_path / "data"), "--out", str(tmp_path / "store")]
+        assert prepare.main(["lspet", *arguments, "--size", "32"]) == 0
+        given = {"data.target": "lspet", "data.target_root": str(tmp_path / "store")}
+    fields = given | {
         "data.num_source": 60, "data.num_target": 60, "data.image_size": 32,
         "data.heatmap_size": 16, "vae.epochs": 2, "adapt.method": method, "style.width": 4,
         "style.encoder_steps": 1, "style.steps": 1,
     }  # fmt: skip
     config = TrialConfig.from_flat(fields)
     stages = TrialStages(config, DiskStageCache(tmp_path), 1, read_test=False)
-    images = {
-        role: stage_key("images", image_stage_inputs(config, role))
-        for role in ("source", "target")
-    }
+    images = {role: image_stage_key(config, role, stage_key) for role in ("source", "target")}
     found = stage_keys(config, images, stage_key)
     assert found == {name: key for name, (_, key, _) in stages.lineage.items()}
     assert ("style" in found) == (method == "udape")

@@ -286,6 +286,14 @@ SECTIONS = [  # what follows HEAD, so line 5 is the first; line:column and messa
         "early_terminate: {type: hyperband_brackets, min_iter: 4, max_iter: 3}",
         "5:68: early_terminate.max_iter must be >= min_iter, got min_iter 4 and max_iter 3",
     ),
+    (
+        "early_terminate: {type: wilcoxon, over: seeds, p_threshold: 1}",
+        "5:61: early_terminate.p_threshold must be < 1, got 1",
+    ),
+    (
+        "early_terminate: {type: hyperband, strict: 1}",
+        "5:44: early_terminate.strict must be true or false, got 1",
+    ),
     ("failures: {retries: -1}", "5:21: failures.retries must be >= 0, got -1"),
     ("failures: {max_rate: 1.5}", "5:22: failures.max_rate must be <= 1, got 1.5"),
     (

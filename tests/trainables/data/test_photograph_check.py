@@ -124,7 +124,8 @@ def test_damage_of_labels_and_of_images_is_told_together(root):
 
 def test_an_empty_file_leaves_nothing_for_a_split(root):
     scipy.io.savemat(root / "joints.mat", {"joints": np.zeros((14, 3, 0))})
-    assert problems(root) == [f"{root} has 0 samples, which leaves none for train, val, test"]
+    (problem,) = problems(root)
+    assert problem == f"{root}: 0 samples are used, which leaves none for train, val, test"
 
 
 @pytest.mark.skipif(

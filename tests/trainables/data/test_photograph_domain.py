@@ -161,6 +161,17 @@ def test_unusable_images_are_counted_once_however_many_people_they_show(tmp_path
     assert skipped == [("14", why), ("15", why)]
 
 
+def test_an_image_that_goes_away_after_the_check_is_skipped_with_the_reason(tmp_path):
+    paths = [tmp_path / f"{i}.jpg" for i in range(150)]
+    for path in paths:
+        Image.effect_noise((16, 16), 90).save(path)
+    scan = domain_of(paths).scan(ImageRequest("source", 10**6, 16))
+    paths[7].unlink()
+    chunks = images_of(PhotographDomain(lambda request: scan))
+    skipped = [item for chunk in chunks for item in chunk.skipped.items()]
+    assert skipped == [("7", "No such file or directory")]
+
+
 def test_one_bad_image_of_fifty_is_too_many_however_many_people_the_others_show(tmp_path):
     paths = [tmp_path / f"{i}.jpg" for i in range(50)]
     for path in paths:

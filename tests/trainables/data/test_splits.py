@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.data.splits import SPLITS, expected_sizes, membership, split
+from trainables.data.splits import SPLITS, expected_sizes, membership, split, spread_rows
 
 ROLES = pytest.mark.parametrize("role", ["source", "target"])
 IDS = st.lists(st.text(max_size=5), unique=True, max_size=40)
@@ -74,3 +74,12 @@ def test_a_publishers_split_decides_ours():
     assert len(of_target["train"]) / (4000 / 3) == pytest.approx(0.75, abs=0.04)
     with pytest.raises(ValueError, match="must be train, val or test, got 'training'"):
         membership(["a", "b"], "source", ["train", "training"])
+
+
+def test_spread_rows_are_some_of_more_spread_rows():
+    few, more = spread_rows(1000, 50), spread_rows(1000, 200)
+    assert len(few) == len(set(few)) == 50
+    assert set(few) <= set(more)
+    assert few.tolist() == sorted(few)
+    assert np.histogram(few, bins=5, range=(0, 1000))[0].min() >= 3
+    assert spread_rows(3, 50).tolist() == [0, 1, 2]

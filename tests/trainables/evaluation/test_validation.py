@@ -12,8 +12,9 @@ from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.domain import ImageRequest
 from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.skeleton import BODY16, HAND21
+from trainables.data.splits import evenly_spaced
 from trainables.data.store_writer import write_store
-from trainables.evaluation.validation import LabelFreeValidation, evenly_spaced
+from trainables.evaluation.validation import LabelFreeValidation
 from trainables.metrics.discrepancies import coral, feature_mmd
 from trainables.metrics.validators import (
     batch_nuclear_norm,

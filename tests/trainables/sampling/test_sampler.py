@@ -4,6 +4,7 @@ The orders and modes of a curriculum are in test_curriculum.py.
 """
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,17 @@ def test_vae_hm_is_the_last_whole_third(num, kept):
     trial = TrialConfig(sampling=SamplingConfig(strategy="hardest"))
     weights = epoch_weights(samples, trial, TrainingClock(0, PRETRAIN, TOTAL))
     assert set(np.flatnonzero(weights)) == set(order[-kept:])
+
+
+def test_a_strategy_may_keep_and_return_the_same_array(monkeypatch):
+    kept = np.ones(NUM)
+    kept.flags.writeable = False
+    entry = SimpleNamespace(load=lambda: lambda view, trial, clock: kept)
+    monkeypatch.setitem(registry.STRATEGIES, "all", entry)
+    trial = TrialConfig(sampling=SamplingConfig(strategy="all", trim=0.25))
+    weights = epoch_weights(view(), trial, TrainingClock(0, PRETRAIN, TOTAL))
+    assert 0 < np.count_nonzero(weights) < NUM
+    assert kept.all()
 
 
 def test_the_random_third_stays_the_same_over_the_training():

@@ -26,8 +26,7 @@ def per_bin_pck(
     Bars start at 0. An interval is drawn where there is one; a bar without it is a single run.
 
     Args:
-        summary: From :func:`analysis.tables.bin_summary` or
-            :func:`analysis.tables.pose_bin_summary`.
+        summary: From :func:`analysis.tables.bin_summary`.
         methods: Trials to show, in order; None for all, best mean first.
         title: Title of the axes.
 

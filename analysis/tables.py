@@ -64,25 +64,6 @@ def bin_differences(bins: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.
     return _bin_gaps(seeds, pairs, "seed", "num_seeds")
 
 
-def pose_bin_summary(images: pd.DataFrame) -> pd.DataFrame:
-    """Mean per-bin PCK of each trial, with an interval over the poses of the bin.
-
-    Args:
-        images: From :func:`analysis.per_image.trial_image_scores`; images in no bin are left out.
-
-    Returns:
-        The columns of :func:`bin_summary`; ``low`` and ``high`` bound the 95 % t interval of the
-        mean over poses.
-    """
-    binned = images[images["bin"] >= 0].dropna(subset=["pck"])
-    rows = []
-    for (trial, index), group in binned.groupby(["trial", "bin"], sort=True):
-        num_seeds = {"num_seeds": int(group["num_seeds"].iloc[0])}
-        rows.append({"trial": trial, "bin": index, **mean_row(group["pck"]), **num_seeds})
-    columns = ["trial", "bin", "mean", "low", "high", "num_seeds"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def pose_bin_differences(images: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Per-bin PCK of one trial less that of another, image by image.
 

@@ -126,11 +126,9 @@ class _Recorder(RandomSuggester):
         self.found[name] = CategoricalDistribution(list(choices))
         return super().suggest_categorical(name, choices)
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        self.found[name] = IntDistribution(low, high, log=log, step=step)
-        return super().suggest_int(name, low, high, step=step, log=log)
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        self.found[name] = IntDistribution(low, high, step=step)
+        return super().suggest_int(name, low, high, step=step)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

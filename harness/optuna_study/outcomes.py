@@ -74,7 +74,7 @@ class TrialOutcomes:
             case "epoch":
                 self._judge_epoch(trial, record)
             case "finished":
-                self._judge_end(trial, record)
+                self._judge_end(trial)
 
     def seed_index(self, number: int) -> int:
         """Index of a run's seed in its trial."""
@@ -137,7 +137,7 @@ class TrialOutcomes:
             if self._pruning.report(trial.number, value, at, may_prune=may_prune):
                 trial.is_pruned = True
 
-    def _judge_end(self, trial: _Trial, record: RunRecord) -> None:
+    def _judge_end(self, trial: _Trial) -> None:
         states = [run.state for run in trial.runs.values()]
         if trial.outcome is not None or {"running", "stopped"} & set(states):
             return

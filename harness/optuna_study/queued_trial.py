@@ -36,16 +36,14 @@ class QueuedTrial:
         answer: Choice = self._trial.suggest_categorical(name, choices)
         return answer
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
         """A whole number from low to high, both included.
 
         Raises:
             ValueError: If another value was queued.
         """
         self._check_number(name, low, high, step)
-        return self._trial.suggest_int(name, low, high, step=step, log=log)
+        return self._trial.suggest_int(name, low, high, step=step)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

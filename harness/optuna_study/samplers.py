@@ -1,7 +1,7 @@
 """The Optuna sampler and pruner of a study.
 
-A new sampler is built for every ask, with a seed that follows from the study's seed and the
-trial's number, so that what a resumed study suggests does not depend on when it was interrupted.
+A new sampler is built for every ask, with a seed that follows from the trial's number, so that
+what a resumed study suggests does not depend on when it was interrupted.
 This works for samplers that read all that they have learned from the study's storage:
 
 =======  =======================================================================================
@@ -54,7 +54,7 @@ GP_STARTUP_TRIALS = 8
 
 
 def needs_constant_seed(method: Method) -> bool:
-    """Whether :func:`sampler_for` must get the study's seed for every ask, not one per ask."""
+    """Whether :func:`sampler_for` must get the same seed for every ask."""
     return method == "qmc"
 
 
@@ -117,14 +117,14 @@ def brackets_for(spec: StudySpec, study_name: str) -> Brackets:
 
 
 def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
-    """The pruner of a study; its state is in the trials' attributes.
+    """The pruner of a study.
 
     Steps count from 1. For ``wilcoxon`` a step is what is paired, so the same number must mean the
     same seed (over seeds) or the same bin of the same epoch (over bins) in every trial, and the
-    value of a trial must be the mean of what was reported.
+    value of a trial must be its mean over the seeds, or over the bins of the last epoch.
 
-    With several objectives Optuna takes no reports: the pruner then needs a study of its own with
-    :attr:`StudySpec.pruning_metric` as its only objective.
+    With several objectives Optuna takes no reports, so :class:`Pruning` asks it in a study in
+    memory with :attr:`StudySpec.pruning_metric` as the only objective.
     """
     rule = spec.early_terminate
     match rule.type:

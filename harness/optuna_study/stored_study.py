@@ -130,20 +130,15 @@ def free_study_name(storage: RDBStorage, name: str, study_id: str) -> str:
 class RepeatableSampler(BaseSampler):
     """The spec's sampler, seeded anew for every trial and parameter.
 
-    A sampler's random state is not stored. Here every draw follows from the study's seed, the
-    trial's number, the parameter and the earlier trials alone, so a study that was killed in the
-    middle of a suggestion makes the same one again.
-
-    Args:
-        spec: The study.
-        seed: Seed of the study.
+    A sampler's random state is not stored. Here every draw follows from the trial's number, the
+    parameter and the earlier trials alone, so a study that was killed in the middle of a
+    suggestion makes the same one again.
     """
 
-    def __init__(self, spec: StudySpec, seed: int = 0) -> None:
+    def __init__(self, spec: StudySpec) -> None:
         self._spec = spec
-        self._seed = seed
         self._asked: tuple[int, BaseSampler] | None = None
-        self._constant = sampler_for(spec, seed) if needs_constant_seed(spec.method) else None
+        self._constant = sampler_for(spec, 0) if needs_constant_seed(spec.method) else None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -165,9 +160,7 @@ class RepeatableSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """See :class:`optuna.samplers.BaseSampler`."""
-        sampler = self._constant or sampler_for(
-            self._spec, _seed(self._seed, trial.number, param_name)
-        )
+        sampler = self._constant or sampler_for(self._spec, _seed(trial.number, param_name))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -178,19 +171,19 @@ class RepeatableSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """See :class:`optuna.samplers.BaseSampler`."""
-        sampler = self._constant or sampler_for(self._spec, _seed(self._seed, trial.number))
+        sampler = self._constant or sampler_for(self._spec, _seed(trial.number))
         sampler.after_trial(study, trial, state, values)
 
     def _of_trial(self, trial: FrozenTrial) -> BaseSampler:
         if self._constant is not None:
             return self._constant
         if self._asked is None or self._asked[0] != trial.number:
-            self._asked = (trial.number, sampler_for(self._spec, _seed(self._seed, trial.number)))
+            self._asked = (trial.number, sampler_for(self._spec, _seed(trial.number)))
         return self._asked[1]
 
 
 def _seed(*parts: int | str) -> int:
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    digest = hashlib.sha256("/".join(map(str, (0, *parts))).encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 

@@ -11,7 +11,6 @@ class StudyResult:
 
     Attributes:
         study_name: Name in the storage.
-        goal: ``maximize`` or ``minimize`` the first objective.
         state: ``complete`` or ``stopped``.
         reason: Why it stopped, None if it is complete.
         was_interrupted: Whether a signal, such as that of Ctrl-C, stopped it.
@@ -23,7 +22,6 @@ class StudyResult:
     """
 
     study_name: str
-    goal: str
     state: str
     reason: str | None
     was_interrupted: bool

@@ -18,9 +18,7 @@ class Suggester(Protocol):
     def suggest_categorical(self, name: str, choices: Sequence[Choice]) -> Choice:
         """One of the choices."""
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
         """A whole number from low to high, both included."""
 
     def suggest_float(
@@ -51,9 +49,7 @@ class RecordedSuggester:
         answer: Choice = self._read(name)
         return answer
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
         """The recorded number, inside the range or not."""
         return int(self._read(name))
 
@@ -87,16 +83,9 @@ class RandomSuggester:
         answer: Choice = self._pinned.get(name, drawn)
         return answer
 
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
         """A whole number from low to high, both included."""
-        if log:
-            drawn = math.exp(self._rng.uniform(math.log(low - 0.5), math.log(high + 0.5)))
-            number = min(max(round(drawn), low), high)
-        else:
-            number = self._rng.randrange(low, high + 1, step)
-        return int(self._pinned.get(name, number))
+        return int(self._pinned.get(name, self._rng.randrange(low, high + 1, step)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False

@@ -92,7 +92,6 @@ def run_study(
         notes.append("the space holds no further configuration")
     return StudyResult(
         study_name=folder.name,
-        goal=spec.objective.goal,
         state=state,
         reason=reason,
         was_interrupted=limits.is_interrupted(),

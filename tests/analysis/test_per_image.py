@@ -11,7 +11,7 @@ from analysis.per_image import (
     study_predictions,
     trial_image_scores,
 )
-from analysis.tables import pose_bin_differences, pose_bin_summary
+from analysis.tables import pose_bin_differences
 from harness.results import load_study
 from trainables.data.skeleton import BODY16
 from trainables.evaluation.predictions import Predictions
@@ -56,16 +56,6 @@ def test_a_trial_of_several_seeds_has_the_mean_of_each_image():
     assert table["trial"].tolist() == ["a", "a", "b", "b"]
     assert table["pck"].tolist() == [75.0, 75.0, 100.0, 75.0]
     assert table["num_seeds"].tolist() == [2, 2, 1, 1]
-
-
-def test_bins_have_intervals_over_their_poses():
-    images = trial_image_scores({"a": [_predictions([0, 4, 8, 16], [0, 0, 1, -1])]})
-    first, second = pose_bin_summary(images).to_dict("records")
-    # 100 and 75: mean 87.5, standard error 12.5
-    assert first["mean"] == 87.5
-    assert first["low"] == pytest.approx(87.5 - T_1 * 12.5, rel=1e-4)
-    assert (second["bin"], second["mean"]) == (1, 50.0)
-    assert pd.isna(second["low"])
 
 
 def test_trials_are_compared_image_by_image():

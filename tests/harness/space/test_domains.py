@@ -135,6 +135,3 @@ def test_random_suggester_covers_its_ranges_evenly():
     assert [round(ints.count(value) / 3000, 1) for value in (1, 2, 3)] == [0.3, 0.3, 0.3]
     logs = [suggester.suggest_float("x", 1e-4, 1, log=True) for _ in range(3000)]
     assert sum(value < 1e-2 for value in logs) / 3000 == pytest.approx(0.5, abs=0.03)
-    log_ints = [suggester.suggest_int("x", 1, 100, log=True) for _ in range(3000)]
-    assert sum(value <= 10 for value in log_ints) / 3000 == pytest.approx(0.58, abs=0.03)
-    assert (min(log_ints), max(log_ints)) == (1, 100)

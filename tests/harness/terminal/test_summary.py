@@ -40,7 +40,7 @@ def lines(tmp_path, write_study):
             for number, (name, is_baseline, value, metrics) in enumerate(trials)
         ]  # fmt: skip
         result = StudyResult(
-            study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
+            study_name="s", state="complete", reason=None, was_interrupted=False,
             wall_s=90.0, runs=records, optuna_url="sqlite:///o.db", optuna_name="s",
         )  # fmt: skip
         spec = load_study(write_study(STUDY))
@@ -115,7 +115,7 @@ def _several(*trials, **more):
     ]  # fmt: skip
     ended = {"state": "complete", "reason": None, "notes": (), **more}
     return StudyResult(
-        study_name="s", goal="maximize", was_interrupted=False, wall_s=60.0, runs=records,
+        study_name="s", was_interrupted=False, wall_s=60.0, runs=records,
         optuna_url="postgresql+psycopg://me:secret@db/s", optuna_name="s", **ended,
     )  # fmt: skip
 
@@ -275,7 +275,7 @@ def of_bins(tmp_path, write_study):
         )  # fmt: skip
     runs[-1].state = "pruned"
     result = StudyResult(
-        study_name="s", goal="maximize", state="complete", reason=None, was_interrupted=False,
+        study_name="s", state="complete", reason=None, was_interrupted=False,
         wall_s=60.0, runs=runs, optuna_url="sqlite:///o.db", optuna_name="s",
     )  # fmt: skip
     arguments = (spec, Storage(tmp_path), result, TRACKER)

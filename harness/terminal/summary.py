@@ -161,10 +161,12 @@ def _next_steps(
         yield "      draws the poses that the best trial's network finds in your own photographs"
     if not is_server(storage.mlflow_uri):
         yield f"  python -m harness.ui {result.study_name}{place}"
-        yield "      starts MLflow's pages, which compare the runs"
+        then = "" if tracker.page is None else "; open"
+        yield f"      starts MLflow's pages, to compare the runs{then}"
+    elif tracker.page is not None:
+        yield "  to compare the runs on MLflow's server, open"
     if tracker.page is not None:
-        yield f"  {tracker.page}"
-        yield "      compares the runs on MLflow's pages"
+        yield f"      {tracker.page}"
     # Absolute, as a notebook's kernel runs in the notebook's folder.
     folder = storage.study(result.study_name).path
     near = _near(folder)

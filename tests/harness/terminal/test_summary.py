@@ -208,6 +208,18 @@ def test_that_no_searched_trial_ran_to_its_end_is_said(tmp_path, write_study):
     assert any(words in line for line in as_text(*arguments))
 
 
+def test_where_mlflow_has_no_page_yet_no_address_is_announced(tmp_path, write_study):
+    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    with_page, without = (
+        list(as_text(spec, Storage(tmp_path), result, tracker))
+        for tracker in (TRACKER, SimpleNamespace(run_ids={}, page=None))
+    )
+    at = with_page.index("      starts MLflow's pages, to compare the runs; open")
+    assert with_page[at + 1].strip() == PAGE
+    assert without[at] == "      starts MLflow's pages, to compare the runs"
+    assert "jupyter" in without[at + 1]
+
+
 def test_what_the_metrics_give_to_no_network_stands_below_the_trials(lines):
     controls = {
         "target_val/control/pck_05/centre": 3.25,

@@ -314,12 +314,24 @@ class StudyBridge:
             if index not in queued:
                 self._ready.append((trial, index))
         if self._outcomes.is_pruned(trial):
-            self._ready = deque(entry for entry in self._ready if entry[0] != trial)
+            self._drop_ready(trial)
+            outcome = self._outcomes.outcome(trial)
         if outcome is None or trial not in self._taken:
             return
         self._stored.tell(self._taken.pop(trial).trial, outcome)
         for duplicate in self._duplicates.pop(trial, []):
             self._stored.tell_duplicate(duplicate, trial, outcome)
+
+    def _drop_ready(self, trial: int) -> None:
+        """Start no more seeds of a pruned trial; those that were to be continued are pruned."""
+        indices = [index for number, index in self._ready if number == trial]
+        self._ready = deque(entry for entry in self._ready if entry[0] != trial)
+        for index in indices:
+            record = self._outcomes.runs(trial).get(index)
+            if record is not None:
+                self._append(
+                    "finished", number=record.number, state="pruned", reason=None, value=None
+                )
 
     def _append(self, kind: str, **content: Any) -> None:
         self._ledger.append(kind, **content)

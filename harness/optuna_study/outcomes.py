@@ -169,10 +169,11 @@ class TrialOutcomes:
         }
         return TrialOutcome(TrialState.COMPLETE, values, violations)
 
-    def _compared_value(self, runs: list[RunRecord]) -> float:
+    def _compared_value(self, runs: list[RunRecord]) -> float | None:
         """By which the pruner finds the best trial to compare others with."""
         if self._rule.over == "bins":
-            return fmean(r.metrics[name] for r in runs for name in bin_keys(r.metrics, BIN_PREFIX))
+            bins = [r.metrics[name] for r in runs for name in bin_keys(r.metrics, BIN_PREFIX)]
+            return fmean(bins) if bins else None
         return self._mean(runs, self._pruning_metric)
 
     @staticmethod

@@ -183,6 +183,7 @@ class RepeatableSampler(BaseSampler):
 
 
 def _seed(*parts: int | str) -> int:
+    """A seed that follows from these parts; the 0 keeps the suggestions of earlier studies."""
     digest = hashlib.sha256("/".join(map(str, (0, *parts))).encode()).digest()
     return int.from_bytes(digest[:4], "big")
 

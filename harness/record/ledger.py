@@ -239,6 +239,10 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
             seen_at=event["time"],
         )
         return
+    if event["event"] == "resume":  # the time without a driver is nobody's
+        for running in runs.values():
+            running.seen_at = event["time"]
+        return
     record = runs.get(event.get("number", -1))
     if record is None:
         return

@@ -312,7 +312,7 @@ class Study:
         except FileNotFoundError as error:
             state = states[number]
             why = (
-                "it found no space or only its ledger is here"
+                "the disk was full at its end, or only the ledger was copied here"
                 if state == "complete"
                 else f"it is {state}, and only complete runs leave them"
             )

@@ -61,7 +61,7 @@ def run_study(
         bridge, optuna_name = open_bridge(spec, launch, ledger, say, limits.is_interrupted)
         was_over = ledger.is_complete and bridge.is_over
         if was_over:
-            say("it is complete; --new starts another")
+            say("it is complete; a larger budget adds trials, --new starts another study")
         try:
             if not bridge.is_over and limits.used_up is None:
                 _fit(spec, launch, folder, bridge, limits, disk, say)

@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.record.field_text import short_names, value_text
 from harness.record.ledger import Event, RunRecord
 from harness.record.quantities import clock_text
-from harness.results.ranking import best_result, ranked_trials
+from harness.results.ranking import RankedTrial, best_result, ranked_trials
 from harness.spec import StudySpec
 
 SHOWN_RUNS = 12
@@ -57,7 +57,8 @@ class StudyView:
         self.num_runs = None if spec.max_trials is None else spec.max_trials * spec.seeds
         self.runs = runs
         self._spec = spec
-        self.best = best_result(ranked_trials(spec, runs.values()))
+        self.best: RankedTrial | None = None
+        self._is_ranked = False
         self._started = time.monotonic()
         self._last_seen: dict[int, float] = {}
         self._epoch_s: list[float] = []
@@ -69,7 +70,10 @@ class StudyView:
             self._num_repeated += 1
         if event["event"] == "run":
             self._num_repeated = 0
-        if event["event"] == "finished":
+        if not self._is_ranked:  # not before: a ledger of other code is refused until then
+            self._is_ranked = True
+            self.best = best_result(ranked_trials(self._spec, self.runs.values()))
+        elif event["event"] == "finished":
             self._judge(self.runs[event["number"]].trial)
         if event["event"] == "continued":
             self._last_seen.pop(event["number"], None)

@@ -66,7 +66,8 @@ def _write(path):
 
         write(
             "study", study="long", objective=PCK, goal="maximize", trainable="adaptation",
-            yaml=json.dumps(CONTENT), plugins=[], compared=None,
+            yaml=json.dumps(CONTENT), plugins=[], compared=None, kind="trial", study_id="0f",
+            code="c", environment={},
         )  # fmt: skip
         for number in range(NUM_TRIALS):
             params = {

@@ -343,3 +343,9 @@ def test_bins_of_a_study_that_is_not_there_are_refused(cache, run, storage, tmp_
     assert code == 2
     assert len(lines) == 1
     assert "has no study yet" in lines[0]
+    ledger = storage / "studies" / "there" / "events.jsonl"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text("")
+    _, (line,) = run("bins", "absent", "--out", str(tmp_path / "bins.png"))
+    assert "no study named absent in" in line
+    assert "known: there" in line

@@ -70,9 +70,11 @@ class DataConfig:
     heatmap_size: int = 32
     """Side of the square heatmaps in cells: image_size / 2 or image_size / 4."""
     num_source: int = 4000
-    """Source images in all splits together; a data set on disk is cut to this many."""
+    """Source images in all splits together; of a data set on disk at most this many,
+    from all over it."""
     num_target: int = 3000
-    """Target images in all splits together; a data set on disk is cut to this many."""
+    """Target images in all splits together; of a data set on disk at most this many,
+    from all over it."""
 
     def __post_init__(self) -> None:
         require(

@@ -18,7 +18,7 @@ from trainables.data.splits import spread_rows
 def prepared_store(domain: str, request: ImageRequest) -> ImageStore | None:
     """Open a prepared store for what a trial wants; None if its folder holds none.
 
-    Of a larger store the first ``request.num`` samples are used.
+    Of a larger store ``request.num`` samples from all over it are used.
 
     Raises:
         ValueError: If the store is damaged, or was prepared for something else; names what.

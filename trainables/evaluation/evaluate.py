@@ -119,7 +119,7 @@ def with_target_statistics(
     Args:
         net: Network.
         images: (N, H, W, 3) uint8 images of the target domain.
-        rows: Indices of the images for the statistics, un-augmented;
+        rows: Indices of the images for the statistics, un-augmented; at most
             :data:`ADABN_IMAGES` of them, evenly spaced, are read.
     """
     copy = net.frozen_copy().train()

@@ -17,7 +17,7 @@ from trainables.data.domain import image_request
 from trainables.data.image_store import ImageStore, open_image_store
 from trainables.data.prepared import prepared_store
 from trainables.sampling.bins import assign_bins, difficulty_order
-from trainables.stages.data_stages import read_scores
+from trainables.stages.data_stages import prepared_key, read_scores
 
 Role = Literal["source", "target"]
 SPLITS: dict[Role, str] = {"source": "train", "target": "val"}
@@ -96,7 +96,11 @@ def binned_poses(
 
 def _store(root: Path, trial: TrialConfig, role: str, key: str) -> ImageStore:
     prepared = prepared_store(trial.data.of(role)[0], image_request(trial, role, 1))
-    return prepared or open_image_store(_folder(root, "images", key))
+    if prepared is None:
+        return open_image_store(_folder(root, "images", key))
+    if prepared_key(prepared) != key:
+        raise ValueError(f"{trial.data.of(role)[1]} holds other images than the run used")
+    return prepared
 
 
 def _folder(root: Path, stage: str, key: str) -> Path:

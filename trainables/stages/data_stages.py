@@ -98,7 +98,7 @@ def image_stage(cache: StageCache, trial: TrialConfig, role: str, num_threads: i
     domain, request = trial.data.of(role)[0], image_request(trial, role, num_threads)
     prepared = prepared_store(domain, request)
     if prepared is not None and request.root is not None:
-        return ImageStage(prepared, PreparedEntry(request.root, _prepared_key(prepared)))
+        return ImageStage(prepared, PreparedEntry(request.root, prepared_key(prepared)))
     entry = cache.get(
         "images",
         image_stage_inputs(trial, role),
@@ -122,11 +122,12 @@ def image_stage_key(
     """
     prepared = prepared_store(trial.data.of(role)[0], image_request(trial, role, 1))
     if prepared is not None:
-        return _prepared_key(prepared)
+        return prepared_key(prepared)
     return key_of("images", image_stage_inputs(trial, role))
 
 
-def _prepared_key(store: ImageStore) -> str:
+def prepared_key(store: ImageStore) -> str:
+    """Key of the images of a prepared store, which is in no stage cache."""
     return f"prepared-{store.digest}"
 
 

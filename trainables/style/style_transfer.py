@@ -75,7 +75,7 @@ class StyleTransfer:
         mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1)
         std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1)
         self._black, self._white = (0 - mean) / std, (1 - mean) / std
-        self._styles: dict[Domain, tuple[Tensor, Tensor]] = {
+        self._styles: dict[Domain, tuple[Tensor, Tensor, Tensor]] = {
             "source": self._styles_of(source),
             "target": self._styles_of(target),
         }
@@ -105,8 +105,9 @@ class StyleTransfer:
         Returns:
             (B, 3, H, W) of the type of ``images``.
         """
-        rows = rows.to(self._device)
-        mean, std = (statistic[rows][:, :, None, None] for statistic in self._styles[towards])
+        places, *tables = self._styles[towards]
+        at = places[rows.to(self._device)]
+        mean, std = (table[at][:, :, None, None] for table in tables)
         cover = covered_pixels(view.to(self._device), images.shape[-1])
         # Otherwise the black borders would affect the features beside them.
         colour, _ = channel_statistics(images, cover)
@@ -120,19 +121,28 @@ class StyleTransfer:
         return torch.where(cover > 0, restyled, images)
 
     @torch.no_grad()
-    def _styles_of(self, store: ImageStore) -> tuple[Tensor, Tensor]:
-        """Means and deviations, (N, C) each, of a domain's training images; NaN elsewhere."""
+    def _styles_of(self, store: ImageStore) -> tuple[Tensor, Tensor, Tensor]:
+        """Statistics of the n training images of a domain.
+
+        Returns:
+            (N,) the place in the tables of each of the store's N images; means and deviations,
+            (n + 1, C) each, the last row NaN, which is the place of all other images. A study may
+            use few images of a large prepared store.
+        """
         self._net.check_image_size(store.image_size)
         images = UnlabelledImages.training_split(store)
+        num = len(images.rows)
+        places = torch.full((len(store.images),), num)
+        places[torch.from_numpy(images.rows)] = torch.arange(num)
         tables: list[Tensor] = []
-        for first in range(0, len(images.rows), STATISTICS_BATCH):
+        for first in range(0, num, STATISTICS_BATCH):
             rows = images.rows[first : first + STATISTICS_BATCH]
             features = self._net.encoder(images.read(rows, self._device))[-1]
             statistics = [statistic.flatten(1) for statistic in channel_statistics(features)]
             if not tables:
-                shape = (len(store.images), statistics[0].shape[1])
+                shape = (num + 1, statistics[0].shape[1])
                 tables = [torch.full(shape, torch.nan, device=self._device) for _ in range(2)]
             for table, statistic in zip(tables, statistics, strict=True):
-                table[torch.from_numpy(rows).to(self._device)] = statistic
+                table[first : first + len(rows)] = statistic
         mean, std = tables
-        return mean, std
+        return places.to(self._device), mean, std

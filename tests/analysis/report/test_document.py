@@ -8,6 +8,8 @@ import pytest
 from analysis.report.__main__ import main
 from analysis.report.comparison import Comparison
 from analysis.report.document import report, write_report
+from analysis.report.search import search_section
+from analysis.search_figures import search_history
 from harness.results import load_study
 from trainables.metrics.metric_keys import control_metric
 
@@ -163,6 +165,24 @@ def test_several_objectives_have_a_front_and_no_winner(text_of):
     text = text_of(runs, content=content)
     assert "2 trials of 3 are Pareto-optimal" in text
     assert "They are trial-1 and all ." in text
+
+
+def test_a_second_objective_has_no_bars_of_the_first(monkeypatch, write_ledger):
+    other, bars = "source_val/pck_05", {}
+    monkeypatch.setattr(
+        "analysis.report.search.search_history",
+        lambda trials, metric, goal: (
+            bars.update({metric: trials["low"].isna().all()})
+            or search_history(trials, metric, goal)
+        ),
+    )
+    content = {**CONTENT, "metrics": [{"name": n, "goal": "maximize"} for n in (PCK, other)]}
+    runs = [
+        (f"all-seed{seed}", {"seed": seed}, [{PCK: 50.0 + seed, other: 90.0}]) for seed in (0, 1)
+    ]
+    study = load_study(write_ledger(runs, content={**content, "seeds": 2}))
+    search_section(Comparison(study))
+    assert bars == {PCK: False, other: True}
 
 
 def test_several_objectives_without_a_result_have_no_front(text_of):

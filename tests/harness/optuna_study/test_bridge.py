@@ -463,6 +463,29 @@ def test_wilcoxon_compares_seed_by_seed(open_bridge, stored):
     assert 1 < runs < 6
 
 
+def test_seeds_of_a_killed_driver_end_with_the_trial_that_one_of_them_prunes(open_bridge, stored):
+    rule = "early_terminate: {type: wilcoxon, over: seeds, p_threshold: 0.2}"
+    text = STUDY.replace("early_terminate: {type: median, min_iter: 2, startup_trials: 1}", rule)
+    text = text.replace("run_cap: 4", "run_cap: 2") + "seeds: 6\n"
+    bridge = open_bridge(text)
+    for index in range(6):
+        _run(bridge, f"a{index}", [50.0 + index])
+    _run(bridge, "b0", [10.0])
+    for index in range(1, 6):
+        bridge.ask(f"b{index}")  # their driver dies
+    bridge = open_bridge(text)
+    for index in range(1, 6):
+        if bridge.ask(f"c{index}") is None:
+            break
+        _report(bridge, f"c{index}", 1, 10.0 + index, num_steps=1)
+        bridge.complete(f"c{index}")
+    states = [record.state for record in open_bridge.ledger.runs.values()]
+    assert states[-1] == "pruned"
+    assert "running" not in states
+    assert bridge.is_over
+    assert stored()[1].state == TrialState.PRUNED
+
+
 def test_two_objectives_are_told_and_pruning_reads_the_declared_one(open_bridge, stored):
     bridge = open_bridge(f"""
 name: t

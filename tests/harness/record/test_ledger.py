@@ -88,6 +88,19 @@ def test_time_between_two_drivers_is_nobodys(tmp_path):
     assert (ledger.runs[0].state, ledger.runs[0].step) == ("running", 2)
 
 
+def test_a_run_that_a_killed_driver_left_is_not_busy_until_the_next_one(tmp_path):
+    stopped = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
+    ledger = _at(
+        tmp_path / "events.jsonl",
+        (0.0, "study", {"study": "s"}),
+        (10.0, "run", RUN),
+        (25.0, "epoch", EPOCH),
+        (36_000.0, "resume", {}),
+        (36_002.0, "finished", stopped),
+    )
+    assert ledger.runs[0].busy_s == 15.0 + 2.0
+
+
 def test_a_stopped_run_goes_on(tmp_path):
     stopped = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
     ledger = _at(

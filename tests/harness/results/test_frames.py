@@ -143,7 +143,7 @@ def test_the_predictions_of_a_run_are_read_from_its_folder(tmp_path):
     assert study.predictions(2).ids.tolist() == make_predictions(4).ids.tolist()
     with pytest.raises(FileNotFoundError, match="run 1 of small .* it is pruned, and only"):
         study.predictions(1)
-    with pytest.raises(FileNotFoundError, match="run 0 of small .* found no space"):
+    with pytest.raises(FileNotFoundError, match="run 0 of small .* the disk was full"):
         study.predictions(0)
     with pytest.raises(KeyError, match="study small has no run 3"):
         study.predictions(3)

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.body_data_sets import image_files, read_all, write_people
 from trainables.data.mpii import LABELS, scan_mpii
 from trainables.data.problems import DatasetError
+from trainables.data.splits import spread_rows
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "poses" / LABELS
 NEEDS_REAL = pytest.mark.skipif(not REAL.is_file(), reason="the labels are not beside the project")
@@ -47,6 +48,12 @@ def test_people_of_one_image_are_counted(tmp_path):
     lines = [[name, *JOINTS] for name in ("a.jpg", "b.jpg", "a.jpg", "a.jpg")]
     ids, *_ = read_all("mpii", write(tmp_path, *lines))
     assert ids == ("mpii/a#0", "mpii/b#0", "mpii/a#1", "mpii/a#2")
+
+
+def test_some_of_the_people_are_from_all_over_the_file(tmp_path):
+    root = write(tmp_path, *([f"{i:02}.jpg", *JOINTS] for i in range(40)))
+    ids, *_ = read_all("mpii", root, num=10)
+    assert list(ids) == [f"mpii/{row:02}#0" for row in spread_rows(40, 10)]
 
 
 def test_people_of_one_image_are_cropped_apart(tmp_path):

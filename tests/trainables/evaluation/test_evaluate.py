@@ -171,6 +171,16 @@ def test_a_network_is_judged_in_evaluation_mode_and_not_changed(make_net):
         assert torch.equal(value, before[name]), name
 
 
+def test_adabn_reads_images_from_all_over_the_rows():
+    net = PoseNet(16, 10, 4, IMAGE_SIZE, HEATMAP_SIZE)
+    images = np.repeat(np.array([0, 255], np.uint8), 500)[:, None, None, None]
+    images = np.broadcast_to(images, (1000, IMAGE_SIZE, IMAGE_SIZE, 3))
+    adapted = with_target_statistics(net, images, np.arange(1000))
+    half = normalise(torch.from_numpy(np.ascontiguousarray(images[[0, 999]])))
+    mean = net.backbone.conv1(half).mean((0, 2, 3))
+    torch.testing.assert_close(adapted.backbone.bn1.running_mean, mean, atol=1e-4, rtol=1e-3)
+
+
 def test_adabn_gives_batch_norms_the_statistics_of_the_images_and_leaves_the_network_alone():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -123,8 +123,9 @@ def pruner_for(spec: StudySpec) -> optuna.pruners.BasePruner:
     same seed (over seeds) or the same bin of the same epoch (over bins) in every trial, and the
     value of a trial must be its mean over the seeds, or over the bins of the last epoch.
 
-    :class:`Pruning` asks it in a study in memory with :attr:`StudySpec.pruning_metric` as the only
-    objective, since Optuna takes no reports of trials with several.
+    :class:`~harness.optuna_study.pruners.Pruning` asks it in a study in memory with
+    :attr:`StudySpec.pruning_metric` as the only objective, since Optuna takes no reports of trials
+    with several.
     """
     rule = spec.early_terminate
     match rule.type:

@@ -203,7 +203,7 @@ def test_problems_of_labels_and_images_of_both_domains_are_told_at_once(tmp_path
 
 def test_a_data_set_without_a_validation_sample_is_refused(tmp_path):
     people(tmp_path / "people", num=2)
-    with pytest.raises(SpecError, match=r"has 2 samples, which leaves none for (val|test)$"):
+    with pytest.raises(SpecError, match=r"2 samples are used, which leaves none for (val|test)$"):
         check_target(tmp_path / "people")
 
 

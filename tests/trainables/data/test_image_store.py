@@ -10,6 +10,7 @@ from trainables.data.layouts.leeds import write_leeds
 from trainables.data.prepared import prepared_counts
 from trainables.data.render.rendered import render_domain
 from trainables.data.skeleton import BODY16
+from trainables.data.splits import spread_rows
 from trainables.data.store_writer import write_store
 from trainables.registry import DOMAINS
 
@@ -132,7 +133,7 @@ def test_a_data_set_on_disk_becomes_a_store(tmp_path):
     root = leeds_folder(tmp_path / "lspet")
     leeds = build(tmp_path / "store", role="target", domain="lspet", root=root, num=5)
     assert leeds.images.shape == (5, 32, 32, 3)
-    assert leeds.ids == tuple(f"lspet/im{i:05d}" for i in range(1, 6))
+    assert leeds.ids == tuple(f"lspet/im{row + 1:05d}" for row in spread_rows(8, 5))
     assert leeds.visible.any()
     assert not leeds.visible[:, [6, 7]].any()
     # 60 x 40 pixels in 32 x 32: 5 rows of padding, visible joints below and above them.

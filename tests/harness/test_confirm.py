@@ -211,7 +211,7 @@ def test_labels_and_images_are_checked_before_anything_starts(searched, tmp_path
 
 def _confirmed(plan, tmp_path, options=None):
     """Run a confirmation to its end; returns its ledger."""
-    simulation = Simulation(plan.spec, tmp_path, kind="confirmation", **(options or {}))
+    simulation = Simulation(plan.spec, tmp_path, **{"kind": "confirmation", **(options or {})})
     simulation.run(_curve, num_steps=1)
     simulation.close()
     return simulation.ledger.path
@@ -274,6 +274,9 @@ def test_a_confirmation_is_neither_confirmed_nor_mistaken_for_a_search(searched,
     ledger = _confirmed(plan, tmp_path)
     with pytest.raises(SpecError, match="is itself a confirmation"):
         plan_confirmation(ledger, 1, 1, [])
+    replay = _confirmed(plan, tmp_path / "replayed", {"kind": "replay"})
+    with pytest.raises(SpecError, match="is itself a replay; name the study that it belongs to"):
+        plan_confirmation(replay, 1, 1, [])
     with pytest.raises(SpecError, match="is not a confirmation"):
         resumed(search, plan.spec, accept_change=False)
 

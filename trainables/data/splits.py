@@ -1,4 +1,4 @@
-"""Which samples of a domain belong to which split.
+"""Which samples of a domain are used, and which split each belongs to.
 
 A sample's split follows from its id and from nothing else: it stays what it is when more or fewer
 images are asked for, when some cannot be used, and in any order. Sizes are therefore near the

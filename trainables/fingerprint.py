@@ -11,12 +11,14 @@ from pathlib import Path
 
 from trainables.registry import plugin_sources
 
+SUFFIXES = (".py", ".npz")
+"""Files of the package that can change a trial's numbers: its code, and the meshes it draws."""
 LIBRARIES = ("numpy", "torch")
 """Libraries whose version can change a trial's numbers."""
 
 
 def code_digest(package: Path | None = None) -> str:
-    """Digest of the source of trainables and plugins, and of the versions of :data:`LIBRARIES`.
+    """Digest of trainables and plugins, and of the versions of :data:`LIBRARIES`.
 
     The digest covers each file's path inside the package and its bytes, so renaming or moving a
     module changes it too. Imports nothing slow.
@@ -28,7 +30,8 @@ def code_digest(package: Path | None = None) -> str:
         SHA-256 as 64 hexadecimal digits.
     """
     root = package or _trainables()
-    files = [(path.relative_to(root).as_posix(), path) for path in root.rglob("*.py")]
+    found = (path for path in root.rglob("*") if path.suffix in SUFFIXES)
+    files = [(path.relative_to(root).as_posix(), path) for path in found]
     digest = hashlib.sha256()
     for name, path in (*sorted(files), *plugin_sources()):
         content = path.read_bytes()

@@ -16,12 +16,13 @@ def package(tmp_path):
     (root / "adapt").mkdir(parents=True)
     (root / "fit.py").write_text("a = 1\n")
     (root / "adapt" / "net.py").write_text("b = 2\n")
+    (root / "body.npz").write_bytes(b"mesh")
     return root
 
 
 def test_it_is_over_paths_lengths_bytes_and_versions(package):
     text = (
-        "adapt/net.py 6\nb = 2\nfit.py 6\na = 1\n"
+        "adapt/net.py 6\nb = 2\nbody.npz 4\nmeshfit.py 6\na = 1\n"
         f"numpy {version('numpy')}\ntorch {version('torch')}\n"
     )
     assert code_digest(package) == hashlib.sha256(text.encode()).hexdigest()
@@ -29,6 +30,10 @@ def test_it_is_over_paths_lengths_bytes_and_versions(package):
 
 def edit(package):
     (package / "fit.py").write_text("a = 2\n")
+
+
+def another_mesh(package):
+    (package / "body.npz").write_bytes(b"mush")
 
 
 def rename(package):
@@ -48,7 +53,7 @@ def shift_a_line(package):
     (package / "fit.py").write_text("b = 2\na = 1\n")
 
 
-@pytest.mark.parametrize("change", [edit, rename, move, add_empty, shift_a_line])
+@pytest.mark.parametrize("change", [edit, another_mesh, rename, move, add_empty, shift_a_line])
 def test_any_change_of_the_source_changes_it(package, change):
     before = code_digest(package)
     change(package)

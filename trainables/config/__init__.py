@@ -7,6 +7,7 @@ packages nothing but the registry of names.
 """
 
 from trainables.config.trial_config import (
+    MAX_IMAGES,
     AdaptConfig,
     CurriculumConfig,
     DataConfig,
@@ -28,6 +29,7 @@ from trainables.config.trial_config import (
 )
 
 __all__ = [
+    "MAX_IMAGES",
     "AdaptConfig",
     "CurriculumConfig",
     "DataConfig",

@@ -45,6 +45,10 @@ Loss = Literal["kl", "mse"]
 Pacing = Literal["linear", "quadratic", "root", "exponential", "log", "step", "fixed_exponential"]
 
 
+MIN_IMAGES, MAX_IMAGES = 50, 1_000_000
+"""Smallest and largest number of images that can be asked for of a domain."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """The two domains, the number of images of each, and their size."""
@@ -88,7 +92,8 @@ class DataConfig:
         )  # fmt: skip
         for name in ("num_source", "num_target"):
             value = getattr(self, name)
-            require(50 <= value <= 1_000_000, f"data.{name}", "from 50 to 1000000", value)
+            rule = f"from {MIN_IMAGES} to {MAX_IMAGES}"
+            require(MIN_IMAGES <= value <= MAX_IMAGES, f"data.{name}", rule, value)
         require(1 <= self.crop_scale <= 4, "data.crop_scale", "from 1 to 4", self.crop_scale)
         for role in ("source", "target"):
             name, crop = getattr(self, role), getattr(self, f"{role}_crop")

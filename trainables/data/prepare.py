@@ -18,8 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trainables.config import TrialConfig
-from trainables.data.domain import ImageRequest
+from trainables.config import MAX_IMAGES, TrialConfig
+from trainables.data.domain import ImageRequest, image_request
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import check_store, write_store
 from trainables.registry import DOMAINS, PluginError, load_plugins
@@ -50,19 +50,9 @@ def _prepare(options: argparse.Namespace) -> None:
         raise ValueError(
             f"{out} holds a finished store, which is undamaged; use it or name another folder"
         )
-    entry = DOMAINS[options.name]
-    request = ImageRequest(
-        role=options.role,
-        num=options.num,
-        image_size=options.size,
-        root=options.root,
-        options=_domain_options(options.name, options.option),
-        crop=options.crop,
-        crop_scale=options.scale,
-        num_threads=options.threads,
-    )
+    request = _request(options)
     console = Console(stderr=True)
-    counts = entry.load().check(request)
+    counts = DOMAINS[options.name].load().check(request)
     total = sum(counts.values())
     if counts:  # otherwise they are known only in the end
         sizes = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
@@ -87,11 +77,41 @@ def _prepare(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{out}: {len(store.images):,} samples ({sizes}), digest {store.digest}\n")
 
 
-def _domain_options(name: str, pairs: Sequence[str]) -> Any:
-    """The options of a data set with some fields given as ``field=value``; None if it has none."""
+def _request(options: argparse.Namespace) -> ImageRequest:
+    """What a trial with these settings would ask for, so that it can use the store."""
+    name, role = options.name, options.role
+    if DOMAINS[name].reads_folder and options.root is None:
+        raise ValueError(f"--root must name the folder or the archive of {name}")
+    if not DOMAINS[name].reads_folder and options.num is None:
+        raise ValueError(f"--num must say how many images {name} draws")
+    if options.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {options.threads}")
+    root = None if options.root is None else str(options.root)
+    trial = TrialConfig.from_flat({
+        **_domain_options(name, options.option),
+        # Both domains, since a source and a target have the same joints.
+        **{"data.source": name, "data.target": name},
+        **{"data.source_root": root, "data.target_root": root},
+        f"data.num_{role}": MAX_IMAGES if options.num is None else options.num,
+        f"data.{role}_crop": options.crop,
+        "data.crop_scale": options.scale,
+        "data.image_size": options.size,
+        "data.heatmap_size": options.size // 2,
+    })  # fmt: skip
+    request = image_request(trial, role, options.threads)
+    if getattr(request.options, "target_backgrounds", False):
+        raise ValueError(
+            f"data.{name}.target_backgrounds must be false: a store is made before its target "
+            f"is known"
+        )
+    return request
+
+
+def _domain_options(name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """Flat fields of a data set's own options that are given as ``field=value``."""
     options = DOMAINS[name].options
     known = [] if options is None else [field.name for field in fields(options)]
-    given = {}
+    given: dict[str, Any] = {}
     for pair in pairs:
         field, equals, text = pair.partition("=")
         if not equals or field not in known:
@@ -103,7 +123,7 @@ def _domain_options(name: str, pairs: Sequence[str]) -> Any:
             given[f"data.{name}.{field}"] = json.loads(text)
         except ValueError:
             given[f"data.{name}.{field}"] = text
-    return TrialConfig.from_flat(given).registered.get(f"data.{name}")
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_argument("--role", choices=("source", "target"), default="target")
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
-    parser.add_argument("--num", type=int, default=10**9, help="most images; all if left out")
+    parser.add_argument("--num", type=int, help=f"most images; {MAX_IMAGES:,} if left out")
     parser.add_argument("--crop", choices=("image", "person"), default="image")
     parser.add_argument("--scale", type=float, default=1.5, help="of a person's square to its box")
     parser.add_argument(

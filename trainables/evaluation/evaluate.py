@@ -15,7 +15,12 @@ from trainables.data.skeleton import Skeleton
 from trainables.data.splits import evenly_spaced
 from trainables.distributed.collectives import BatchNorm2d
 from trainables.metrics.controls import control_predictions, mean_pose
-from trainables.metrics.evalpose import EvalPoseResult, EvalPoseVariant, evalpose_readings
+from trainables.metrics.evalpose import (
+    EvalPoseResult,
+    EvalPoseVariant,
+    TooFewTripletsError,
+    evalpose_readings,
+)
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 from trainables.metrics.validators import joint_confidence
 from trainables.network.pose_net import PoseNet
@@ -223,7 +228,7 @@ def control_metrics(
         cell = target.image_size / heatmap_size
         try:
             readings = evalpose_readings(*arguments, tuple(READINGS), min_limb_px=cell)
-        except ValueError:  # no image keeps enough triplets
+        except TooFewTripletsError:
             continue
         metrics[f"pck_05/{name}"] = pck_pooled(*arguments, target.image_size).all
         metrics |= {f"{READINGS[v]}/{name}": result.mean for v, result in readings.items()}

@@ -64,6 +64,10 @@ class TripletAngles:
     shorter_limb: Tensor
 
 
+class TooFewTripletsError(ValueError):
+    """No image has enough valid triplets for a score."""
+
+
 @dataclass(frozen=True, eq=False)
 class EvalPoseResult:
     """EvalPose in percent, and how much of the input it is based on.
@@ -148,8 +152,9 @@ def evalpose_readings(
         Scores and counts of each variant; ``printed`` and ``within_20`` are in [0, 100].
 
     Raises:
-        ValueError: If no image can be scored, a coordinate is not finite, a shape is wrong, the
-            variant is unknown or ``min_limb_px`` is not positive.
+        TooFewTripletsError: If no image can be scored.
+        ValueError: If a coordinate is not finite, a shape is wrong, the variant is unknown or
+            ``min_limb_px`` is not positive.
     """
     check_poses(predicted_px, keypoints_px, visible, skeleton)
     for variant in variants:
@@ -187,7 +192,7 @@ def evalpose_readings(
     if num_unusable:
         raise ValueError(f"coordinates must be finite, got {num_unusable} that are not")
     if not num_scored:
-        raise ValueError(
+        raise TooFewTripletsError(
             f"EvalPose needs an image with {MIN_TRIPLETS} valid triplets, "
             f"got none in {len(visible)} images"
         )

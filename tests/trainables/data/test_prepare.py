@@ -61,9 +61,22 @@ def test_the_command_says_what_it_made(root, tmp_path, capsys):
     [
         (["lspets"], "lspets is no data set; there are people_clean, "),
         (["lspet", "--root", "/nowhere"], "/nowhere is not a folder"),
-        (["lspet"], "data.target_root must name the folder of the data set"),
-        (["people_clean"], "people_clean can draw at most 1,000,000 images, got 1,000,000,000"),
-        (["lspet", "--option", "split=x"], "a field of lspet (which has none), got split=x"),
+        (["lspet"], "--root must name the folder or the archive of lspet"),
+        (["people_clean"], "--num must say how many images people_clean draws"),
+        (["people_clean", "--num", "2000000"], "data.num_target must be from 50 to 1000000, got "),
+        (["lspet", "--root", ".", "--num", "-5"], "data.num_target must be from 50 to 1000000, "),
+        (["lspet", "--root", ".", "--size", "33"], "data.image_size must be a multiple of 32 "),
+        (["lspet", "--root", ".", "--scale", "0"], "data.crop_scale must be from 1 to 4, got 0"),
+        (
+            ["people_sport", "--num", "60", "--option", "target_backgrounds=true"],
+            "data.people_sport.target_backgrounds must be false: a store is made before its "
+            "target is known",
+        ),
+        (["lspet", "--root", ".", "--threads", "0"], "--threads must be at least 1, got 0"),
+        (
+            ["lspet", "--root", ".", "--option", "split=x"],
+            "a field of lspet (which has none), got split=x",
+        ),
     ],
 )
 def test_what_cannot_be_prepared_is_one_sentence_and_leaves_nothing(

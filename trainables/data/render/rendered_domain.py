@@ -9,8 +9,6 @@ from trainables.data.domain import Domain, ImageRequest, LabelledImages
 from trainables.data.splits import split
 from trainables.registry import DOMAINS
 
-MAX_IMAGES = 1_000_000
-"""Most images that a store or a study can ask for."""
 _FIELD = "data.people_sport.target_backgrounds"
 
 
@@ -59,13 +57,8 @@ class RenderedDomain(Domain):
         drawn.
 
         Raises:
-            OSError, ValueError: If more than :data:`MAX_IMAGES` are asked for, as drawing has no
-                end, or if the user's photographs or poses cannot be read.
+            OSError, ValueError: If the user's photographs or poses cannot be read.
         """
-        if request.num > MAX_IMAGES:
-            raise ValueError(
-                f"{self.name} can draw at most {MAX_IMAGES:,} images, got {request.num:,}"
-            )
         backgrounds, poses = _material(request)
         if backgrounds is not None or poses is not None:
             from trainables.data.render.material import check_photographs, read_poses

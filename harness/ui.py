@@ -34,6 +34,7 @@ from harness.record.masking import masked, masked_text, secrets_of
 from harness.record.outage import OutageError
 from harness.record.storage import Storage
 from harness.spec import SpecError
+from harness.spec.database import sqlite_file
 from harness.terminal.command import DONE, ended, folder_argument, say
 
 START_S = 300.0
@@ -75,7 +76,8 @@ def _show(options: argparse.Namespace) -> int:
     if is_server(uri):
         _say_addresses(server_of(uri), pages)
         return DONE
-    if uri.startswith("sqlite") and not Path(uri.partition(":///")[2].partition("?")[0]).is_file():
+    file = sqlite_file(uri)
+    if file is not None and not file.is_file():
         raise SpecError(f"{masked(uri)} does not exist: no study has been recorded in it")
     port = _port(options.port)
     with tempfile.TemporaryFile() as log:  # it reports every step of its start

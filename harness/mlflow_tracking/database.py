@@ -1,10 +1,9 @@
 """Creates MLflow's database, which takes seconds, on a busy machine a minute."""
 
-from pathlib import Path
-
 from mlflow.tracking import MlflowClient
 
-from harness.record.whole_database import PREFIX, create_whole
+from harness.record.whole_database import create_whole
+from harness.spec.database import sqlite_file
 
 
 def create_database(uri: str) -> None:
@@ -13,6 +12,6 @@ def create_database(uri: str) -> None:
     Args:
         uri: Tracking URI, of any kind.
     """
-    if uri.startswith(PREFIX):
-        Path(uri.removeprefix(PREFIX).partition("?")[0]).parent.mkdir(parents=True, exist_ok=True)
+    if (path := sqlite_file(uri)) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     create_whole(uri, lambda fresh: MlflowClient(fresh).search_experiments(max_results=1))

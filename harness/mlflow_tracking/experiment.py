@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from harness.mlflow_tracking.page import view_key
 from harness.record.ledger import Event
+from harness.spec.database import sqlite_file
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Has MLflow's pages compare training runs; without it they open on language models."""
@@ -43,7 +44,7 @@ def experiment_of_study(
                 ViewType.ALL, filter_string=f"tags.study_id = '{study_id}'"
             )
     if not found:
-        location = artifact_root.as_uri() if tracking_uri.startswith("sqlite") else None
+        location = artifact_root.as_uri() if sqlite_file(tracking_uri) else None
         return _created(client, study, location)
     experiment = next((e for e in found if e.lifecycle_stage == "active"), None)
     if experiment is None:

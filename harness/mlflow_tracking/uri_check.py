@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from harness.record.masking import masked
 from harness.spec import SpecError
+from harness.spec.database import sqlite_file
 
 _DRIVERS = {
     "postgresql": "psycopg2",
@@ -73,10 +74,9 @@ def _split(uri: str) -> SplitResult:
 
 
 def _check_file(uri: str) -> None:
-    name = uri.partition("://")[2].removeprefix("/").partition("?")[0]
-    if not name or name == ":memory:":
-        raise _problem(uri, "keeps nothing; allowed is sqlite:///FILE")
-    path = Path(name)
+    path = sqlite_file(uri)
+    if path is None:
+        raise _problem(uri, "names no file; allowed is sqlite:///FILE")
     _check_folder(uri, path)
     if path.is_dir():
         raise _problem(uri, "cannot be used: it is a folder, not a database file")

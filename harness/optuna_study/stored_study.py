@@ -27,6 +27,7 @@ from harness.record.masking import masked, masked_text, secrets_of
 from harness.record.outage import OutageError
 from harness.record.whole_database import create_whole
 from harness.spec import SpecError, StudySpec
+from harness.spec.database import sqlite_file
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ def open_storage(url: str) -> RDBStorage:
             masked.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    is_sqlite = url.startswith("sqlite")
+    is_sqlite = sqlite_file(url) is not None
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if is_sqlite:
         arguments = {"connect_args": {"timeout": SQLITE_TIMEOUT_S}}

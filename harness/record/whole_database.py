@@ -7,9 +7,8 @@ meanwhile leaves a database that looks complete to the next one and is not.
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-PREFIX = "sqlite:///"
+from harness.spec.database import sqlite_file
 
 
 def create_whole(url: str, create: Callable[[str], object]) -> None:
@@ -22,13 +21,13 @@ def create_whole(url: str, create: Callable[[str], object]) -> None:
     Raises:
         OSError: If the folder cannot be written to; and whatever ``create`` raises.
     """
-    path = Path(url.removeprefix(PREFIX).partition("?")[0])
-    if not url.startswith(PREFIX) or path.exists():
+    path = sqlite_file(url)
+    if path is None or path.exists():
         return
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     try:
-        create(f"{PREFIX}{fresh}")
+        create(f"sqlite:///{fresh}")
         with suppress(FileExistsError):  # another process was faster
             os.link(fresh, path)
     finally:

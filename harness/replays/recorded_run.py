@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.mlflow_tracking.contents import run_number
@@ -13,6 +12,7 @@ from harness.mlflow_tracking.metric_sections import is_once, ledger_metric, step
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.masking import masked
 from harness.spec import SpecError
+from harness.spec.database import sqlite_file
 
 T = TypeVar("T")
 Point = tuple[str, int]
@@ -84,8 +84,8 @@ def read_run(tracking_uri: str, run_id: str) -> RecordedRun:
     """
     check_tracking(tracking_uri)
     shown = masked(tracking_uri)
-    path = tracking_uri.partition(":///")[2].partition("?")[0]
-    if tracking_uri.startswith("sqlite") and not Path(path).is_file():
+    file = sqlite_file(tracking_uri)
+    if file is not None and not file.is_file():
         raise SpecError(f"{shown} does not exist; --storage or --tracking-uri says where to look")
     # The user is waiting; MLflow would try for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

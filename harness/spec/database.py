@@ -1,7 +1,8 @@
-"""The database of the Optuna studies: which one, and which addresses a study's file may give."""
+"""Addresses of databases: which one keeps the Optuna studies, and the file of a SQLite address."""
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -22,6 +23,19 @@ def database_url(in_file: str | None, default: str) -> str:
     return os.environ.get(DATABASE_VARIABLE) or in_file or default
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLAlchemy URL; None if it is of another database or of one in memory.
+
+    Args:
+        url: Such as ``sqlite:///runs/mlflow.db``; any other text is of no SQLite file.
+    """
+    dialect, _, rest = url.partition(":///")
+    name = rest.partition("?")[0]
+    if dialect.lower().partition("+")[0] != "sqlite" or name in ("", ":memory:"):
+        return None
+    return Path(name)
+
+
 def _checked(url: str) -> str:
     # The message never shows the URL: it may hold a password.
     if not re.fullmatch(r"[a-z]+(\+[a-z0-9_]+)?://\S*", url):
@@ -32,8 +46,12 @@ def _checked(url: str) -> str:
             f"must not hold a password, as the file is kept with the results; "
             f"give the whole URL in {DATABASE_VARIABLE}",
         )
-    if re.fullmatch(r"sqlite(\+\w+)?://(/?|/:memory:)", url):
-        raise problem((), "must outlive the study, which a database in memory does not")
+    if url.startswith("sqlite") and sqlite_file(url) is None:
+        raise problem(
+            (),
+            "must name its file, as in sqlite:////data/optuna.db; a database in memory does not "
+            "outlive the study",
+        )
     return url
 
 

@@ -57,8 +57,8 @@ def test_a_store_that_can_be_used_or_may_be_up_later_passes(uri, tmp_path):
         ("http://", "names no host"),
         ("http://host:port", "is no valid URL"),
         ("http://ho st", "names no host"),
-        ("sqlite://", "keeps nothing"),
-        ("sqlite:///:memory:", "keeps nothing"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
         ("mysql://host/db", "needs the Python package MySQLdb"),
     ],
 )

@@ -161,7 +161,7 @@ REFUSED = [  # whole text, and the message behind the file's name
         "1:16: metric.name must be one of the bins 00 to 05 (evaluation.bin_count is 6), got",
     ),
     (HEAD + "database: runs.db", "3:11: database must be an SQLAlchemy URL, such as postgresql"),
-    (HEAD + "database: sqlite://", "3:11: database must outlive the study, which a database in"),
+    (HEAD + "database: sqlite://", "3:11: database must name its file, as in sqlite:"),
     (
         HEAD + "database: postgresql+psycopg://me:secret@host/optuna",
         "3:11: database must not hold a password, as the file is kept with the results; give",

@@ -27,11 +27,6 @@ class DiskStageEntry:
     outcome: Outcome
     seconds: float
 
-    @property
-    def hit(self) -> bool:
-        """Whether it was reused."""
-        return self.outcome == "hit"
-
 
 @dataclass(frozen=True)
 class Place:

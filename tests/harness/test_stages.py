@@ -121,7 +121,7 @@ def test_asking_for_an_entry_is_using_it(cache):
     path = folder_of(cache, 0)
     inputs = json.loads((path / "stage.json").read_text())["inputs"]
     before = time.time()
-    assert cache.get("images", inputs, write(0)).hit
+    assert cache.get("images", inputs, write(0)).outcome == "hit"
     assert (path / "stage.json").stat().st_mtime >= before - 1
 
 

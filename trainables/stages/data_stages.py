@@ -41,7 +41,6 @@ class PreparedEntry(NamedTuple):
     key: str
     outcome: Outcome = "hit"
     seconds: float = 0.0
-    hit: bool = True
 
 
 class ImageStage(NamedTuple):

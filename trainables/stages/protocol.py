@@ -61,11 +61,6 @@ class StageEntry(Protocol):
         """Time that computing it took; for a hit, when it was computed."""
         ...
 
-    @property
-    def hit(self) -> bool:
-        """Whether it was found."""
-        ...
-
 
 class StageClaim(Protocol):
     """A finished stage, or the right to compute it until the holder or the ``with`` block ends."""

@@ -50,10 +50,10 @@ def everything_under(root):
 
 def test_the_first_call_computes_and_the_second_hits(cache):
     first = cache.get("images", {"num": 3}, write("hello"))
-    assert not first.hit
+    assert first.outcome != "hit"
     assert (first.path / "content.txt").read_text() == "hello"
     second = cache.get("images", {"num": 3}, refuse)
-    assert second.hit
+    assert second.outcome == "hit"
     assert (second.path, second.key) == (first.path, first.key)
 
 
@@ -124,7 +124,7 @@ def test_other_inputs_and_other_stages_are_computed_apart(cache):
         cache.get("images", {"num": 4}, write("b")),
         cache.get("poses", {"num": 3}, write("c")),
     ]
-    assert not any(entry.hit for entry in entries)
+    assert "hit" not in {entry.outcome for entry in entries}
     assert [(e.path / "content.txt").read_text() for e in entries] == ["a", "b", "c"]
 
 
@@ -172,8 +172,8 @@ def test_a_key_is_that_of_what_a_manifest_gives_back(inputs):
 def test_keys_of_inputs_survive_the_way_to_disk_and_back(cache):
     inputs = {"by_number": {10: "a", 9: "b"}, "pair": (1, 2)}
     cache.get("images", inputs, write("hello"))
-    assert cache.get("images", inputs, refuse).hit
-    assert cache.get("images", json.loads(json.dumps(inputs)), refuse).hit
+    assert cache.get("images", inputs, refuse).outcome == "hit"
+    assert cache.get("images", json.loads(json.dumps(inputs)), refuse).outcome == "hit"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -192,7 +192,7 @@ def test_a_failing_compute_leaves_nothing_and_a_later_call_works(cache, error):
         cache.get("images", {"num": 3}, fail)
     assert everything_under(cache.root) == ["images"]
     entry = cache.get("images", {"num": 3}, write("whole"))
-    assert not entry.hit
+    assert entry.outcome != "hit"
     assert everything_under(entry.path) == ["content.txt", "stage.json"]
 
 
@@ -222,7 +222,7 @@ def test_threads_that_race_compute_once(cache):
     for thread in threads:
         thread.join()
     assert len(calls) == 1
-    assert sorted(entry.hit for entry in entries) == [False] + [True] * (num - 1)
+    assert sorted(entry.outcome for entry in entries) == ["hit"] * (num - 1) + ["miss"]
     assert {(entry.path / "content.txt").read_text() for entry in entries} == {"hello"}
 
 
@@ -237,10 +237,10 @@ def test_stages_of_different_keys_do_not_wait_for_each_other(cache):
     thread = threading.Thread(target=cache.get, args=("images", {"num": 1}, slow))
     thread.start()
     assert inside.wait(10)
-    assert not cache.get("images", {"num": 2}, write("other")).hit
+    assert cache.get("images", {"num": 2}, write("other")).outcome != "hit"
     release.set()
     thread.join()
-    assert cache.get("images", {"num": 1}, refuse).hit
+    assert cache.get("images", {"num": 1}, refuse).outcome == "hit"
 
 
 def flip(path):
@@ -302,7 +302,7 @@ def test_a_damaged_entry_is_computed_again(cache, damage):
     (first.path.parent / "content.txt").write_text("hello")  # for the file outside the folder
     damage(first.path)
     second = cache.get("images", {"num": 3}, write("hello"))
-    assert (second.outcome, second.hit) == ("repaired", False)
+    assert second.outcome == "repaired"
     assert second.path == first.path
     assert (second.path / "content.txt").read_text() == "hello"
     (first.path.parent / "content.txt").unlink()
@@ -477,5 +477,5 @@ def test_a_hit_removes_the_lock_file_of_a_process_that_died(cache):
     entry = cache.get("images", {"num": 3}, write("whole"))
     lock = Path(entry.path.parent, f".{entry.key}.lock")
     lock.touch()
-    assert cache.get("images", {"num": 3}, refuse).hit
+    assert cache.get("images", {"num": 3}, refuse).outcome == "hit"
     assert not lock.exists()

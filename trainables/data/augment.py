@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from trainables.data.blur import gaussian_blur
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -282,28 +284,11 @@ def augment_images(images: Tensor, draw: AugmentDraw) -> Tensor:
     grey = _grey(pixels)
     pixels = ((pixels - grey) * saturation + grey).clamp(0, 1)
     if draw.blur_px is not None:
-        pixels = blur_images(pixels, draw.blur_px)
+        # Three deviations of RegDA's widest blur, 0.8 pixels of 256.
+        radius = max(1, math.ceil(3 * 0.8 * pixels.shape[-1] / 256))
+        pixels = gaussian_blur(pixels, draw.blur_px, radius)
     mean, std = imagenet_mean_std(device)
     return (pixels - mean) / std
-
-
-def blur_images(pixels: Tensor, deviation_px: Tensor) -> Tensor:
-    """Gaussian blur of each image (B, C, H, W) with its own deviation (B,), edges repeated."""
-    batch, channels, height, width = pixels.shape
-    # Three deviations of RegDA's widest blur, 0.8 pixels of 256.
-    radius = max(1, math.ceil(3 * 0.8 * width / 256))
-    offset = torch.arange(-radius, radius + 1, device=pixels.device)
-    line = torch.exp(-0.5 * (offset / deviation_px.clamp_min(1e-3).unsqueeze(1)).square())
-    line = (line / line.sum(1, keepdim=True)).repeat_interleave(channels, 0)  # (B*C, taps)
-    flat = pixels.reshape(1, batch * channels, height, width)
-    along_rows, along_columns = (radius, radius, 0, 0), (0, 0, radius, radius)
-    for kernel, pad in (
-        (line[:, None, None], along_rows),
-        (line[:, None, :, None], along_columns),
-    ):
-        flat = torch.nn.functional.pad(flat, pad, mode="replicate")
-        flat = torch.nn.functional.conv2d(flat, kernel, groups=batch * channels)
-    return flat.view(batch, channels, height, width)
 
 
 def _grey(pixels: Tensor) -> Tensor:

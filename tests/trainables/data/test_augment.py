@@ -1,6 +1,7 @@
 """Augmentation: images and keypoints move together; colours and draws follow their ranges."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from trainables.data.augment import (
     are_mirrored,
     augment_images,
     between_views,
-    blur_images,
     compose,
     draw_augmentation,
     draw_views,
@@ -339,21 +339,14 @@ def test_a_further_rotation_turns_by_up_to_its_angle():
     assert 55 < angle.max() <= 60
 
 
-def test_blur_spreads_each_image_by_its_own_deviation():
-    pixels = torch.zeros(2, 3, 256, 256)
-    pixels[:, :, 100, 100] = 1
-    sharp, blurred = blur_images(pixels, torch.tensor([0.0, 0.8]))
-    torch.testing.assert_close(sharp, pixels[0])
-    torch.testing.assert_close(blurred.sum((1, 2)), torch.ones(3))
-    offset = torch.arange(256) - 100.0
-    variance = (blurred[0].sum(0) * offset.square()).sum()
-    assert variance == pytest.approx(0.64, rel=0.02)
-    torch.testing.assert_close(blurred[0], blurred[0].T)
-
-
-def test_blur_repeats_the_edges():
-    flat = torch.full((1, 3, 8, 8), 0.3)
-    torch.testing.assert_close(blur_images(flat, torch.tensor([0.8])), flat)
+def test_images_are_blurred_as_far_as_drawn():
+    images = torch.zeros(2, 256, 256, 3, dtype=torch.uint8)
+    images[:, 100, 100] = 255
+    drawn = replace(plain_draw(num=2), blur_px=torch.tensor([0.0, 0.8]))
+    sharp, blurred = to_unit_range(augment_images(images, drawn))
+    assert sharp[0, 100, 100].item() == pytest.approx(1, abs=1e-3)
+    variance = (blurred[0].sum(0) * (torch.arange(256) - 100.0).square()).sum()
+    assert variance.item() == pytest.approx(0.64, rel=0.05)
 
 
 def test_blur_is_drawn_only_where_it_is_asked_for():

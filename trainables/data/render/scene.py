@@ -1,15 +1,17 @@
 """Everything around a figure: background, occluders and camera effects."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.data.blur import gaussian_blur
 from trainables.data.render.look import Look
 from trainables.data.render.shapes import (
     Capsules,
     as_tensor,
     covers,
-    gaussian_blur,
     paint,
     smooth_noise,
 )
@@ -125,7 +127,8 @@ def add_camera_effects(
     images = images * gain.view(CHUNK, 3, 1, 1)
     if look.blur:
         sigma = rng.uniform(0, look.blur, CHUNK) * images.shape[-1] / 64
-        images = gaussian_blur(images, as_tensor(sigma))
+        radius = max(1, math.ceil(3 * sigma.max()))
+        images = gaussian_blur(images, as_tensor(sigma), radius)
     if look.noise:
         level = as_tensor(rng.uniform(0, look.noise, CHUNK)).view(-1, 1, 1, 1)
         images = images + level * torch.randn(images.shape, generator=generator)

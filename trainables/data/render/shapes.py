@@ -1,10 +1,9 @@
-"""Batched drawing of simple things: shaded capsules over a background, noise, blur.
+"""Batched drawing of simple things: shaded capsules over a background, noise.
 
 All images of a batch are painted at once on the tensor's device. The coverage of a capsule is the
 clipped signed distance of each pixel to it, which gives smooth edges without supersampling.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,26 +98,6 @@ def smooth_noise(size: int, cells: int, num: int, generator: torch.Generator) ->
     return torch.nn.functional.interpolate(
         coarse, size=(size, size), mode="bilinear", align_corners=True
     )
-
-
-def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur each image of (B, C, H, W) with its own sigma (B,) in pixels, separably."""
-    reach = max(1, math.ceil(3 * float(sigma.max())))
-    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3).view(-1, 1)) ** 2)
-    kernel = kernel / kernel.sum(1, keepdim=True)  # (B, 2 reach + 1)
-    batch, channels, height, width = images.shape
-    weight = kernel.repeat_interleave(channels, 0)  # (B*C, 2 reach + 1)
-    flat = torch.nn.functional.pad(
-        images.reshape(1, batch * channels, height, width), [reach] * 4, mode="replicate"
-    )
-    flat = torch.nn.functional.conv2d(
-        flat, weight.view(-1, 1, 1, 2 * reach + 1), groups=batch * channels
-    )
-    flat = torch.nn.functional.conv2d(
-        flat, weight.view(-1, 1, 2 * reach + 1, 1), groups=batch * channels
-    )
-    return flat.view(batch, channels, height, width)
 
 
 def as_tensor(array: NDArray[np.floating]) -> Tensor:

@@ -1,10 +1,9 @@
 """The renderer: what covers what, shading by hand, noise and blur."""
 
-import numpy as np
 import pytest
 import torch
 
-from trainables.data.render.shapes import Capsules, gaussian_blur, paint, smooth_noise
+from trainables.data.render.shapes import Capsules, paint, smooth_noise
 
 FRONTAL = torch.tensor([[0.0, 0.0, 1.0]])
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
@@ -91,20 +90,3 @@ def test_noise_is_bounded_smooth_and_repeatable():
     assert noise.max() <= 1
     finer = smooth_noise(32, 16, 2, torch.Generator().manual_seed(0))
     assert finer.diff(dim=-1).abs().mean() > 3 * noise.diff(dim=-1).abs().mean()
-
-
-def test_blur_spreads_a_point_by_its_own_sigma():
-    images = torch.zeros(3, 1, 15, 15)
-    images[:, :, 7, 7] = 1
-    blurred = gaussian_blur(images, torch.tensor([0.0, 0.5, 1.0]))
-    torch.testing.assert_close(blurred[0], images[0])
-    assert blurred.sum((1, 2, 3)).tolist() == pytest.approx([1, 1, 1])
-    for image, sigma in zip(blurred[1:, 0], (0.5, 1.0), strict=True):
-        assert (image[7, 8] / image[7, 7]).item() == pytest.approx(np.exp(-0.5 / sigma**2))
-        assert (image[7, 5] / image[7, 7]).item() == pytest.approx(np.exp(-2 / sigma**2))
-        torch.testing.assert_close(image, image.T)
-
-
-def test_blur_keeps_constant_images_up_to_the_border():
-    images = torch.full((2, 3, 9, 9), 0.7)
-    torch.testing.assert_close(gaussian_blur(images, torch.tensor([0.3, 1.0])), images)

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from harness.mlflow_tracking.uri_check import check_tracking
 from harness.record.storage import open_storage
-from harness.spec import SpecError, StudySpec, load_study
+from harness.spec import SpecError, StudySpec, load_spec
 from harness.study.launch import add_launch_options, launch_of
 from harness.study.preflight import check_machine
 from harness.terminal.command import (
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _checked(options: argparse.Namespace, out: TextIO) -> int:
-    spec = load_study(options.study, options.set)
+    spec = load_spec(options.study, options.set)
     say(out, f"{options.study} is a valid study: {_summary(spec)}")
     for notice in spec.notices:
         say(out, notice)

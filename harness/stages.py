@@ -20,7 +20,7 @@ from harness.record.storage import Storage
 from harness.stage_cache.cleaning import (
     NO_RULE,
     PrunedItem,
-    Pruning,
+    PruneRules,
     StoredStage,
     prune,
     stored_stages,
@@ -208,7 +208,7 @@ def _prune(root: Path, options: argparse.Namespace) -> None:
         )
     others = (options.older_than, options.larger_than_total, options.damaged or None)
     is_alone = options.stage is not None and others == (None, None, None)
-    rules = Pruning(
+    rules = PruneRules(
         options.older_than, options.larger_than_total, options.damaged, options.all or is_alone
     )
     items = []

@@ -12,7 +12,7 @@ from functools import cache
 
 import pytest
 
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.conftest import ROOT
 from trainables.config import trial_fields
 
@@ -252,7 +252,7 @@ def test_study_files_in_documents_are_valid(document, write_study):
     for text in STUDY.findall((ROOT / document).read_text()):
         # tests/integration/test_plugins.py reads those of plugins.
         if "plugins:" not in text and not text.startswith("# my_lab/"):
-            load_study(write_study(text))
+            load_spec(write_study(text))
 
 
 @pytest.mark.parametrize(

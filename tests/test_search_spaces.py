@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.conftest import ROOT
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
@@ -16,7 +16,7 @@ def test_there_are_studies():
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_loads_and_its_draws_build_configs(path):
-    space = load_study(path).space
+    space = load_spec(path).space
     rng = random.Random(7)
     for _ in range(200):
         TrialConfig.from_flat(space.draw(rng))
@@ -26,7 +26,7 @@ def test_every_study_loads_and_its_draws_build_configs(path):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_is_resumed_after_its_driver_has_died(path, tmp_path):
-    spec = load_study(path)
+    spec = load_spec(path)
 
     def curve(fields, step):
         return {metric.name: float(step) for metric in spec.metrics}
@@ -57,5 +57,5 @@ def test_every_study_tells_an_editor_where_its_schema_is(path):
 
 @pytest.mark.parametrize("name", ["bins", "lspet"])
 def test_the_papers_ways_of_sampling_and_their_control_come_first(name):
-    baselines = list(load_study(ROOT / "search_spaces" / f"{name}.yaml").baselines)
+    baselines = list(load_spec(ROOT / "search_spaces" / f"{name}.yaml").baselines)
     assert baselines[:4] == ["all", "vae_hm", "vae_cl", "random_third"]

@@ -16,7 +16,7 @@ from harness.record.ledger import (
     Event,
     RunRecord,
     apply_event,
-    described,
+    latest_description,
     searched_fields,
 )
 from harness.results.ranking import ranked_trials
@@ -214,7 +214,7 @@ def ended_runs(ledger_path: Path, end: Event) -> tuple[Event, dict[int, RunRecor
     runs: dict[int, RunRecord] = {}
     num_duplicates = 0
     for event in _events_up_to(ledger_path, end):
-        study = described(study, event)
+        study = latest_description(study, event)
         apply_event(runs, event)
         num_duplicates += event["event"] == "duplicate"
     if study is None:

@@ -40,7 +40,7 @@ FIRST_PAUSE_S = 0.5
 _STUDY_ID = "study_id"
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_database(url: str) -> RDBStorage:
     """Optuna's storage at a SQLAlchemy URL.
 
     Raises:
@@ -88,7 +88,7 @@ def open_study(
 
     Args:
         spec: The study.
-        storage: From :func:`open_storage`.
+        storage: From :func:`open_database`.
         study_name: Name in the storage.
         study_id: Tells this study from another of the same name.
         is_new: Whether the ledger holds no trial yet.

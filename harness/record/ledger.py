@@ -157,7 +157,7 @@ class Ledger:
     def _read_back(self) -> None:
         first = last = None
         for event in [] if self.is_new else read_events(self.path):
-            self.description = described(self.description, event)
+            self.description = latest_description(self.description, event)
             self.is_complete = event["event"] == "end" and event["state"] == "complete"
             if event["event"] in ("study", "resume"):
                 self.earlier_wall_s += 0.0 if first is None or last is None else last - first
@@ -190,7 +190,7 @@ class Ledger:
         line = json.dumps(event, allow_nan=False)
         with self._lock:
             self._write(line.encode() + b"\n", synced=kind in _SYNCED)
-            self.description = described(self.description, event)
+            self.description = latest_description(self.description, event)
             apply_event(self.runs, event)
         for subscriber in list(self._subscribers):
             try:
@@ -262,7 +262,7 @@ def apply_event(runs: dict[int, RunRecord], event: Event) -> None:
     record.seen_at = event["time"]
 
 
-def described(description: Event | None, event: Event) -> Event | None:
+def latest_description(description: Event | None, event: Event) -> Event | None:
     """The description of a study after an event; a resume may change it."""
     if event["event"] == "study":
         return event
@@ -315,7 +315,7 @@ def read_runs(path: Path) -> tuple[Event, dict[int, RunRecord]]:
     runs: dict[int, RunRecord] = {}
     description: Event | None = None
     for event in read_events(path):
-        description = described(description, event)
+        description = latest_description(description, event)
         apply_event(runs, event)
     if description is None:
         raise ValueError(f"{path} holds no study")

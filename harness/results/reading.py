@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.record.ledger import Event, RunRecord, apply_event, described, read_events
+from harness.record.ledger import Event, RunRecord, apply_event, latest_description, read_events
 from harness.results.frames import Study
 from harness.results.trial_label import trial_label
 from trainables.config import trial_fields
@@ -64,7 +64,7 @@ def _read_ledger(
             times.append((event["time"], event["time"]))
         elif times:
             times[-1] = times[-1][0], event["time"]
-        description = described(description, event)
+        description = latest_description(description, event)
         apply_event(records, event)
         if event["event"] == "epoch":
             numbers.append(event["number"])

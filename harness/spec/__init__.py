@@ -9,8 +9,8 @@ for editors. The model knows none of the modules after it. Imports nothing slow:
 refused within a second. Used by everything above it as ``from harness.spec import ...``.
 """
 
-from harness.spec.load import checked_study, load_study
+from harness.spec.load import checked_study, load_spec
 from harness.spec.study_spec import StudySpec
 from harness.yaml.source import SpecError
 
-__all__ = ["SpecError", "StudySpec", "checked_study", "load_study"]
+__all__ = ["SpecError", "StudySpec", "checked_study", "load_spec"]

@@ -16,7 +16,7 @@ from harness.yaml.validation import problems
 from trainables.config import TrialConfig
 
 
-def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
+def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
     """Load a study file and check it, down to the configurations that it can draw.
 
     Args:

@@ -1,6 +1,6 @@
 """The model of a study: what one YAML file says, with values of the right types.
 
-:func:`harness.spec.load.load_study` makes a model of a file and checks that its parts go together.
+:func:`harness.spec.load.load_spec` makes a model of a file and checks that its parts go together.
 ``python -m harness.spec`` prints the JSON Schema of these files for editors.
 """
 
@@ -151,12 +151,12 @@ class StudySpec(Strict):
         return names if self.early_terminate.over == "bins" else [*names, self.pruning_metric.name]
 
     def note(self, notices: tuple[str, ...]) -> None:
-        """Keep what the user should know of the file; :func:`load_study` calls this once."""
+        """Keep what the user should know of the file; :func:`load_spec` calls this once."""
         self._notices = notices
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of the file, in sentences; from :func:`load_study`."""
+        """What the user should know of the file, in sentences; from :func:`load_spec`."""
         return self._notices
 
     @cached_property

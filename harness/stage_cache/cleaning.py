@@ -54,7 +54,7 @@ class StoredStage:
 
 
 @dataclass(frozen=True)
-class Pruning:
+class PruneRules:
     """Rules by which entries are removed: an entry to which any rule applies, none without a rule.
 
     Attributes:
@@ -112,7 +112,7 @@ def stored_stages(
 
 
 def prune(
-    root: Path, rules: Pruning, stage: str | None = None, *, dry_run: bool = False
+    root: Path, rules: PruneRules, stage: str | None = None, *, dry_run: bool = False
 ) -> Iterator[PrunedItem]:
     """Remove entries, then the remains of killed processes.
 
@@ -152,7 +152,7 @@ def prune(
         yield from _prune_left_behind(parent, dry_run)
 
 
-def _reason(entry: StoredStage, rules: Pruning, now: float) -> str | None:
+def _reason(entry: StoredStage, rules: PruneRules, now: float) -> str | None:
     if rules.everything:
         return "all"
     if rules.damaged and entry.damage is not None:
@@ -163,7 +163,7 @@ def _reason(entry: StoredStage, rules: Pruning, now: float) -> str | None:
     return None
 
 
-def _spared(rules: Pruning) -> str:
+def _spared(rules: PruneRules) -> str:
     """Why an entry stays to which no rule applies."""
     reasons = []
     if rules.older_than_s is not None:

@@ -13,7 +13,7 @@ from harness.optuna_study.continuation import (
     identity,
 )
 from harness.optuna_study.outcomes import TrialOutcomes
-from harness.optuna_study.stored_study import Patience, free_study_name, open_storage, open_study
+from harness.optuna_study.stored_study import Patience, free_study_name, open_database, open_study
 from harness.optuna_study.stored_trials import StoredTrials
 from harness.optuna_study.suggestions import Suggestions
 from harness.record.ledger import Ledger
@@ -47,7 +47,7 @@ def open_bridge(
     Raises:
         SpecError: If it cannot be resumed; nothing has changed then.
     """
-    stored = open_storage(database_url(spec.database, launch.storage.optuna_url))
+    stored = open_database(database_url(spec.database, launch.storage.optuna_url))
     patience = Patience(say, gives_up)
     study_name = ledger.path.parent.name
     described = {**_description(spec, study_name, launch), **identity(spec)}

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.noop_trainable import NoopTrainable
@@ -29,7 +29,7 @@ budget: {{run_cap: {NUM_TRIALS}}}
 @pytest.mark.benchmark
 @pytest.mark.filterwarnings("ignore")
 def test_overhead_per_trial(write_study, tmp_path):
-    spec = load_study(write_study(STUDY))
+    spec = load_spec(write_study(STUDY))
     result, tracker = follow_study(
         spec, Launch(Storage(tmp_path), trainable=NoopTrainable), io.StringIO()
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness.forecast.plan import plan_study
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.benchmarks.process_memory import tree_pss
 from tests.conftest import ROOT
 
@@ -81,7 +81,7 @@ def _compared(interval, real):
 def test_a_plan_against_its_study(tmp_path, study, overrides):
     load = os.getloadavg()[0]
     started = time.monotonic()
-    spec = load_study(ROOT / study, overrides)
+    spec = load_spec(ROOT / study, overrides)
     plan = plan_study(spec, tmp_path / "runs").as_json()
     plan_s = time.monotonic() - started
     result, wall_s, peak = _really_run(study, overrides, tmp_path / "runs")

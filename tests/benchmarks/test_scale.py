@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.simulation import Simulation
 
 NUM_TRIALS = 5000
@@ -34,7 +34,7 @@ def curve(fields, step):
 @pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 def test_time_and_memory_of_the_tenths_of_a_long_study(write_study, tmp_path):
-    simulation = Simulation(load_study(write_study(STUDY)), tmp_path)
+    simulation = Simulation(load_spec(write_study(STUDY)), tmp_path)
     process, tenth = psutil.Process(), NUM_TRIALS // 10
     wall, used = time.monotonic(), time.process_time()
     tenths = []

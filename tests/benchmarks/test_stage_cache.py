@@ -18,7 +18,7 @@ import torch
 
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.stage_cache.cache import DiskStageCache
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
@@ -71,7 +71,7 @@ def run_study(storage, text, name):
     path = storage.parent / f"{name}.yaml"
     path.write_text(text.replace("name: bins\n", f"name: {name}\n"))
     launch = Launch(Storage(storage), trainable=MeasuredTrainable)
-    result, _ = follow_study(load_study(path), launch, io.StringIO())
+    result, _ = follow_study(load_spec(path), launch, io.StringIO())
     assert result.state == "complete"
     reported = {record.number: [] for record in result.runs}
     for event in read_events(Storage(storage).ledger(result.study_name)):

@@ -14,7 +14,7 @@ import statistics
 import pytest
 
 from harness.optuna_study import stored_study as optuna_study
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.benchmarks.record_curves import CURVES, FIXED, GRID, METRIC
 from tests.simulation import Simulation
 
@@ -72,7 +72,7 @@ def compute(write_study, tmp_path, monkeypatch):
             used, best = used + 1, max(best, value)
             return {METRIC: value}
 
-        spec = load_study(write_study(study_text(replay, method, rule)))
+        spec = load_spec(write_study(study_text(replay, method, rule)))
         folder = tmp_path / f"{method}{replay}"
         simulation = Simulation(spec, folder)
         while best < target and simulation.step(curve, NUM_EPOCHS):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec import StudySpec, load_study
+from harness.spec import StudySpec, load_spec
 
 
 @pytest.fixture
@@ -15,6 +15,6 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study
 
     def load_text(text: str, overrides: Sequence[str] = ()) -> StudySpec:
         Path("s.yaml").write_text(text)
-        return load_study("s.yaml", overrides)
+        return load_spec("s.yaml", overrides)
 
     return load_text

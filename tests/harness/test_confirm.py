@@ -14,7 +14,7 @@ from harness.results.verdict import (
     num_looks,
     recorded_verdict,
 )
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.simulation import Simulation
 from trainables.config import TrialConfig
 from trainables.data.layouts.leeds import write_leeds
@@ -45,7 +45,7 @@ def searched(write_study, tmp_path):
     """Run a search and return its ledger."""
 
     def run(text=STUDY, curve=_curve):
-        simulation = Simulation(load_study(write_study(text)), tmp_path)
+        simulation = Simulation(load_spec(write_study(text)), tmp_path)
         simulation.run(curve, num_steps=1)
         simulation.close()
         return tmp_path / "studies" / simulation.spec.name / "events.jsonl"

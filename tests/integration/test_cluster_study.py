@@ -9,7 +9,7 @@ from ray.cluster_utils import Cluster
 
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.repeatable_metrics import repeatable
@@ -55,7 +55,7 @@ def lose_a_node(cluster, node, ledger, lost):
 
 
 def test_the_trial_of_a_lost_node_goes_on_elsewhere(write_study, tmp_path):
-    spec = load_study(write_study(STUDY))
+    spec = load_spec(write_study(STUDY))
     alone = Storage(tmp_path / "alone")
     follow_study(spec, Launch(alone), io.StringIO())
     storage, out, lost = Storage(tmp_path / "cluster"), io.StringIO(), []

@@ -11,7 +11,7 @@ import pytest
 
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study import tune_adapters as search
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
@@ -79,7 +79,7 @@ class HangingTrainable(AdaptationTrainable):
 
 
 def follow(write_study, storage, trainable, text=STUDY):
-    spec = load_study(write_study(text))
+    spec = load_spec(write_study(text))
     result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     ledger = list(read_events(Storage(storage).ledger(result.study_name)))
     return result, ledger

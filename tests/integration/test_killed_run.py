@@ -14,7 +14,7 @@ import pytest
 
 from harness.record.ledger import read_events
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study import limits
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
@@ -109,7 +109,7 @@ def write(tmp_path_factory):
 
 def follow(path, storage, trainable=AdaptationTrainable):
     """Run or go on with the study; returns its result and its events."""
-    spec = load_study(path)
+    spec = load_spec(path)
     result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     return result, list(read_events(Storage(storage).ledger("killed")))
 

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from harness import run
 from harness.record.ledger import read_events, read_runs
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study import limits
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
@@ -54,7 +54,7 @@ def follow(write_study, tmp_path, cluster):
 
     def follow(trainable, text=STUDY, **options):
         out = io.StringIO()
-        spec = load_study(write_study(text))
+        spec = load_spec(write_study(text))
         launch = Launch(Storage(tmp_path), trainable=trainable, address=cluster, **options)
         result, tracker = follow_study(spec, launch, out)
         return result, tracker, out.getvalue()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.browser import needs_chromium, new_page, opened_browser
 from tests.simulation import Simulation
 
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 @pytest.fixture
 def address(write_study, tmp_path):
     """The dashboard of a storage with a study of six trials, some of them pruned."""
-    simulation = Simulation(load_study(write_study(STUDY)), tmp_path)
+    simulation = Simulation(load_spec(write_study(STUDY)), tmp_path)
     simulation.run(lambda fields, step: {PCK: 10 * fields["vae.kl_weight"] + step}, num_steps=4)
     simulation.close()
     with socket.socket() as probe:

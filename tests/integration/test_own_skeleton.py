@@ -9,7 +9,7 @@ from harness import run, stages
 from harness.optuna_study.continuation import check_identity, identity
 from harness.record.ledger import read_runs
 from harness.record.storage import absolute_paths
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.animal_data_set import QUADRUPED, write_animals, write_skeleton
 from trainables.data.image_store import open_image_store
 
@@ -92,7 +92,7 @@ def test_fields_that_hold_paths_become_absolute(folder, field, value, is_path):
 
 
 def test_a_study_is_not_resumed_with_other_joints(folder):
-    spec = load_study("animals.yaml")
+    spec = load_spec("animals.yaml")
     recorded = {"study": "animals", **json.loads(json.dumps(identity(spec)))}
     check_identity(recorded, spec)
     write_skeleton(folder, QUADRUPED.replace("[nose, withers, tail]", "[tail, withers, nose]"))

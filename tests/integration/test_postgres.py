@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.optuna_study import stored_study as optuna_study
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.spec.database import DATABASE_VARIABLE
 from tests import postgres
 from tests.drivers import Driver, assert_equal, outcome, run_to_the_end
@@ -33,7 +33,7 @@ def database(server: PostgresServer, monkeypatch) -> str:
 
 @pytest.fixture
 def spec(write_study, database):
-    return load_study(write_study(STUDY))
+    return load_spec(write_study(STUDY))
 
 
 def run(spec, root, **options):
@@ -189,7 +189,7 @@ def test_two_drivers_with_studies_of_their_own_share_a_database(write_study, dat
     names = ("first", "second")
     specs = {}
     for name in names:
-        specs[name] = load_study(write_study(STUDY.replace("\nname: t\n", f"\nname: {name}\n")))
+        specs[name] = load_spec(write_study(STUDY.replace("\nname: t\n", f"\nname: {name}\n")))
     simulations = {name: Simulation(specs[name], tmp_path / name) for name in names}
     going = set(names)
     while going:

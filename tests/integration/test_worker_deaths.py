@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.record.storage import Storage
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study.follow import follow_study
 from harness.study.launch import Launch
 from tests.noop_trainable import MortalTrainable, SlowTrainable
@@ -34,7 +34,7 @@ def reasons(write_study, storage, trainable, names):
     text = STUDY + "".join(
         f"  {name}: {{vae.epochs: {index}}}\n" for index, name in enumerate(names, start=1)
     )
-    spec = load_study(write_study(text))
+    spec = load_spec(write_study(text))
     result, _ = follow_study(spec, Launch(Storage(storage), trainable=trainable), io.StringIO())
     assert [record.state for record in result.runs] == ["failed"] * len(names)
     return {record.name: record.reason for record in result.runs}

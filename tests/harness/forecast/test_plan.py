@@ -9,7 +9,7 @@ from harness.forecast.capacity import Machine
 from harness.forecast.measuring import Measurement
 from harness.forecast.plan import ERROR, HARNESS_BYTES, OVERHEAD_S, REPORT_S, plan_study
 from harness.nodes.run_slots import Available
-from harness.spec import load_study
+from harness.spec import load_spec
 
 ROOMY = Machine(free_bytes=10**12, disk_bytes=10**12, memory_bytes=10**12)
 STUDY = """
@@ -52,7 +52,7 @@ def plan_of(write_study, tmp_path, monkeypatch):
     """The plan of a study whose trials cost what a function says of their settings."""
 
     def plan_of(*changes, text=STUDY, cost=lambda config: COST, machine=ROOMY, **options):
-        spec = load_study(write_study(text), list(changes))
+        spec = load_spec(write_study(text), list(changes))
         measured = []
 
         def measure(trials, trainable, resources, at_once):
@@ -253,7 +253,7 @@ def test_too_little_memory_is_warned_of_and_for_one_trial_refused(plan_of):
 
 def test_no_trial_may_fit_this_machine(write_study, tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "measure_trials", lambda trials, *_: [COST for _ in trials])
-    spec = load_study(write_study(STUDY), ["resources.cpus=4096"])
+    spec = load_spec(write_study(STUDY), ["resources.cpus=4096"])
     plan = plan_study(spec, tmp_path / "runs", is_cluster=True)
     assert plan.notes[0] == "No trial fits this machine; times on a cluster will differ."
     assert not (tmp_path / "runs").exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.forecast.trials import Trial, study_trials
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.stage_cache.cache import DiskStageCache
 from harness.stage_cache.manifest import stage_key
 from trainables.config import TrialConfig
@@ -87,7 +87,7 @@ def test_the_keys_of_stages_are_those_of_a_real_trial(tmp_path, method, is_prepa
 
 
 def test_every_seed_of_the_baselines_and_some_draws(write_study, tmp_path):
-    given, searched = study_trials(load_study(write_study(STUDY)), tmp_path / "none")
+    given, searched = study_trials(load_spec(write_study(STUDY)), tmp_path / "none")
     named = [(trial.config.sampling.strategy, trial.config.seed) for trial in given]
     assert named == [("all", 0), ("all", 1), ("random", 0), ("random", 1)]
     assert len({trial.config.vae.kl_weight for trial in searched}) > 10
@@ -97,12 +97,12 @@ def test_every_seed_of_the_baselines_and_some_draws(write_study, tmp_path):
 
 
 def test_nothing_is_drawn_where_baselines_use_up_the_budget(write_study, tmp_path):
-    spec = load_study(write_study(STUDY), ["budget.run_cap=2"])
+    spec = load_spec(write_study(STUDY), ["budget.run_cap=2"])
     assert study_trials(spec, tmp_path)[1] == []
 
 
 def test_what_a_trial_has_stored_is_found(write_study, tmp_path):
-    spec = load_study(write_study(STUDY))
+    spec = load_spec(write_study(STUDY))
     config = study_trials(spec, tmp_path)[0][0].config
     cache = DiskStageCache(tmp_path)
     stages = TrialStages(config, cache, 1, read_test=False)

@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.results.ranking import ranked_trials
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.study.tune_adapters import error_sentence
 from tests.simulation import Simulation
 
@@ -35,7 +35,7 @@ def open_bridge(write_study, tmp_path):
         for simulation in opened:
             simulation.close()
         opened.clear()
-        opened.append(Simulation(load_study(write_study(text)), tmp_path, **options))
+        opened.append(Simulation(load_spec(write_study(text)), tmp_path, **options))
         make.ledger, make.spec = opened[0].ledger, opened[0].spec
         return opened[0].bridge
 

@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from harness.record.ledger import Ledger, read_events
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.simulation import PCK, STUDY, Simulation, curve
 
 WRITES = (
@@ -96,7 +96,7 @@ def empty(tmp_path_factory):
 
 @pytest.fixture
 def spec(write_study):
-    return load_study(write_study(STUDY))
+    return load_spec(write_study(STUDY))
 
 
 @pytest.mark.timeout(900)  # five minutes for all deaths, beside other tests
@@ -159,7 +159,7 @@ def test_a_ledger_torn_at_any_byte_of_its_last_line_is_mended(spec, tmp_path, mo
 
 def test_a_flaw_is_remembered_when_the_driver_dies_before_it_ends_the_trial(write_study, tmp_path):
     text = STUDY.replace("run_cap: 7", "run_cap: 1")
-    spec = load_study(write_study(text))
+    spec = load_spec(write_study(text))
     simulation = Simulation(spec, tmp_path)
     simulation.bridge.ask("a")
     simulation.bridge.report("a", {f"metrics/{PCK}": math.nan, "step": 1, "num_steps": 4})
@@ -182,8 +182,8 @@ def test_a_finished_study_is_left_as_it_is(spec, tmp_path):
 
 
 def test_a_raised_budget_goes_on_with_what_the_sampler_knows(write_study, tmp_path):
-    short = load_study(write_study(STUDY.replace("run_cap: 7", "run_cap: 4")))
-    spec = load_study(write_study(STUDY))
+    short = load_spec(write_study(STUDY.replace("run_cap: 7", "run_cap: 4")))
+    spec = load_spec(write_study(STUDY))
     run(spec, tmp_path / "whole")
     run(short, tmp_path / "raised")
     run(spec, tmp_path / "raised")
@@ -199,11 +199,11 @@ def test_a_raised_budget_goes_on_with_what_the_sampler_knows(write_study, tmp_pa
     ],
 )
 def test_a_changed_space_is_refused_with_the_choices(write_study, tmp_path, old, new, words):
-    run(load_study(write_study(STUDY)), tmp_path)
+    run(load_spec(write_study(STUDY)), tmp_path)
     ledger = tmp_path / "studies" / "t" / "events.jsonl"
     before = ledger.read_bytes()
     with pytest.raises(SpecError, match=f"{words}.*--new.*--accept-change"):
-        Simulation(load_study(write_study(STUDY.replace(old, new))), tmp_path)
+        Simulation(load_spec(write_study(STUDY.replace(old, new))), tmp_path)
     assert ledger.read_bytes() == before
 
 
@@ -215,25 +215,25 @@ def test_changed_code_is_refused(spec, tmp_path, monkeypatch):
 
 
 def test_what_may_change_may_change(write_study, tmp_path):
-    run(load_study(write_study(STUDY)), tmp_path)
+    run(load_spec(write_study(STUDY)), tmp_path)
     text = STUDY + "resources: {parallel: 3}\nfailures: {retries: 4}\n"
-    Simulation(load_study(write_study(text)), tmp_path).close()
+    Simulation(load_spec(write_study(text)), tmp_path).close()
 
 
 def test_an_accepted_change_goes_on_with_the_new_space(write_study, tmp_path):
-    run(load_study(write_study(STUDY)), tmp_path)
+    run(load_spec(write_study(STUDY)), tmp_path)
     wider = STUDY.replace("max: 1}", "max: 2}").replace("run_cap: 7", "run_cap: 9")
-    spec = load_study(write_study(wider))
+    spec = load_spec(write_study(wider))
     simulation = run(spec, tmp_path, accept_change=True)
     assert len({r.trial for r in simulation.ledger.runs.values()}) == 9
     Simulation(spec, tmp_path).close()  # from now on this is the study
 
 
 def test_categories_cannot_change_even_so(write_study, tmp_path):
-    run(load_study(write_study(STUDY)), tmp_path)
+    run(load_spec(write_study(STUDY)), tmp_path)
     other = STUDY.replace("[all, hardest, random]", "[all, hardest, random, easiest]")
     with pytest.raises(SpecError, match=r"parameters\.sampling\.strategy cannot change"):
-        Simulation(load_study(write_study(other)), tmp_path, accept_change=True)
+        Simulation(load_spec(write_study(other)), tmp_path, accept_change=True)
 
 
 def test_an_end_that_only_the_database_kept_is_believed(spec, tmp_path):
@@ -303,7 +303,7 @@ def test_a_change_under_which_old_trials_mean_something_else_is_refused(
 ):
     def study(parameter):
         fixed = "fixed: {sampling.strategy: bins}\n" if name == "bins.subset" else ""
-        return load_study(write_study(LAW.replace("PARAMETER", parameter) + fixed))
+        return load_spec(write_study(LAW.replace("PARAMETER", parameter) + fixed))
 
     first = Simulation(study(old), tmp_path)
     first.run(constant, num_steps=1)
@@ -321,9 +321,7 @@ def test_what_was_trained_stands_beside_the_codes_that_optuna_stores(write_study
         "  bins.subset: {choose: {from: bins.count, min: 1, max: 3},\n"
         "    when: {sampling.strategy: bins}}"
     )
-    simulation = Simulation(
-        load_study(write_study(LAW.replace("PARAMETER", parameters))), tmp_path
-    )
+    simulation = Simulation(load_spec(write_study(LAW.replace("PARAMETER", parameters))), tmp_path)
     simulation.run(constant, num_steps=1)
     simulation.close()
     url = f"sqlite:///{tmp_path / 'optuna.db'}"

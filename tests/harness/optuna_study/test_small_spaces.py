@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from harness.optuna_study.suggestions import PATIENT_DUPLICATES
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.simulation import Simulation
 
 PCK = "target_val/pck_05"
@@ -32,7 +32,7 @@ def driver(write_study, tmp_path):
     def start(text, **options):
         for simulation in opened:
             simulation.close()
-        opened.append(Simulation(load_study(write_study(text)), tmp_path, **options))
+        opened.append(Simulation(load_spec(write_study(text)), tmp_path, **options))
         return opened[-1]
 
     yield start

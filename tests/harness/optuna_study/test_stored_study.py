@@ -12,9 +12,9 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DataError, OperationalError
 
 from harness.optuna_study import stored_study as optuna_study
-from harness.optuna_study.stored_study import Patience, open_storage
+from harness.optuna_study.stored_study import Patience, open_database
 from harness.record.outage import OutageError
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.conftest import ROOT
 from tests.harness.optuna_study.test_resume import STUDY, curve, outcome, run
 from tests.simulation import Simulation
@@ -28,7 +28,7 @@ def locked_s(request):
 def test_a_database_that_another_process_locks_is_waited_for(
     write_study, tmp_path, monkeypatch, locked_s
 ):
-    spec = load_study(write_study(STUDY))
+    spec = load_spec(write_study(STUDY))
     run(spec, tmp_path / "whole")
     monkeypatch.setattr(optuna_study, "SQLITE_TIMEOUT_S", 0.2)
     said: list[str] = []
@@ -52,14 +52,14 @@ DIES_AT_THE_FIRST_TABLE = """
 import os, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from harness.optuna_study.stored_study import open_storage
+from harness.optuna_study.stored_study import open_database
 
 @event.listens_for(Engine, "after_cursor_execute")
 def die(connection, cursor, statement, *_):
     if statement.strip().startswith("CREATE TABLE"):
         os._exit(9)
 
-open_storage(sys.argv[1])
+open_database(sys.argv[1])
 """
 
 
@@ -68,7 +68,7 @@ def test_a_driver_killed_while_it_creates_the_database_leaves_none(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", DIES_AT_THE_FIRST_TABLE, url]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 9
     assert not (tmp_path / "optuna.db").exists()
-    storage = open_storage(url)
+    storage = open_database(url)
     optuna.create_study(storage=storage, study_name="s")
     # The name has its index, without which each start would make another study.
     with pytest.raises(optuna.exceptions.DuplicatedStudyError):
@@ -119,11 +119,11 @@ def test_a_person_who_interrupts_does_not_wait_for_a_database():
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path):
     (tmp_path / "optuna.db").write_text("a letter to my bank" * 100)
     with pytest.raises(SpecError, match="cannot be used: file is not a database"):
-        open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+        open_database(f"sqlite:///{tmp_path / 'optuna.db'}")
 
 
 def test_commits_leave_the_journal_where_it_is(tmp_path):
-    storage = open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    storage = open_database(f"sqlite:///{tmp_path / 'optuna.db'}")
     optuna.create_study(storage=storage)
     assert (tmp_path / "optuna.db-journal").stat().st_size == 0
     storage.engine.dispose()

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from harness.optuna_study import stored_study as optuna_study
-from harness.spec import load_study
+from harness.spec import load_spec
 from tests.harness.optuna_study.test_resume import STUDY, outcome, run
 
 WRITES = (
@@ -20,7 +20,7 @@ WRITES = (
 def test_nothing_is_lost_or_left_running_when_answers_are(
     write_study, tmp_path, monkeypatch, every
 ):
-    spec = load_study(write_study(STUDY))
+    spec = load_spec(write_study(STUDY))
     monkeypatch.setattr(optuna_study, "FIRST_PAUSE_S", 0.0)
     calls, lost = {name: 0 for name in WRITES}, []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.conftest import ROOT
 
 SMOKE = ROOT / "search_spaces" / "smoke.yaml"
@@ -24,15 +24,15 @@ SMOKE = ROOT / "search_spaces" / "smoke.yaml"
 )
 def test_a_value_that_is_wrong_with_a_line_of_the_file_is_blamed(override, message):
     with pytest.raises(SpecError) as caught:
-        load_study(SMOKE, [override])
+        load_spec(SMOKE, [override])
     assert str(caught.value).startswith(f"--set {override}: {message}")
 
 
 def test_of_several_overrides_the_one_at_fault_is_blamed():
     good = ["budget.run_cap=9", "fixed.adapt.epochs=3"]
     with pytest.raises(SpecError, match=r"^--set fixed\.data\.image_size=128: fixed\.data\.heat"):
-        load_study(SMOKE, [good[0], "fixed.data.image_size=128", good[1]])
-    load_study(SMOKE, [*good, "fixed.data.image_size=128", "fixed.data.heatmap_size=32"])
+        load_spec(SMOKE, [good[0], "fixed.data.image_size=128", good[1]])
+    load_spec(SMOKE, [*good, "fixed.data.image_size=128", "fixed.data.heatmap_size=32"])
 
 
 def test_an_error_of_the_file_stays_the_files(tmp_path):
@@ -40,5 +40,5 @@ def test_an_error_of_the_file_stays_the_files(tmp_path):
     path.write_text(SMOKE.read_text().replace("net.width: 8", "net.width: 3"))
     line = path.read_text().splitlines().index("  net.width: 3") + 1
     with pytest.raises(SpecError) as caught:
-        load_study(path, ["budget.run_cap=9"])
+        load_spec(path, ["budget.run_cap=9"])
     assert str(caught.value).startswith(f"{path}:{line}:14: fixed.net.width must be from 4")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.spec.json_schema import study_schema
 from harness.yaml.source import read_yaml
 from tests.conftest import ROOT
@@ -133,7 +133,7 @@ def test_a_mistake_is_refused_by_the_schema_and_by_the_check(path, value, tmp_pa
     file = tmp_path / "s.yaml"
     file.write_text(json.dumps(study))
     with pytest.raises(SpecError):
-        load_study(file)
+        load_spec(file)
 
 
 NUMBERS = st.sampled_from([0, 1, 2, 3, 0.5, 1e-3, 9, 40])
@@ -187,7 +187,7 @@ def test_what_loads_is_accepted_by_the_schema(tmp_path, parameters, sections):
     path = tmp_path / "s.yaml"
     path.write_text(json.dumps(study))
     try:
-        load_study(path)
+        load_spec(path)
     except SpecError:
         return
     CHECK.validate(study)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness.spec import SpecError, checked_study, load_study
+from harness.spec import SpecError, checked_study, load_spec
 from tests.conftest import ROOT
 from tests.study_texts import HEAD, message_of
 from trainables.registry import STRATEGIES
@@ -16,7 +16,7 @@ SMOKE = SEARCH_SPACES / "smoke.yaml"
 
 @pytest.mark.parametrize("path", sorted(SEARCH_SPACES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_search_space_loads_and_starts_with_its_question(path):
-    load_study(path)
+    load_spec(path)
     assert re.match(r"# yaml-language-server: .*\n# .*\?", path.read_text())
 
 
@@ -40,7 +40,7 @@ def idle(name, config):
 
 @pytest.mark.parametrize("path", sorted(SEARCH_SPACES.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_study_searches_nothing_that_changes_nothing(path):
-    spec = load_study(path)
+    spec = load_spec(path)
     if spec.trainable == "pose_vae":
         return
     rng = random.Random(0)
@@ -50,7 +50,7 @@ def test_a_shipped_study_searches_nothing_that_changes_nothing(path):
 
 
 def test_smoke_study_is_what_its_file_says():
-    spec = load_study(SMOKE)
+    spec = load_spec(SMOKE)
     assert (spec.name, spec.trainable, spec.method) == ("smoke", "adaptation", "tpe")
     assert (spec.objective.name, spec.objective.goal) == ("target_val/pck_05", "maximize")
     assert spec.budget.run_cap == 4
@@ -64,8 +64,8 @@ def test_smoke_study_is_what_its_file_says():
 
 def test_a_study_is_checked_without_the_heavy_libraries():
     code = (
-        "import sys; from harness.spec import load_study; "
-        f"load_study({str(SMOKE)!r}); "
+        "import sys; from harness.spec import load_spec; "
+        f"load_spec({str(SMOKE)!r}); "
         "bad = {'torch', 'ray', 'mlflow', 'optuna', 'numpy'} & set(sys.modules); "
         "sys.exit(str(bad) if bad else 0)"
     )
@@ -112,11 +112,11 @@ def test_fixed_and_baselines_are_flattened_to_values_of_the_right_type(load):
 
 def test_spec_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        load_study(SMOKE).name = "other"
+        load_spec(SMOKE).name = "other"
 
 
 def test_the_space_and_what_is_drawn_to_check_it_are_made_once():
-    spec = load_study(SMOKE)
+    spec = load_spec(SMOKE)
     assert spec.space is spec.space
     assert spec.space.probes is spec.space.probes
 
@@ -395,12 +395,12 @@ def test_grid_needs_no_run_cap_but_separate_values(load):
 )
 def test_an_error_in_an_override_names_the_override(override, message):
     with pytest.raises(SpecError) as caught:
-        load_study(SMOKE, [override])
+        load_spec(SMOKE, [override])
     assert str(caught.value).startswith(f"--set {override}: {message}")
 
 
 def test_overrides_change_the_study():
-    spec = load_study(
+    spec = load_spec(
         SMOKE,
         ["budget.run_cap=3", "run_cap=5", "metric.goal=minimize", "early_terminate.type=none"]
         + ["parameters.vae.kl_weight={value: 0.1}", "fixed.adapt.method=source_only"],

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from harness.optuna_study.samplers import pruner_for
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.spec.early_terminate import EarlyTerminate
 
 HEAD = "metric: {name: target_val/pck_05, goal: maximize}\n"
@@ -22,7 +22,7 @@ def warning(tmp_path):
     def load(text):
         path = tmp_path / "s.yaml"
         path.write_text(HEAD + text)
-        found = [notice for notice in load_study(path).notices if ": warning: " in notice]
+        found = [notice for notice in load_spec(path).notices if ": warning: " in notice]
         assert len(found) <= 1
         if not found:
             return None
@@ -117,13 +117,13 @@ def test_a_study_whose_trials_cannot_be_stopped_too_early_is_not_warned_of(warni
 def test_pose_vae_trials_have_no_phases(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("trainable: pose_vae\nmetric: {name: vae/kl}\n" + SEARCH + STOPS_EARLY)
-    assert load_study(path).notices == ()
+    assert load_spec(path).notices == ()
 
 
 def test_a_study_that_does_not_ask_for_it_stops_no_trial(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(HEAD + SEARCH)
-    spec = load_study(path)
+    spec = load_spec(path)
     assert spec.early_terminate.type == "none"
     assert spec.early_terminate.first_stop is None
     assert isinstance(pruner_for(spec), optuna.pruners.NopPruner)
@@ -133,7 +133,7 @@ def test_a_min_iter_that_is_not_used_is_named(tmp_path):
     path = tmp_path / "s.yaml"
     rule = "early_terminate: {type: wilcoxon, over: bins, min_iter: 3}\n"
     path.write_text(HEAD + SEARCH + rule)
-    assert load_study(path).notices[-1] == "not used here: early_terminate.min_iter"
+    assert load_spec(path).notices[-1] == "not used here: early_terminate.min_iter"
 
 
 @pytest.mark.parametrize("eta", [2, 3])

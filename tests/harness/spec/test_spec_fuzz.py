@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from tests.conftest import ROOT
 
 SMOKE = ROOT / "search_spaces" / "smoke.yaml"
@@ -106,7 +106,7 @@ def check(tmp_path, monkeypatch):
         message = "s.yaml:1:1: none"
         start = time.process_time()  # other processes may be busy
         try:
-            load_study("s.yaml")
+            load_spec("s.yaml")
         except SpecError as error:
             message = str(error)
         assert time.process_time() - start < 2

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.space.suggester import RandomSuggester
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.spec.json_schema import study_schema
 from tests.reference.wandb_sweeps import bands, grid, law_of, quantiles
 
@@ -377,7 +377,7 @@ def loads_and_means(sweep, tmp_path: Path, must_load: bool):
     path = tmp_path / "s.yaml"
     path.write_text(written(sweep, random.Random(json.dumps(sweep))), encoding="utf-8")
     try:
-        spec = load_study(path)
+        spec = load_spec(path)
     except SpecError as error:
         assert not must_load, error
         place, _, sentence = str(error).removeprefix(f"{path}:").partition(": ")

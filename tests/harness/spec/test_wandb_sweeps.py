@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.spec.canonical import study_name
 from trainables.config import TrialConfig
 
@@ -15,12 +15,12 @@ SWEEPS = Path(__file__).parent / "wandb"
 
 
 def sweep(name, overrides=()):
-    return load_study(SWEEPS / f"{name}.yaml", overrides)
+    return load_spec(SWEEPS / f"{name}.yaml", overrides)
 
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_sweep_loads_and_its_draws_are_trials(path):
-    space, rng = load_study(path).space, random.Random(3)
+    space, rng = load_spec(path).space, random.Random(3)
     for _ in range(100):
         TrialConfig.from_flat(space.draw(rng))
 
@@ -95,7 +95,7 @@ def test_a_study_takes_the_name_of_its_file_if_it_has_none(tmp_path):
     for line in ("", "name: null\n", 'name: ""\n'):
         path = tmp_path / "Sweep 1 (new).yaml"
         path.write_text(text + line)
-        assert (load_study(path).name, load_study(path).title) == ("sweep-1-new", None)
+        assert (load_spec(path).name, load_spec(path).title) == ("sweep-1-new", None)
 
 
 def test_free_text_as_a_name_is_the_title():
@@ -154,7 +154,7 @@ def test_an_error_in_a_group_is_placed_where_it_stands(tmp_path):
     ):
         path.write_text(f"{text}{lines}\n")
         with pytest.raises(SpecError) as caught:
-            load_study(path)
+            load_spec(path)
         assert str(caught.value).startswith(f"{path}:{message}")
 
 
@@ -250,7 +250,7 @@ def test_a_mistake_is_named_in_the_words_of_the_file(tmp_path, line, message):
         f"metric: {{name: train/source_kl}}\nparameters:\n  {line}\n  seed: {{value: 1}}\n"
     )
     with pytest.raises(SpecError) as caught:
-        load_study(path)
+        load_spec(path)
     assert str(caught.value).partition(": ")[2].startswith(message)
 
 
@@ -274,7 +274,7 @@ def test_what_is_not_supported_is_refused_by_its_name(tmp_path, lines, message):
         f"metric: {{name: train/source_kl}}\nparameters: {{vae.norm: {{value: raw}}}}\n{lines}\n"
     )
     with pytest.raises(SpecError) as caught:
-        load_study(path)
+        load_spec(path)
     assert str(caught.value).partition(": ")[2].startswith(message)
 
 
@@ -282,11 +282,11 @@ def test_the_list_of_allowed_words_has_those_of_wandb(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("metrik: {name: train/source_kl}\nmetric: {name: train/source_kl}\n")
     with pytest.raises(SpecError, match="did you mean metric.*run_cap, metric$"):
-        load_study(path)
+        load_spec(path)
 
 
 def test_a_sweep_without_a_metric_is_refused(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("method: random\nparameters: {vae.norm: {value: raw}}\n")
     with pytest.raises(SpecError, match="s.yaml:1:1: metric is required: what the study optimis"):
-        load_study(path)
+        load_spec(path)

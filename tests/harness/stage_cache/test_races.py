@@ -12,7 +12,7 @@ import pytest
 
 from harness.stage_cache import cache as stage_cache
 from harness.stage_cache.cache import DiskStageCache
-from harness.stage_cache.cleaning import Pruning, prune
+from harness.stage_cache.cleaning import PruneRules, prune
 from harness.stage_cache.manifest import stage_key
 
 # Children come from a server that has imported the cache alone: a hundredth of a second each.
@@ -296,12 +296,12 @@ def test_pruning_never_takes_an_entry_from_under_a_reader(cache):
         reader.start()
     num_removed = 0
     while any(reader.is_alive() for reader in readers):
-        items = prune(cache.root, Pruning(everything=True))
+        items = prune(cache.root, PruneRules(everything=True))
         num_removed += sum(item.kept is None for item in items)
     for reader in readers:
         reader.join(10)
         assert reader.exitcode == 0
     assert num_removed > 0
     assert wrong.value == 0
-    list(prune(cache.root, Pruning(everything=True)))
+    list(prune(cache.root, PruneRules(everything=True)))
     assert everything_under(cache.root) == ["images"]

@@ -7,7 +7,7 @@ import torch
 
 from harness.record.ledger import RunRecord
 from harness.record.storage import StudyFolder
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.study.best_model import keep_best_model
 from tests.trainables.adapt.tiny_run import make_config
 from trainables.adapt.methods import build_net
@@ -29,7 +29,7 @@ budget: {run_cap: 4}
 @pytest.fixture
 def spec(tmp_path):
     (tmp_path / "s.yaml").write_text(SPEC)
-    return load_study(tmp_path / "s.yaml", [])
+    return load_spec(tmp_path / "s.yaml", [])
 
 
 @pytest.fixture

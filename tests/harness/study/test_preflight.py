@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 import torch
 
-from harness.spec import SpecError, load_study
+from harness.spec import SpecError, load_spec
 from harness.spec.named_files import named_files
 from harness.study.preflight import check_bins, check_data, check_weights
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ def load(tmp_path, monkeypatch):
 
     def load_text(text):
         Path("s.yaml").write_text(HEAD + text)
-        return load_study("s.yaml")
+        return load_spec("s.yaml")
 
     return load_text
 

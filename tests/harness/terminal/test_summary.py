@@ -8,7 +8,7 @@ import pytest
 from harness.record.ledger import RunRecord
 from harness.record.storage import Storage
 from harness.record.study_result import StudyResult
-from harness.spec import load_study
+from harness.spec import load_spec
 from harness.terminal.summary import as_json, as_text
 from trainables.config import TrialConfig
 
@@ -43,7 +43,7 @@ def lines(tmp_path, write_study):
             study_name="s", state="complete", reason=None, was_interrupted=False,
             wall_s=90.0, runs=records, optuna_url="sqlite:///o.db", optuna_name="s",
         )  # fmt: skip
-        spec = load_study(write_study(STUDY))
+        spec = load_spec(write_study(STUDY))
         return list(as_text(spec, Storage(tmp_path), result, TRACKER))
 
     return make
@@ -131,7 +131,7 @@ TRIALS = (
 def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_constraint(
     tmp_path, write_study
 ):
-    spec = load_study(write_study(SEVERAL))
+    spec = load_spec(write_study(SEVERAL))
     arguments = (spec, Storage(tmp_path), _several(*TRIALS), TRACKER)
     text = list(as_text(*arguments))
     rows = {line.split()[1]: line.split() for line in text if line.split()[:1] != ["and"]
@@ -146,7 +146,7 @@ def test_seeds_show_their_mean_and_interval_and_the_front_and_what_breaks_a_cons
 
 
 def test_the_json_ranks_trials_and_masks_the_password(tmp_path, write_study):
-    spec = load_study(write_study(SEVERAL))
+    spec = load_spec(write_study(SEVERAL))
     tracker, result = SimpleNamespace(run_ids={0: "run"}, page=None), _several(*TRIALS)
     result.runs[2].params = {"sampling.strategy/quantile": 0.24}
     found = as_json(spec, Storage(tmp_path), result, tracker)
@@ -166,7 +166,7 @@ def test_the_json_ranks_trials_and_masks_the_password(tmp_path, write_study):
 
 
 def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
-    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    spec, result = load_spec(write_study(SEVERAL)), _several(*TRIALS)
     failed, _, stopped, *_ = result.runs
     failed.state, failed.reason = "failed", "RuntimeError: x"
     stopped.state, stopped.reason = "stopped", "budget.hours 1 used up"
@@ -180,7 +180,7 @@ def test_the_json_tells_why_a_trial_is_not_complete(tmp_path, write_study):
 
 
 def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study):
-    spec = load_study(write_study(SEVERAL))
+    spec = load_spec(write_study(SEVERAL))
     result = _several(*TRIALS, state="stopped", reason="budget.hours 1 used up", notes=("so",))
     text = list(as_text(spec, Storage(tmp_path), result, TRACKER))
     assert "  budget.hours 1 used up; the same command continues from here" in text
@@ -188,7 +188,7 @@ def test_a_study_that_stopped_says_why_and_how_it_goes_on(tmp_path, write_study)
 
 
 def test_how_many_runs_reuse_earlier_results_is_said(tmp_path, write_study):
-    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    spec, result = load_spec(write_study(SEVERAL)), _several(*TRIALS)
     arguments = (spec, Storage(tmp_path), result, TRACKER)
     words = "of the runs equal earlier ones"
     assert not any(words in line for line in as_text(*arguments))
@@ -199,7 +199,7 @@ def test_how_many_runs_reuse_earlier_results_is_said(tmp_path, write_study):
 
 
 def test_that_no_searched_trial_ran_to_its_end_is_said(tmp_path, write_study):
-    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    spec, result = load_spec(write_study(SEVERAL)), _several(*TRIALS)
     arguments = (spec, Storage(tmp_path), result, TRACKER)
     words = "no searched trial ran to its end"
     assert not any(words in line for line in as_text(*arguments))
@@ -209,7 +209,7 @@ def test_that_no_searched_trial_ran_to_its_end_is_said(tmp_path, write_study):
 
 
 def test_where_mlflow_has_no_page_yet_no_address_is_announced(tmp_path, write_study):
-    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    spec, result = load_spec(write_study(SEVERAL)), _several(*TRIALS)
     with_page, without = (
         list(as_text(spec, Storage(tmp_path), result, tracker))
         for tracker in (TRACKER, SimpleNamespace(run_ids={}, page=None))
@@ -264,7 +264,7 @@ budget: {run_cap: 30}
 @pytest.fixture
 def of_bins(tmp_path, write_study):
     """Result, lines and JSON of a study in which the hardest sixth is worth 3 points."""
-    spec = load_study(write_study(BINS))
+    spec = load_spec(write_study(BINS))
     fields = {name: dict(values) for name, values in spec.baselines.items()}
     subsets = [[i, (i + gap) % 6] for i in range(6) for gap in (1, 2, 3)] + [[0, 1, 2, 3, 4]]
     for index, subset in enumerate(subsets):
@@ -336,7 +336,7 @@ def test_too_few_trials_tell_nothing_of_difficulty(lines):
 
 
 def test_a_collapsed_pose_vae_behind_a_choice_of_samples_is_warned_of(tmp_path, write_study):
-    spec, result = load_study(write_study(SEVERAL)), _several(*TRIALS)
+    spec, result = load_spec(write_study(SEVERAL)), _several(*TRIALS)
     arguments = (spec, Storage(tmp_path), result, TRACKER)
     for record in result.runs[:3]:
         record.metrics["vae/is_collapsed"] = 1.0

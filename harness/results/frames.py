@@ -52,6 +52,10 @@ rule applied as the run went on, so the epoch of ``best.pt``), ``last``, and ``o
 which alone chooses by target labels. The AdaBN control, also of the last epoch only, judges the
 network with the batch-norm statistics of target training images in place of its own.
 
+A ``pose_vae`` trial judges its VAE on source validation poses, but ``vae/reconstruction`` is the
+mean over the epoch's training poses. An ``adaptation`` trial reports the latent code on the source
+training poses, as these are chosen by its scores.
+
 ``train/wait_share`` is a measurement, the only metric here that a second run of the same trial
 does not repeat; a replay does not compare it. An epoch that is reused from the stage cache has
 that of the run which trained it, and a trial on several devices that of its first process. A GPU

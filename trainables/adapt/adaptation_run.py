@@ -115,8 +115,7 @@ class AdaptationRun:
         return Restyler(
             domains.style,
             {"source": domains.source.splits["train"], "target": domains.target.splits["train"]},
-            {"source": restyling.target, "target": restyling.source},
-            restyling.alpha,
+            restyling,
             torch_generator(self._config.seed, "udape", "style"),
             is_one_strength=self._config.parity,
             shard=self._shard,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainables.adapt.adapter import SourceBatch, TargetBatch
+from trainables.config import Restyling
 from trainables.data.augment import send
 from trainables.distributed.shard import WHOLE, Shard
 from trainables.style.style_transfer import Domain, StyleTransfer
@@ -28,9 +29,7 @@ class Restyler:
     Args:
         transfer: Frozen networks and style statistics of both domains.
         rows: Rows of the training images of each domain, to draw styles from.
-        probabilities: Probability that a batch is restyled as ``target`` (source batches) or as
-            ``source`` (teacher views).
-        alpha: Largest strength of a transfer, in [0, 1].
+        restyling: How often and how strongly.
         generator: CPU generator; the number of draws does not depend on their values.
         is_one_strength: Whether all images of a batch have one strength, as in the reference.
         shard: Part of each batch that this process trains on.
@@ -40,8 +39,7 @@ class Restyler:
         self,
         transfer: StyleTransfer,
         rows: dict[Domain, NDArray[np.int64]],
-        probabilities: dict[Domain, float],
-        alpha: float,
+        restyling: Restyling,
         generator: torch.Generator,
         is_one_strength: bool = False,
         shard: Shard = WHOLE,
@@ -49,14 +47,13 @@ class Restyler:
         self._is_one_strength = is_one_strength
         self._transfer = transfer
         self._rows = {domain: torch.from_numpy(r) for domain, r in rows.items()}
-        self._probabilities = probabilities
-        self._alpha = alpha
+        self._restyling = restyling
         self._generator = generator
         self._shard = shard
 
     def source(self, batch: SourceBatch) -> Tensor:
         """Source images (B, 3, H, W), perhaps in the style of target images."""
-        return self._restyle(batch.images, batch.view, "target")
+        return self._restyle(batch.images, batch.view, "target", self._restyling.source)
 
     def teacher(self, batch: TargetBatch) -> Tensor:
         """The teacher's images (B, 3, H, W), perhaps in the style of source images.
@@ -66,17 +63,20 @@ class Restyler:
         """
         if batch.teacher_images is None or batch.teacher_view is None:
             raise ValueError("T2S needs a target batch with a teacher view")
-        return self._restyle(batch.teacher_images, batch.teacher_view, "source")
+        images, view = batch.teacher_images, batch.teacher_view
+        return self._restyle(images, view, "source", self._restyling.target)
 
-    def _restyle(self, images: Tensor, view: Tensor, towards: Domain) -> Tensor:
+    def _restyle(
+        self, images: Tensor, view: Tensor, towards: Domain, probability: float
+    ) -> Tensor:
         num = len(images) * self._shard.world
-        chance = torch.rand((), generator=self._generator)
-        alpha = self._alpha * torch.rand(num, generator=self._generator)
+        drawn = torch.rand((), generator=self._generator)
+        alpha = self._restyling.alpha * torch.rand(num, generator=self._generator)
         if self._is_one_strength:
             alpha = alpha[:1].expand(num)
         candidates = self._rows[towards]
         styles = candidates[torch.randint(len(candidates), (num,), generator=self._generator)]
-        if chance >= self._probabilities[towards]:  # on the CPU, so no wait for the device
+        if drawn >= probability:  # on the CPU, so no wait for the device
             return images
         alpha, styles = (send(self._shard.take(draws), images.device) for draws in (alpha, styles))
         return self._transfer.restyle(images, view, towards, styles, alpha)

@@ -9,7 +9,7 @@ from trainables.adapt.batches import BatchSettings, SourceBatches, TargetBatches
 from trainables.adapt.feed import Feed
 from trainables.adapt.methods import adaptation_adapter, build_net, pretraining_adapter
 from trainables.adapt.restyle import Restyler
-from trainables.config import TrialConfig
+from trainables.config import Restyling, TrialConfig
 from trainables.distributed.shard import WHOLE
 
 METHODS = ["source_only", "regda", "udape"]
@@ -25,9 +25,8 @@ def train(domains, method, device, steps, sync_mode="default"):
         }
     )  # fmt: skip
     rows = {name: getattr(domains, name).splits["train"] for name in ("source", "target")}
-    restyler = Restyler(
-        Negative(), rows, {"source": 0.5, "target": 0.5}, 1.0, torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    restyler = Restyler(Negative(), rows, Restyling(0.5, 0.5, 1.0), generator)
     settings = BatchSettings(16, device, seed=0)
     net = build_net(config, 16)
     net.place(device)

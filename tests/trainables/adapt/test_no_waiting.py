@@ -13,7 +13,7 @@ from trainables.adapt.methods import augment_ranges
 from trainables.adapt.occlusion import occlude_confident_joints
 from trainables.adapt.pseudo_labels import PseudoLabels
 from trainables.adapt.restyle import Restyler
-from trainables.config import TrialConfig
+from trainables.config import Restyling, TrialConfig
 
 META = torch.device("meta")
 
@@ -51,7 +51,7 @@ def test_batches_style_and_occlusion_do_not_wait(domains, recipe):
     labelled_images = source.read(weights, 2, 4)
     target = TargetBatches(domains.target.images, rows["target"], settings)
     generator = torch.Generator().manual_seed(0)
-    restyler = Restyler(Untouched(), rows, {"source": 1.0, "target": 1.0}, 1.0, generator)
+    restyler = Restyler(Untouched(), rows, Restyling(1.0, 1.0, 1.0), generator)
     # Constants are kept on the device after their first use, which may wait.
     source.augment(next(labelled_images))
     with NoWaiting():

@@ -14,14 +14,13 @@ from analysis.trial_names import trial_names
 from harness.results import Study
 from trainables.data.skeleton import BODY16, HAND21
 from trainables.metrics.intervals import mean_interval
+from trainables.metrics.metric_keys import EVALPOSE_READINGS
 
 COLUMN_NAMES = {"shoulder": "Sld", "elbow": "Elb", "mcp": "MCP", "pip": "PIP", "dip": "DIP"}
 """Joint groups whose column in the paper is not their own name with a capital."""
 READING_COLUMNS = {
-    "EvalPose": "evalpose",
-    "cosines": "evalpose_cosines",
-    "within_20": "evalpose_within_20",
-    "unit_signed": "evalpose_unit_signed",
+    "EvalPose" if variant == "printed" else variant: name
+    for variant, name in EVALPOSE_READINGS.items()
 }
 """Column to reading of EvalPose; ``EvalPose`` is the paper's equation (3) as printed."""
 SCORES = {"All": "pck_05", **READING_COLUMNS}

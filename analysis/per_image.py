@@ -7,8 +7,8 @@ import pandas as pd
 
 from analysis.trial_names import trial_names
 from harness.results import Study
-from trainables.evaluation.evaluate import READINGS
 from trainables.evaluation.predictions import Predictions, evaluate_predictions
+from trainables.metrics.metric_keys import EVALPOSE_READINGS
 
 
 def image_scores(predictions: Predictions) -> pd.DataFrame:
@@ -27,7 +27,8 @@ def image_scores(predictions: Predictions) -> pd.DataFrame:
     """
     found = evaluate_predictions(predictions)
     readings = {
-        READINGS[variant]: result.per_pose.numpy() for variant, result in found.evalpose.items()
+        EVALPOSE_READINGS[variant]: result.per_pose.numpy()
+        for variant, result in found.evalpose.items()
     }
     return pd.DataFrame(
         {
@@ -89,7 +90,7 @@ def pck_evalpose_correlations(images: pd.DataFrame) -> pd.DataFrame:
         Index ``trial``, one column per reading: Spearman's correlation, from -1 to 1, NaN where
         one of the two is constant.
     """
-    readings = [name for name in READINGS.values() if name in images]
+    readings = [name for name in EVALPOSE_READINGS.values() if name in images]
     rows = {
         trial: {name: _spearman(rows["pck"], rows[name]) for name in readings}
         for trial, rows in images.groupby("trial", sort=False)

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from analysis.palette import FONT, new_figure
 from trainables.data.skeleton import Skeleton
-from trainables.metrics.evalpose import WITHIN_RAD, EvalPoseVariant, triplet_angles
+from trainables.metrics.evalpose import WITHIN_RAD, triplet_angles
+from trainables.metrics.metric_keys import EvalPoseVariant
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ Three selections stand apart everywhere: without target labels (``default``), by
 import pandas as pd
 
 from analysis.tables import mean_row
-from trainables.metrics.metric_keys import VALIDATORS
+from trainables.metrics.metric_keys import CHOICES, VALIDATORS
 
 SELECTIONS = {"default": "label-free", "last": "last epoch", "oracle_val": "oracle on target_val"}
 """Way of choosing to its name in :func:`selection_table`."""
 GAIN = "label-free - last"
-_HONEST_WAYS = ("default", "kept", "last", *VALIDATORS)
+_HONEST_WAYS = tuple(way for way in CHOICES if way != "oracle_val")
 
 
 def validator_table(validators: pd.DataFrame, measure: str = "weighted_spearman") -> pd.DataFrame:

@@ -12,8 +12,8 @@ from analysis.report.comparison import Comparison
 from analysis.report.page import Section, figure, paragraph, subheading
 from analysis.report.wording import quoted
 from trainables.evaluation.predictions import Predictions
+from trainables.metrics.metric_keys import EVALPOSE_READINGS
 
-_READINGS = ["evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"]
 _ROLES: tuple[tuple[Literal["source", "target"], str], ...] = (
     ("source", "Source training poses by the Pose VAE that the first run trained with"),
     ("target", "Target validation poses by the reference Pose VAE, behind the PCK of each bin"),
@@ -47,7 +47,7 @@ def _images(found: Comparison) -> Iterator[str]:
     best = scores[scores["trial"] == names[0]]
     yield subheading("PCK against EvalPose")
     yield figure(
-        pck_against_evalpose(best, _READINGS),
+        pck_against_evalpose(best, list(EVALPOSE_READINGS.values())),
         f"PCK of each image against four readings of EvalPose, predictions of {names[0]}",
         f"Each point is an image of `{split}`, predicted by the first run of {quoted(names[0])}. "
         "A reading that is high where PCK is low says little of whether joints are in place.",

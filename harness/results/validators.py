@@ -6,14 +6,12 @@ PCK enters here for judgement only, after the choices were made and logged by th
 
 import pandas as pd
 
-from trainables.metrics.metric_keys import VALIDATORS
+from trainables.metrics.metric_keys import CHOICES, VALIDATORS
 from trainables.metrics.selection import TARGET_PCK, meta_evaluation
 
 ALL_METHODS = "all"
 WITHOUT_ORACLE = "all but oracle"
 """Pools of checkpoints beside those of the single methods."""
-WAYS = ("default", "kept", "last", "oracle_val", *VALIDATORS)
-"""Ways of choosing, in the order of tables."""
 
 _CHECKPOINT_COLUMNS = ("number", "method", "seed", "step", "pck_05", *VALIDATORS)
 _VALIDATOR_COLUMNS = (
@@ -100,7 +98,7 @@ def choices(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
         epochs: ``Study.epochs``.
 
     Returns:
-        ``number``, ``trial``, ``method``, ``seed``, ``way`` (in the order of :data:`WAYS`),
+        ``number``, ``trial``, ``method``, ``seed``, ``way`` (in the order of :data:`CHOICES`),
         ``epoch`` from 1, ``pck_05`` of that epoch on ``target_val`` in percent, and ``regret``,
         the points by which it lies below the choice of ``oracle_val``, >= 0. NaN where a
         run did not log one of them.
@@ -111,7 +109,7 @@ def choices(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     chosen = epochs[epochs["metric"].str.startswith("chosen_")]
     parts = chosen["metric"].str.extract(r"^chosen_(?P<what>epoch|pck_05)/(?P<way>[^/]+)$")
     logged = chosen.assign(**parts).dropna(subset=["way"]).merge(known, on="number")
-    logged["way"] = pd.Categorical(logged["way"], WAYS, ordered=True)
+    logged["way"] = pd.Categorical(logged["way"], CHOICES, ordered=True)
     wide = logged.pivot_table(
         "value", ["number", "trial", "method", "seed", "way"], "what",
         aggfunc="last", observed=True,

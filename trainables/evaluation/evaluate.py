@@ -17,22 +17,15 @@ from trainables.distributed.collectives import BatchNorm2d
 from trainables.metrics.controls import control_predictions, mean_pose
 from trainables.metrics.evalpose import (
     EvalPoseResult,
-    EvalPoseVariant,
     TooFewTripletsError,
     evalpose_readings,
 )
+from trainables.metrics.metric_keys import EVALPOSE_READINGS, EvalPoseVariant
 from trainables.metrics.pck import PckResult, pck_pooled, per_bin_mean
 from trainables.metrics.validators import joint_confidence
 from trainables.network.pose_net import PoseNet
 
 BATCH_SIZE = 100
-READINGS: dict[EvalPoseVariant, str] = {
-    "printed": "evalpose",
-    "cosines": "evalpose_cosines",
-    "within_20": "evalpose_within_20",
-    "unit_signed": "evalpose_unit_signed",
-}
-"""Reported readings of EvalPose, and the names of their metrics."""
 ADABN_IMAGES = 500
 """Most images that :func:`with_target_statistics` reads."""
 
@@ -53,7 +46,10 @@ class Evaluation:
         """Flat metrics ``<split>/<metric>``, without those that are NaN."""
         named = {
             "pck_05": self.pck.all,
-            **{READINGS[variant]: result.mean for variant, result in self.evalpose.items()},
+            **{
+                EVALPOSE_READINGS[variant]: result.mean
+                for variant, result in self.evalpose.items()
+            },
             "evalpose_coverage": self.evalpose["printed"].coverage,
             "evalpose_degenerate": float(self.evalpose["printed"].num_degenerate),
             **{f"pck_05_{group}": value for group, value in self.pck.groups.items()},
@@ -194,7 +190,7 @@ def evaluate_poses(
     poses = predicted_px, keypoints_px, visible, skeleton
     return Evaluation(
         pck_pooled(*poses, image_size),
-        evalpose_readings(*poses, tuple(READINGS), min_limb_px=image_size / heatmap_size),
+        evalpose_readings(*poses, tuple(EVALPOSE_READINGS), min_limb_px=image_size / heatmap_size),
     )
 
 
@@ -227,11 +223,13 @@ def control_metrics(
         arguments = predicted, keypoints, judged, target.skeleton
         cell = target.image_size / heatmap_size
         try:
-            readings = evalpose_readings(*arguments, tuple(READINGS), min_limb_px=cell)
+            readings = evalpose_readings(*arguments, tuple(EVALPOSE_READINGS), min_limb_px=cell)
         except TooFewTripletsError:
             continue
         metrics[f"pck_05/{name}"] = pck_pooled(*arguments, target.image_size).all
-        metrics |= {f"{READINGS[v]}/{name}": result.mean for v, result in readings.items()}
+        metrics |= {
+            f"{EVALPOSE_READINGS[v]}/{name}": result.mean for v, result in readings.items()
+        }
     return metrics
 
 

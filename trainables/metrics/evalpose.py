@@ -35,15 +35,14 @@ The paper can be read in several ways, called variants here; all are means over 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from trainables.data.skeleton import MIN_TRIPLETS, Skeleton, Triplet
+from trainables.metrics.metric_keys import EvalPoseVariant
 from trainables.metrics.pck import check_poses, count_unusable
-
-EvalPoseVariant = Literal["printed", "cosines", "within_20", "unit_signed", "unit_unsigned"]
 
 WITHIN_RAD = math.radians(20)
 """Largest difference of two angles that ``within_20`` counts as equal."""

@@ -5,7 +5,8 @@ Imports neither torch nor NumPy, so that a study file is checked within a second
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 BIN_PREFIX = "pck_bin"
 """Of the target validation split, after each epoch: ``pck_bin/00``, ``pck_bin/01``, ..."""
@@ -19,6 +20,19 @@ VALIDATORS = (
     "mmd", "coral",
 )  # fmt: skip
 """Names of the metrics ``validator/<name>``; higher is better for each."""
+CHOICES = ("default", "kept", "last", "oracle_val", *VALIDATORS)
+"""Ways to choose a checkpoint, ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``, in the order of
+tables."""
+
+EvalPoseVariant = Literal["printed", "cosines", "within_20", "unit_signed", "unit_unsigned"]
+"""How the paper's EvalPose can be read, see :mod:`trainables.metrics.evalpose`."""
+EVALPOSE_READINGS: Mapping[EvalPoseVariant, str] = {
+    "printed": "evalpose",
+    "cosines": "evalpose_cosines",
+    "within_20": "evalpose_within_20",
+    "unit_signed": "evalpose_unit_signed",
+}
+"""The variants that runs report, and the names of their metrics ``<split>/<name>``."""
 
 CONTROLS = ("centre", "mean_pose", "mean_target_pose", "mirrored", "swapped")
 """Names of the metrics ``<target split>/control/<metric>/<name>``: all joints at the centre of the

@@ -11,7 +11,9 @@ from typing import Any
 from trainables.data.skeleton_file import find_skeleton
 from trainables.metrics.metric_keys import (
     BIN_PREFIX,
+    CHOICES,
     CONTROLS,
+    EVALPOSE_READINGS,
     FINAL_BIN_PREFIX,
     VALIDATORS,
     WAIT_SHARE,
@@ -20,12 +22,6 @@ from trainables.metrics.metric_keys import (
 )
 from trainables.registry import DOMAINS, METHODS, MetricFacts
 
-EVALPOSE_READINGS = (
-    *("evalpose", "evalpose_cosines", "evalpose_within_20", "evalpose_unit_signed"),
-)
-"""Readings of EvalPose, ``<split>/<reading>``."""
-CHOICES = ("last", "default", "kept", *VALIDATORS, "oracle_val")
-"""Ways to choose a checkpoint, ``chosen_epoch/<way>`` and ``chosen_pck_05/<way>``."""
 SUPERVISED_LOSSES = ("source_kl", "source_mse")
 """Losses of ``train/<loss>`` in source pre-training."""
 
@@ -56,13 +52,13 @@ def _adaptation(fields: Mapping[str, Any]) -> Iterator[tuple[str, MetricFacts]]:
         yield f"{split}/pck_05", more
         for group in groups:
             yield f"{split}/pck_05_{group}", more
-        for reading in EVALPOSE_READINGS:
+        for reading in EVALPOSE_READINGS.values():
             yield f"{split}/{reading}", more
         yield f"{split}/evalpose_coverage", MetricFacts()
         yield f"{split}/evalpose_degenerate", MetricFacts("minimize")
     at_the_end = MetricFacts("maximize", is_reported_throughout=False)
     yield "target_val/pck_05_adabn", at_the_end
-    for metric in ("pck_05", *EVALPOSE_READINGS):
+    for metric in ("pck_05", *EVALPOSE_READINGS.values()):
         for control in CONTROLS:
             yield control_metric(f"target_val/{metric}", control), at_the_end
     # The "average keypoint score" of the paper's Fig. 4: the mean over a bin's poses of the share

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from harness.results import Study, load_study
-from harness.results.validators import ALL_METHODS, WAYS, WITHOUT_ORACLE
+from harness.results.validators import ALL_METHODS, WITHOUT_ORACLE
 from tests.trainables.evaluation.test_predictions import make_predictions
 from trainables.evaluation.predictions import PREDICTIONS, write_predictions
+from trainables.metrics.metric_keys import CHOICES, VALIDATORS
 from trainables.metrics.selection import chosen_metrics
 
 
@@ -118,9 +119,9 @@ def test_a_study_without_validators_has_empty_tables_with_all_columns():
 
 
 def test_every_way_of_choosing_that_a_run_logs_has_a_place():
-    history = [_epoch(1.0, **dict.fromkeys(WAYS[4:], 0.5))]
+    history = [_epoch(1.0, **dict.fromkeys(VALIDATORS, 0.5))]
     logged = {key.split("/")[1] for key in chosen_metrics(history)}
-    assert logged | {"kept"} == set(WAYS)
+    assert logged | {"kept"} == set(CHOICES)
 
 
 def test_a_study_is_read_from_its_folder_or_the_environment(tmp_path, monkeypatch):

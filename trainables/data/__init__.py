@@ -8,7 +8,7 @@ writes it), then a domain: drawn people and hands (``render``) or photographs:
 ``leeds`` (with ``flags``), ``mpii``, ``surreal`` and ``human36m`` (both with ``json_labels``);
 ``human36m_preprocess`` is the command that makes what the latter reads. Those of hands are ``rhd``
 (with ``array_pickle``), ``h3d`` and ``freihand``; ``coco`` (with ``coco_file``) reads both;
-``label_files`` checks what these four find in their files, and ``archive`` reads packed ones.
+``label_files`` checks what readers find in their files, and ``archive`` reads packed ones.
 ``prepared`` opens stores that ``prepare`` has made before a study; ``view`` draws a contact sheet
 of one; ``export`` writes rendered samples in the ``layouts`` of published data sets; ``motion``
 turns motion capture (BVH files) into poses for drawn people. ``splits`` and ``frame`` are rules

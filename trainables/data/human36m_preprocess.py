@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from trainables.data.crop import cropped, moved, person_window
 from trainables.data.human36m import SUBJECTS, label_file
 from trainables.data.json_labels import read_json
+from trainables.data.label_files import array_of
 from trainables.data.layouts.jpeg import encoded_jpeg
 from trainables.data.photographs import read_header, read_image
 from trainables.data.problems import DatasetError, Problem
@@ -157,13 +158,9 @@ def _array(
     value: Any, shape: tuple[int, ...], path: Path, keys: Sequence[str]
 ) -> NDArray[np.float64]:
     try:
-        array = np.array(value, np.float64)
-    except (TypeError, ValueError):
-        array = np.array(np.nan)
-    if array.shape != shape or not np.isfinite(array).all():
-        size = " x ".join(map(str, shape))
-        raise ValueError(f"{path}: {' / '.join(keys)} must be {size} finite numbers")
-    return array
+        return array_of(value, *shape)
+    except ValueError as error:
+        raise ValueError(f"{path}: {' / '.join(keys)} {error}") from error
 
 
 def _crop(root: Path, picture: _Picture) -> dict[str, Any] | str:

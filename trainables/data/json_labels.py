@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainables.data.label_files import array_of
 from trainables.data.problems import Problem
 
 
@@ -130,19 +131,10 @@ def _parsed(record: object, num_joints: int) -> tuple[str, NDArray[np.float32]]:
     if not isinstance(name, str) or not name:
         raise ValueError(f"its name is {name!r}")
     try:
-        points = np.array(record["keypoint2d"], np.float64)
-    except (TypeError, ValueError):  # text, or rows of different lengths
-        raise ValueError(f"the keypoint2d of {name} is not an array of numbers") from None
-    if points.shape != (num_joints, 2):
-        shape = " x ".join(map(str, points.shape)) or "a single number"
-        raise ValueError(f"the keypoint2d of {name} is {shape}")
-    with np.errstate(over="ignore"):
-        result = points.astype(np.float32)
-    if not np.isfinite(result).all():
-        joint = int(np.argmin(np.isfinite(result).all(-1)))
-        x, y = points[joint]
-        raise ValueError(f"joint {joint} of {name}, counted from 0, is at ({x:g}, {y:g})")
-    return name, result
+        points = array_of(record["keypoint2d"], num_joints, 2)
+    except ValueError as error:
+        raise ValueError(f"the keypoint2d of {name} {error}") from error
+    return name, points.astype(np.float32)
 
 
 def _described(value: object) -> str:

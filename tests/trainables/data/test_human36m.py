@@ -89,7 +89,7 @@ def test_problems_of_all_subjects_are_told_at_once(root):
         read_all("human36m", root)
     text = str(caught.value)
     assert text.count("1 of 3 records cannot be used") == 3
-    for part in ("has no keypoint2d", "is 15 x 2", "has no name", "0 bytes"):
+    for part in ("has no keypoint2d", "got 15 x 2", "has no name", "0 bytes"):
         assert part in text
 
 

@@ -161,7 +161,7 @@ def test_problems_of_all_runs_are_told_at_once(root):
         read_all("surreal", root)
     text = str(caught.value)
     assert text.count("1 of 2 records cannot be used") == 3
-    for part in ("has no keypoint2d", "is 23 x 2", "has no name", "0 bytes"):
+    for part in ("has no keypoint2d", "got 23 x 2", "has no name", "0 bytes"):
         assert part in text
 
 

@@ -48,8 +48,8 @@ def fitting_runs(
     Args:
         resources: What a run needs.
         available: From :func:`this_machine` or :func:`harness.nodes.cluster.ray_nodes`.
-        say: Shows a line to the user, if fewer runs fit than the file asks for, or some have to
-            wait for nodes to come up.
+        say: Shows a line to the user, if fewer runs fit than the file asks for, some have to wait
+            for nodes to come up, or GPUs are left unused.
 
     Raises:
         SpecError: If not even one run fits a node that is up or that can be added.
@@ -66,6 +66,8 @@ def fitting_runs(
             f"warning: {now} of {parallel} runs at once fit the nodes that are up; "
             "the others wait until the autoscaler has added nodes"
         )
+    if not resources.gpus and any(node.get("GPU") for node in available.nodes):
+        say("no run uses a GPU, as resources.gpus is 0; with 0.1 ten runs share one")
     return parallel
 
 

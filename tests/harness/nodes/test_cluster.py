@@ -93,6 +93,24 @@ shut_down_ray()
 """
 
 
+WITHOUT_GPU = """
+from harness.nodes.cluster import shut_down_ray, start_ray
+
+start_ray(None, print)
+import ray
+
+
+@ray.remote(num_gpus=0)
+def visible():
+    import os
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+print("visible:", repr(ray.get(visible.remote())), flush=True)
+shut_down_ray()
+"""
+
+
 @pytest.fixture
 def launch(tmp_path):
     """Start a script as the leader of a process group; nothing of it outlives the test."""
@@ -170,6 +188,11 @@ def test_everything_listens_on_this_machine_alone(launch, tmp_path):
     assert {ip for _, ip in found} <= {"127.0.0.1", "::ffff:127.0.0.1"}, json.dumps(found)
     process.terminate()
     assert process.communicate(timeout=30)[0] == f"ended after {int(signal.SIGTERM)}\n"
+
+
+def test_a_run_without_gpus_sees_none(launch):
+    start, _ = launch
+    assert "visible: ''" in start(WITHOUT_GPU).communicate(timeout=120)[0]
 
 
 @pytest.mark.faults

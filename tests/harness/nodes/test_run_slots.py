@@ -95,6 +95,16 @@ def test_nodes_that_may_be_added_are_enough_for_a_start():
     assert lines[0].startswith("warning: 0 of 1")
 
 
+@pytest.mark.parametrize(("gpus", "num_lines"), [(0, 1), (0.5, 0)])
+def test_that_gpus_are_left_unused_is_said(gpus, num_lines):
+    lines = []
+    fitting_runs(Resources(gpus=gpus), Available([node(4), node(2, 1)]), lines.append)
+    assert (
+        lines
+        == ["no run uses a GPU, as resources.gpus is 0; with 0.1 ten runs share one"] * num_lines
+    )
+
+
 def test_nothing_is_said_if_all_fit_now():
     lines = []
     available = Available([node(4)], [node(4)])

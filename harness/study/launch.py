@@ -54,7 +54,7 @@ def add_launch_options(parser: argparse.ArgumentParser, noun: str, origin: str) 
         "--accept-change", action="store_true",
         help=f"accept a change of {origin} or the code since the {noun} was started",
     )  # fmt: skip
-    parser.add_argument("--retry-failed", action="store_true", help="try failed runs once more")
+    parser.add_argument("--retry-failed", action="store_true", help="try failed trials once more")
     parser.add_argument(
         "--address", metavar="HOST:PORT",
         help="join a running Ray cluster, auto for the one on this machine (default: start Ray)",

@@ -196,13 +196,11 @@ def train_style_net(
         The network on the device, frozen.
 
     Raises:
-        ValueError: If the file of the encoder is not VGG-19, or the images are too small.
+        ValueError: If the file of the encoder is not VGG-19.
         FloatingPointError: If a loss is not finite.
     """
     is_trained = style.encoder is None
     net = StyleNet(small_plan(style.width) if is_trained else VGG19_PLAN)
-    for domain in domains:
-        net.check_image_size(domain.images.shape[1])
     net.initialise(generator)
     if style.encoder is not None:
         net.encoder.load_vgg19(Path(style.encoder))

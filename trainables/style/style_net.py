@@ -38,11 +38,6 @@ class EncoderPlan:
     levels: tuple[tuple[int | Literal["pool"], ...], ...]
     leak: float = 0.0
 
-    @property
-    def factor(self) -> int:
-        """Pixels of an image per cell of the deepest features, along each side."""
-        return 1 << sum(step == POOL for level in self.levels for step in level)
-
 
 VGG19_PLAN = EncoderPlan(((64,), (64, POOL, 128), (128, POOL, 256), (256, 256, 256, POOL, 512)))
 """VGG-19 cut after relu1_1, relu2_1, relu3_1 and relu4_1."""
@@ -211,20 +206,6 @@ class StyleNet(nn.Module):
         """The decoder's first layer, which reads the deepest features."""
         return next(_convolutions(self.decoder))
 
-    def check_image_size(self, image_size: int) -> None:
-        """Check that images are large enough for the pooling.
-
-        Raises:
-            ValueError: If pooling does not divide the side in pixels evenly or leaves fewer than
-                the 2 cells that reflection padding needs.
-        """
-        factor = self.encoder.plan.factor
-        if image_size % factor or image_size < 2 * factor:
-            raise ValueError(
-                f"image_size must be a multiple of {factor} and >= {2 * factor} for this "
-                f"style network, got {image_size}"
-            )
-
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all weights (He et al. 2015) from a CPU generator; biases are 0."""
         for convolution in _convolutions(self):
@@ -251,7 +232,7 @@ class StyleNet(nn.Module):
         return self.decode(self.encoder(images)[-1])
 
     def decode(self, features: Tensor) -> Tensor:
-        """(B, C, H / factor, W / factor) deepest features to (B, 3, H, W) images, unclamped."""
+        """(B, C, H / f, W / f) deepest features, which were pooled by f, to (B, 3, H, W) images, unclamped."""
         return cast(Tensor, self.decoder(features))
 
 

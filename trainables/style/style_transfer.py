@@ -60,15 +60,11 @@ class StyleTransfer:
         source: Source images, of which the training split is read, without labels.
         target: Target images, likewise.
         device: Where images are restyled.
-
-    Raises:
-        ValueError: If the images are too small for the network.
     """
 
     def __init__(
         self, net: StyleNet, source: ImageStore, target: ImageStore, device: torch.device
     ) -> None:
-        net.check_image_size(source.image_size)
         net.place(device, source.image_size)
         self._net = net.requires_grad_(False).eval()
         self._device = device
@@ -129,7 +125,6 @@ class StyleTransfer:
             (n + 1, C) each, the last row NaN, which is the place of all other images. A study may
             use few images of a large prepared store.
         """
-        self._net.check_image_size(store.image_size)
         images = UnlabelledImages.training_split(store)
         num = len(images.rows)
         places = torch.full((len(store.images),), num)

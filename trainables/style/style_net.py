@@ -232,7 +232,7 @@ class StyleNet(nn.Module):
         return self.decode(self.encoder(images)[-1])
 
     def decode(self, features: Tensor) -> Tensor:
-        """(B, C, H / f, W / f) deepest features, which were pooled by f, to (B, 3, H, W) images, unclamped."""
+        """(B, C, h, w) deepest features to (B, 3, H, W) images, unclamped."""
         return cast(Tensor, self.decoder(features))
 
 

@@ -1,11 +1,8 @@
 """Where studies live on disk: one folder for everything the harness keeps."""
 
 import fcntl
-import json
 import os
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.record.ledger import Ledger
+from harness.record.lock_note import lock_holder, lock_note
 from harness.yaml.text import SpecError
 from trainables.config import trial_fields
 from trainables.config.field_paths import is_path
@@ -105,12 +103,10 @@ class StudyFolder:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.truncate(0)
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": started}
-            file.write(json.dumps(owner).encode())
+            file.write(lock_note())
         except BlockingIOError:
             file.seek(0)
-            holder = _holder(file.read())
+            holder = lock_holder(file.read())
             file.close()
             raise SpecError(
                 f"study {self.name} is being run by {holder}; wait for it, or start another study"
@@ -230,11 +226,3 @@ def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
         else value
         for name, value in fields.items()
     }
-
-
-def _holder(text: bytes) -> str:
-    try:
-        owner = json.loads(text)
-        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (ValueError, KeyError, TypeError):  # the holder is just about to write it
-        return "another process"

@@ -10,15 +10,13 @@ names the locked file. Readers lock the entry's manifest, which is removed with 
 
 import errno
 import fcntl
-import json
 import os
-import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.record.lock_note import lock_holder, lock_note
 from trainables.stages.protocol import StageError, stage_error
 
 
@@ -62,7 +60,7 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def try_compute_lock(path: Path) -> ComputeLock | None:
-    """Lock a file without waiting, and write host, process and time into it.
+    """Lock a file without waiting, and write into it who holds it.
 
     Args:
         path: File to lock, in an existing folder; created if missing.
@@ -79,9 +77,8 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
         raise stage_error(error, f"{path} cannot be opened to lock") from error
     try:
         if _try_flock(descriptor, fcntl.LOCK_EX) and _names(path, descriptor):
-            owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+            os.pwrite(descriptor, lock_note(), 0)
             return ComputeLock(path, descriptor)
     except BaseException as error:
         os.close(descriptor)
@@ -95,10 +92,8 @@ def try_compute_lock(path: Path) -> ComputeLock | None:
 def lock_owner(path: Path) -> str:
     """The process that computes an entry, in words: its id, host and when it began."""
     try:
-        owner = json.loads(path.read_text())
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
-        return f"process {owner['pid']} on {owner['host']}, since {since}"
-    except (OSError, ValueError, KeyError, TypeError):  # the file was just created or removed
+        return lock_holder(path.read_bytes())
+    except OSError:  # the file was just removed
         return "another process"
 
 

@@ -16,6 +16,6 @@ def lock_holder(note: bytes) -> str:
     """The process that wrote a note, in words: its id, host and when it began."""
     try:
         holder = json.loads(note)
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (ValueError, KeyError, TypeError):  # the holder is just about to write it
         return "another process"

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from harness.record.storage import absolute_paths
 from harness.spec import StudySpec
 from harness.stage_cache.manifest import stage_key
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, absolute_paths
 from trainables.registry import METHODS
 from trainables.stages.data_stages import image_stage_key
 from trainables.stages.trial_stages import numerics, stage_keys, training_span

@@ -109,7 +109,7 @@ def parallel_runs(resources: Resources, say: Callable[[str], None]) -> int:
 
     Args:
         resources: What a run needs.
-        say: Shows a line to the user, if runs have to wait for nodes to come up.
+        say: Shows a line to the user, see :func:`harness.nodes.run_slots.fitting_runs`.
 
     Raises:
         SpecError: If not even one run fits a node that is up or that can be added.

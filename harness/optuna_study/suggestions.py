@@ -18,10 +18,9 @@ from harness.optuna_study.optuna_private import live_trial, requeue
 from harness.optuna_study.queued_trial import QueuedTrial
 from harness.optuna_study.stored_study import Patience
 from harness.record.ledger import RunRecord, searched_fields
-from harness.record.storage import absolute_paths
 from harness.space.suggester import RandomSuggester
 from harness.spec import StudySpec
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, absolute_paths
 
 MAX_DUPLICATES = 100
 """After so many known suggestions in a row, a space that cannot be listed counts as exhausted."""

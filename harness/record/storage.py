@@ -3,18 +3,15 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from harness.record.ledger import Ledger
 from harness.record.lock_note import lock_holder, lock_note
 from harness.yaml.text import SpecError
-from trainables.config import trial_fields
-from trainables.config.field_paths import is_path
-from trainables.registry import DOMAINS, SKELETONS
 
 PROBE_BYTES = 64 * 1024
 
@@ -208,21 +205,3 @@ def open_storage(folder: Path) -> Storage:
     except OSError as error:
         raise SpecError(f"--storage {folder}: {error.strerror or error}") from error
     return Storage(root)
-
-
-def absolute_paths(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the paths of a configuration absolute: workers run in another folder."""
-    known = trial_fields()
-    skeletons = {entry.skeleton_field for entry in DOMAINS.values()}
-
-    def holds_path(name: str, value: Any) -> bool:
-        if name in skeletons:  # given by a name or by the path of a file
-            return value not in SKELETONS
-        return is_path(known[name])
-
-    return {
-        name: str(Path(value).expanduser().resolve())
-        if value is not None and holds_path(name, value)
-        else value
-        for name, value in fields.items()
-    }

@@ -7,6 +7,7 @@ meanwhile leaves a database that looks complete to the next one and is not.
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import quote
 
 from harness.spec.database import sqlite_file
 
@@ -27,7 +28,7 @@ def create_whole(url: str, create: Callable[[str], object]) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     try:
-        create(f"sqlite:///{fresh}")
+        create(f"sqlite:///{quote(str(fresh))}")
         with suppress(FileExistsError):  # another process was faster
             os.link(fresh, path)
     finally:

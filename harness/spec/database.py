@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from pydantic import AfterValidator
 
@@ -27,13 +28,14 @@ def sqlite_file(url: str) -> Path | None:
     """The file of a SQLAlchemy URL; None if it is of another database or of one in memory.
 
     Args:
-        url: Such as ``sqlite:///runs/mlflow.db``; any other text is of no SQLite file.
+        url: Such as ``sqlite:///runs/mlflow.db`` or ``sqlite+pysqlite:////my%20runs/mlflow.db``;
+            any other text is of no SQLite file.
     """
     dialect, _, rest = url.partition(":///")
-    name = rest.partition("?")[0]
-    if dialect.lower().partition("+")[0] != "sqlite" or name in ("", ":memory:"):
+    name = unquote(rest.partition("?")[0])
+    if dialect.partition("+")[0] != "sqlite" or name in ("", ":memory:"):
         return None
-    return Path(name)
+    return None if name.startswith("file:") else Path(name)
 
 
 def _checked(url: str) -> str:

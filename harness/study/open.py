@@ -17,11 +17,10 @@ from harness.optuna_study.stored_study import Patience, free_study_name, open_da
 from harness.optuna_study.stored_trials import StoredTrials
 from harness.optuna_study.suggestions import Suggestions
 from harness.record.ledger import Ledger
-from harness.record.storage import absolute_paths
 from harness.spec import StudySpec
 from harness.spec.database import database_url
 from harness.study.launch import Launch
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, absolute_paths
 from trainables.config.reference_recipe import reference_fields
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.nodes.run_slots import fitting_runs, this_machine
-from harness.record.storage import absolute_paths
 from harness.spec import SpecError, StudySpec
 from harness.spec.named_files import NamedFile, named_files
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, absolute_paths
 from trainables.registry import DOMAINS, PluginError, check_plugins
 
 

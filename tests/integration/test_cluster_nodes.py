@@ -77,9 +77,12 @@ def test_a_cluster_is_joined_and_its_nodes_are_compared(tmp_path):
         assert os.listdir(tmp_path) == []
 
 
-def test_the_drivers_settings_of_threads_reach_the_workers_and_its_secrets_do_not(monkeypatch):
+def test_the_drivers_settings_reach_the_workers_and_its_secrets_do_not(
+    monkeypatch,
+):
     names = (
         "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "RAY_USAGE_STATS_ENABLED", "POSEBINS_DATABASE",
+        "CUDA_VISIBLE_DEVICES",
     )  # fmt: skip
     for name in (*names, "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
@@ -90,7 +93,8 @@ def test_the_drivers_settings_of_threads_reach_the_workers_and_its_secrets_do_no
         monkeypatch.setenv("POSEBINS_DATABASE", "postgresql://host/name")
         start_ray(cluster.address, lambda text: None)
         ask = ray.remote(lambda: [os.environ.get(name) for name in names])
-        assert ray.get(ask.remote()) == ["7", "10000", "0", None]
+        # No GPU is visible to a task that asks for none.
+        assert ray.get(ask.remote()) == ["7", "10000", "0", None, ""]
     finally:
         shut_down_ray()
         cluster.shutdown()

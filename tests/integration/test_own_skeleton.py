@@ -8,9 +8,9 @@ import pytest
 from harness import run, stages
 from harness.optuna_study.continuation import check_identity, identity
 from harness.record.ledger import read_runs
-from harness.record.storage import absolute_paths
 from harness.spec import SpecError, load_spec
 from tests.animal_data_set import QUADRUPED, write_animals, write_skeleton
+from trainables.config import absolute_paths
 from trainables.data.image_store import open_image_store
 
 STUDY = """\

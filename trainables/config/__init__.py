@@ -2,10 +2,11 @@
 
 Read ``trial_config`` (every field, its default and its range), ``method_options`` and
 ``data_options`` (fields of one method or data set), ``field_paths`` (dotted names and types),
-``reference_recipe`` (the values of ``parity: true``). Imports nothing slow, and of the other
-packages nothing but the registry of names.
+``reference_recipe`` (the values of ``parity: true``), ``absolute_paths`` (before a run leaves the
+user's folder). Imports nothing slow, and of the other packages nothing but the registry of names.
 """
 
+from trainables.config.absolute_paths import absolute_paths
 from trainables.config.trial_config import (
     MAX_IMAGES,
     AdaptConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "StyleConfig",
     "TrialConfig",
     "VAEConfig",
+    "absolute_paths",
     "coerce",
     "trial_fields",
 ]

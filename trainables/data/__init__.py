@@ -12,5 +12,6 @@ writes it), then a domain: drawn people and hands (``render``) or photographs:
 ``prepared`` opens stores that ``prepare`` has made before a study; ``view`` draws a contact sheet
 of one; ``export`` writes rendered samples in the ``layouts`` of published data sets; ``motion``
 turns motion capture (BVH files) into poses for drawn people. ``splits`` and ``frame`` are rules
-for all domains; ``augment`` and ``heatmaps`` make training batches (with ``blur``).
+for all domains, ``blur`` is of drawn and of augmented images; ``augment`` and ``heatmaps`` make
+training batches.
 """

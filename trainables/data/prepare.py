@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trainables.config import MAX_IMAGES, TrialConfig
+from trainables.config import MAX_IMAGES, TrialConfig, absolute_paths
 from trainables.data.domain import ImageRequest, image_request
 from trainables.data.image_store import open_image_store
 from trainables.data.store_writer import check_store, write_store
@@ -87,7 +87,7 @@ def _request(options: argparse.Namespace) -> ImageRequest:
     if options.threads < 1:
         raise ValueError(f"--threads must be at least 1, got {options.threads}")
     root = None if options.root is None else str(options.root)
-    trial = TrialConfig.from_flat({
+    fields = {
         **_domain_options(name, options.option),
         # Both domains, since a source and a target have the same joints.
         **{"data.source": name, "data.target": name},
@@ -97,7 +97,8 @@ def _request(options: argparse.Namespace) -> ImageRequest:
         "data.crop_scale": options.scale,
         "data.image_size": options.size,
         "data.heatmap_size": options.size // 2,
-    })  # fmt: skip
+    }
+    trial = TrialConfig.from_flat(absolute_paths(fields))
     request = image_request(trial, role, options.threads)
     if getattr(request.options, "target_backgrounds", False):
         raise ValueError(

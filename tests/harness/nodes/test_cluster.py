@@ -45,7 +45,7 @@ class Stop(tune.Stopper):
         return bool(caught)
 
 
-parallel = parallel_runs(Resources(), print)
+parallel = parallel_runs(Resources(), lambda text: None)
 tune.Tuner(
     tune.with_resources(Endless, {"cpu": 1}),
     tune_config=tune.TuneConfig(num_samples=parallel),

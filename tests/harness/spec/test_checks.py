@@ -162,6 +162,7 @@ REFUSED = [  # whole text, and the message behind the file's name
     ),
     (HEAD + "database: runs.db", "3:11: database must be an SQLAlchemy URL, such as postgresql"),
     (HEAD + "database: sqlite://", "3:11: database must name its file, as in sqlite:"),
+    (HEAD + "database: sqlite://host/a.db", "3:11: database must name its file, as in sqlite:"),
     (
         HEAD + "database: postgresql+psycopg://me:secret@host/optuna",
         "3:11: database must not hold a password, as the file is kept with the results; give",

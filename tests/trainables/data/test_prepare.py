@@ -3,12 +3,13 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, absolute_paths
 from trainables.data import prepare, view
 from trainables.data.domain import ImageRequest, image_request
 from trainables.data.export import export
@@ -230,6 +231,19 @@ def test_left_limbs_are_red_and_right_ones_blue(store):
             x, y = np.rint((opened.keypoints_px[row, joint] + 0.5) * 4 - 0.5).astype(int)
             blue, _, red = sheet[16 + y, x].astype(int)
             assert bool(red > blue) is is_red
+
+
+def test_a_study_finds_a_store_whose_option_was_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photographs").mkdir()
+    cv2.imwrite("photographs/a.png", np.full((64, 64, 3), 90, np.uint8))
+    words = ["people_sport", "--num", "50", "--size", "32", "--role", "source", "--out", "store"]
+    assert prepare.main([*words, "--option", "backgrounds=photographs"]) == 0
+    fields = {"data.source": "people_sport", "data.source_root": "store", "data.image_size": 32}
+    fields |= {"data.heatmap_size": 16, "data.people_sport.backgrounds": "photographs"}
+    trial = TrialConfig.from_flat(absolute_paths(fields))
+    request = image_request(trial, "source", 1)
+    assert prepared_store("people_sport", request).image_size == 32
 
 
 @pytest.mark.parametrize(

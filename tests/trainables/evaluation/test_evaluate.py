@@ -1,5 +1,8 @@
 """Evaluation of a network stub whose predictions are known."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,13 @@ from torch import nn
 from trainables.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
 from trainables.data.image_store import ImageStore
 from trainables.data.skeleton import BODY16
-from trainables.evaluation.evaluate import Evaluation, evaluate, predict, with_target_statistics
+from trainables.evaluation.evaluate import (
+    Evaluation,
+    control_metrics,
+    evaluate,
+    predict,
+    with_target_statistics,
+)
 from trainables.metrics.evalpose import EvalPoseResult
 from trainables.metrics.pck import PckResult
 from trainables.network.pose_net import PoseNet
@@ -198,3 +207,21 @@ def test_adabn_gives_batch_norms_the_statistics_of_the_images_and_leaves_the_net
     assert not adapted.training
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def make_target(visible=None):
+    store = make_store(random_cells(3), visible)
+    return replace(store, splits={"val": np.arange(3), "train": np.arange(3)})
+
+
+def test_a_control_without_enough_angles_is_left_out():
+    one_side = np.tile(~np.char.startswith(BODY16.joint_names, "left_"), (3, 1))
+    found = control_metrics(make_target(), make_target(one_side), "val", HEATMAP_SIZE)
+    assert "pck_05/mean_pose" in found
+    assert "pck_05/swapped" not in found
+    assert "pck_05/swapped" in control_metrics(make_target(), make_target(), "val", HEATMAP_SIZE)
+
+
+def test_another_error_in_a_control_is_not_hidden():
+    with pytest.raises(ValueError, match="min_limb_px must be > 0"):
+        control_metrics(make_target(), make_target(), "val", math.inf)

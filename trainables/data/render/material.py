@@ -127,12 +127,16 @@ def check_poses(path: Path, poses: NDArray[np.float64]) -> None:
         raise ValueError(f"{path}: {names} of pose {pose} are one point, so no limb can be drawn")
 
 
-def material_digest(backgrounds: Sequence[Path] | None, poses: Path | None) -> str:
-    """Text that changes with the poses or with the name, size or time of a photograph."""
+def material_digest(backgrounds: Sequence[Path], files: Sequence[Path]) -> str:
+    """16 hex digits that change with the name, size or time of a photograph, or a file's bytes.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
     digest = hashlib.sha256()
-    for path in backgrounds or ():
+    for path in backgrounds:
         status = path.stat()
         digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    if poses is not None:
-        digest.update(poses.read_bytes())
+    for path in files:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -43,12 +43,13 @@ class RenderedDomain(Domain):
 
         return num_drawers(-(-request.num // CHUNK), request.num_threads)
 
-    def digest(self, request: ImageRequest) -> str | None:
-        """16 hex digits that change with the user's photographs or poses; None without them."""
+    def digest(self, request: ImageRequest) -> str:
+        """16 hex digits that change with the meshes and with the user's photographs or poses."""
         from trainables.data.render.material import material_digest
 
-        material = _material(request)
-        return material_digest(*material) if any(material) else None
+        backgrounds, poses = _material(request)
+        files = sorted(Path(__file__).parent.glob("*_mesh.npz"))
+        return material_digest(backgrounds or (), files if poses is None else [*files, poses])
 
     def check(self, request: ImageRequest) -> dict[str, int]:
         """Number of images of each split.

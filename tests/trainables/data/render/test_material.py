@@ -1,5 +1,8 @@
 """Photographs and poses that a user brings for the drawn people."""
 
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from tests.body_data_sets import image_files, write_people
 from trainables.config import TrialConfig
 from trainables.config.data_options import SportOptions
 from trainables.data.domain import ImageRequest, image_request
+from trainables.data.render import rendered_domain
 from trainables.data.render.material import photographic_backgrounds, read_poses
 from trainables.data.render.rendered import render_domain
 from trainables.data.splits import split
@@ -111,11 +115,22 @@ def test_the_check_names_what_cannot_be_read(tmp_path):
 
 def test_the_digest_changes_with_the_photographs_and_the_poses(tmp_path):
     domain = DOMAINS["people_sport"].load()
-    assert domain.digest(request()) is None
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8, 3), np.uint8))
     first = domain.digest(request(backgrounds=str(tmp_path)))
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
     assert domain.digest(request(backgrounds=str(tmp_path))) != first
+
+
+def test_the_digest_changes_with_the_meshes(tmp_path, monkeypatch):
+    domain = DOMAINS["people_clean"].load()
+    before = domain.digest(request())
+    for name in ("body", "hand"):
+        shutil.copy(Path(rendered_domain.__file__).with_name(f"{name}_mesh.npz"), tmp_path)
+    monkeypatch.setattr(rendered_domain, "__file__", str(tmp_path / "rendered_domain.py"))
+    assert domain.digest(request()) == before
+    with (tmp_path / "body_mesh.npz").open("ab") as file:
+        file.write(b"x")
+    assert domain.digest(request()) != before
 
 
 def trial(root, target="lspet", **fields):

@@ -1,8 +1,13 @@
-"""The renderer: what covers what, shading by hand, noise and blur."""
+"""The renderer: what covers what, shading by hand, noise."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from trainables.data.render.rendered import LOOKS
+from trainables.data.render.scene import CHUNK, add_camera_effects
 from trainables.data.render.shapes import Capsules, paint, smooth_noise
 
 FRONTAL = torch.tensor([[0.0, 0.0, 1.0]])
@@ -90,3 +95,15 @@ def test_noise_is_bounded_smooth_and_repeatable():
     assert noise.max() <= 1
     finer = smooth_noise(32, 16, 2, torch.Generator().manual_seed(0))
     assert finer.diff(dim=-1).abs().mean() > 3 * noise.diff(dim=-1).abs().mean()
+
+
+def test_the_camera_blurs_each_image_by_up_to_the_looks_share_of_the_side():
+    look = replace(LOOKS["people_clean"], cast=0.0, blur=1.0, noise=0.0)
+    images = torch.zeros(CHUNK, 3, 64, 64)
+    images[:, :, 30, 30] = 1
+    blurred = add_camera_effects(images, look, np.random.default_rng(0), torch.Generator())
+    torch.testing.assert_close(blurred.sum((2, 3)), torch.ones(CHUNK, 3))
+    square = (torch.arange(64) - 30.0).square()
+    sigma = (blurred[:, 0].sum(1) * square).sum(1).sqrt()
+    assert sigma.max() == pytest.approx(1.0, abs=0.03)
+    assert sigma.min() < 0.1

@@ -144,9 +144,3 @@ def test_a_loss_that_is_not_finite_is_named_with_its_step(pair, monkeypatch, ste
     monkeypatch.setattr("trainables.style.style_fit.style_losses", losses)
     with pytest.raises(FloatingPointError, match=f"style loss .* is {value} in step {step}$"):
         fit_decoder(make_net(), pair, 60, 2, 0.1, 2e-3, generator())
-
-
-def test_images_too_small_for_the_encoder_are_refused_before_training(pair):
-    small = tuple(UnlabelledImages(domain.images[:, :3, :3], domain.rows) for domain in pair)
-    with pytest.raises(ValueError, match=r"image_size must be a multiple of 2 .*got 3"):
-        train(small)

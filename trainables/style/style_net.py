@@ -259,9 +259,10 @@ def load_style_net(path: Path) -> StyleNet:
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     # The constructor's initialisation would advance the global generator.
-    return torch.nn.utils.skip_init(  # type: ignore[no-any-return]
+    convolution = nn.utils.skip_init(
         nn.Conv2d, inputs, outputs, 3, padding=1, padding_mode="reflect"
     )
+    return cast(nn.Conv2d, convolution)
 
 
 def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:

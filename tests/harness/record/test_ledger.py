@@ -68,6 +68,7 @@ def _at(path, *events):
     return Ledger(path)
 
 
+STOPPED = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
 EPOCH = {
     "number": 0, "step": 1, "num_steps": 3, "metrics": {}, "stages": {}, "digests": {}, "tags": {}
 }  # fmt: skip
@@ -89,25 +90,23 @@ def test_time_between_two_drivers_is_nobodys(tmp_path):
 
 
 def test_a_run_that_a_killed_driver_left_is_not_busy_until_the_next_one(tmp_path):
-    stopped = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
     ledger = _at(
         tmp_path / "events.jsonl",
         (0.0, "study", {"study": "s"}),
         (10.0, "run", RUN),
         (25.0, "epoch", EPOCH),
         (36_000.0, "resume", {}),
-        (36_002.0, "finished", stopped),
+        (36_002.0, "finished", STOPPED),
     )
     assert ledger.runs[0].busy_s == 15.0 + 2.0
 
 
-def test_a_stopped_run_goes_on(tmp_path):
-    stopped = {"number": 0, "state": "stopped", "reason": "interrupted", "value": None}
+def test_a_stopped_run_continues(tmp_path):
     ledger = _at(
         tmp_path / "events.jsonl",
         (1.0, "study", {"study": "s"}),
         (1.0, "run", RUN),
-        (2.0, "finished", stopped),
+        (2.0, "finished", STOPPED),
         (3.0, "continued", {"number": 0, "step": 0, "why": "its driver had ended"}),
     )
     assert (ledger.runs[0].state, ledger.runs[0].reason) == ("running", None)

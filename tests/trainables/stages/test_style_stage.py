@@ -35,14 +35,14 @@ def target(cache):
 def recorder():
     """A cache that notes what it is asked for and computes nothing."""
 
-    class Recorded(Exception):  # noqa: N818 - not an error
-        pass
+    class RecordedError(Exception):
+        """Ends the stage before it computes anything."""
 
     def inputs_of(*arguments):
         def get(stage, inputs, compute):
-            raise Recorded(stage, dict(inputs))
+            raise RecordedError(stage, dict(inputs))
 
-        with pytest.raises(Recorded) as caught:
+        with pytest.raises(RecordedError) as caught:
             style_stage(SimpleNamespace(get=get), *arguments, num_threads=1)
         return caught.value.args
 
